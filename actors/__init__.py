@@ -1,0 +1,1 @@
+"""A process worker for Prefect work pools, built from actors."""

@@ -1,0 +1,198 @@
+"""The orchestrator's world in our terms: what a Prefect server tells the worker, and is told.
+
+Only fields that the worker uses are here; the wire models in ``orchestrator/wire.py`` read them
+from JSON and drop the rest (contract sections 4 to 6, 11 and 12).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from .ids import DeploymentId, FlowId, FlowRunId, TransitionId
+
+Json = Any
+"""Any JSON value."""
+
+
+class StateType(StrEnum):
+    """The types a flow run's state can have."""
+
+    SCHEDULED = "SCHEDULED"
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    CRASHED = "CRASHED"
+    PAUSED = "PAUSED"
+    CANCELLING = "CANCELLING"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a run in this state is over for good."""
+        return self in _TERMINAL
+
+
+_TERMINAL = frozenset(
+    {StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED, StateType.CRASHED}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """A flow run's state as the server holds it."""
+
+    type: StateType
+    name: str
+    message: str | None = None
+    id: str | None = None
+    details: Mapping[str, Json] = field(default_factory=dict)
+    data: Json = None
+
+    @property
+    def transition_id(self) -> TransitionId | None:
+        """The id of the transition that led here, where the server tells it."""
+        value = self.details.get("transition_id")
+        return None if value is None else TransitionId(str(value))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkPool:
+    """A work pool; ``base_job_template`` is the raw JSON object, ``{}`` when not yet filled."""
+
+    id: str
+    name: str
+    type: str
+    base_job_template: Mapping[str, Json]
+    is_paused: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkQueue:
+    """A queue of a work pool."""
+
+    name: str
+    is_paused: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowRun:
+    """A flow run; ``state`` carries only type and name when it comes from a poll (contract 5.1)."""
+
+    id: FlowRunId
+    name: str
+    flow_id: FlowId
+    state: State
+    deployment_id: DeploymentId | None = None
+    due: datetime | None = None
+    """When it should start (timezone-aware); None: at once."""
+    run_count: int = 0
+    job_variables: Mapping[str, Json] = field(default_factory=dict)
+    parameters: Mapping[str, Json] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    infrastructure_pid: str | None = None
+    work_queue_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """A deployment."""
+
+    id: DeploymentId
+    name: str
+    flow_id: FlowId | None = None
+    job_variables: Mapping[str, Json] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    updated: str | None = None
+    storage_document_id: str | None = None
+    concurrency_limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """A flow."""
+
+    id: FlowId
+    name: str
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A state proposed for a flow run. A retry of it is the same object: same transition id."""
+
+    type: StateType
+    name: str
+    transition_id: TransitionId
+    message: str | None = None
+    details: Mapping[str, Json] = field(default_factory=dict)
+    """Further ``state_details`` to send (those of the state being replaced, for instance)."""
+    data: Json = None
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """The state is now the proposed one."""
+
+    state: State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """The server put another state in its place, or kept the one it had."""
+
+    state: State
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aborted:
+    """The server refuses; the run's state (if told) is unchanged."""
+
+    state: State | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Propose again, with a new transition id, after ``delay_seconds``."""
+
+    delay_seconds: float
+    reason: str = ""
+
+
+Verdict = Accepted | Rejected | Aborted | Wait
+"""What the server says to a proposal (contract 6.1)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """One line of a flow run's log in the API; ``level`` as Python's logging numbers."""
+
+    flow_run_id: FlowRunId
+    level: int
+    message: str
+    timestamp: datetime
+    logger: str = "prefect.flow_runs.worker"
+
+
+Resource = Mapping[str, str]
+"""Labels of one event resource, ``prefect.resource.id`` among them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerEvent:
+    """An event as Prefect's event system takes it (contract 12.1)."""
+
+    id: str
+    event: str
+    occurred: datetime
+    resource: Resource
+    related: tuple[Resource, ...] = ()
+    follows: str | None = None
+    payload: Mapping[str, Json] = field(default_factory=dict)

@@ -1,0 +1,178 @@
+"""What the actors need from the outside, as Protocols. Adapters and fakes implement them.
+
+Every method that waits is a coroutine and may be cancelled. Methods of :class:`Orchestrator`
+raise :class:`~actors.domain.errors.OrchestratorError` kinds only: ``Unavailable`` after their
+own retries, ``NotFound``, ``Unauthorized``, ``Forbidden``, ``Conflict``, ``InvalidRequest``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from .ids import ClaimKey, DeploymentId, FlowId, FlowRunId
+from .model import (
+    Deployment,
+    Flow,
+    FlowRun,
+    Json,
+    LogLine,
+    Proposal,
+    Verdict,
+    WorkerEvent,
+    WorkPool,
+    WorkQueue,
+)
+from .process import KeptRun, ProcessFact, ProcessIdentity, SpawnOrder
+from .record import RunRecord
+
+
+class Cancellable(Protocol):
+    """Something that can still be called off."""
+
+    def cancel(self) -> None:
+        """Call it off; harmless when it has happened already."""
+
+
+class Clock(Protocol):
+    """Time as a dependency. Seconds are floats."""
+
+    def now(self) -> datetime:
+        """The wall clock, timezone-aware in UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds on a clock that never goes back."""
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Cancellable:
+        """Call ``callback`` on the loop after ``delay`` seconds."""
+
+    async def sleep(self, delay: float) -> None:
+        """Return after ``delay`` seconds."""
+
+
+class Orchestrator(Protocol):
+    """A Prefect server, one method per operation."""
+
+    async def read_work_pool(self, name: str) -> WorkPool:
+        """The pool called ``name``; NotFound when there is none."""
+
+    async def create_work_pool(
+        self, name: str, type: str, base_job_template: Mapping[str, Json] | None
+    ) -> WorkPool:
+        """Create a pool. Conflict: it exists by now. Forbidden: a reserved name."""
+
+    async def update_base_job_template(self, name: str, template: Mapping[str, Json]) -> None:
+        """Replace the pool's base job template."""
+
+    async def read_work_queues(self, pool: str, names: Collection[str]) -> list[WorkQueue]:
+        """The pool's queues, or those of them called ``names`` when there are any."""
+
+    async def send_heartbeat(self, pool: str, worker: str, interval_seconds: int) -> None:
+        """Tell the pool that ``worker`` is alive and will say so again within the interval."""
+
+    async def read_due_runs(
+        self, pool: str, queues: Collection[str], *, before: datetime, limit: int | None = None
+    ) -> list[FlowRun]:
+        """Scheduled runs due before ``before``, in the server's order of priority."""
+
+    async def read_cancelling_runs(
+        self, pool: str, queues: Collection[str], *, excluding: Collection[FlowRunId]
+    ) -> list[FlowRun]:
+        """Every run of the pool that is being cancelled, old states too, all pages."""
+
+    async def read_flow_run(self, run_id: FlowRunId) -> FlowRun:
+        """A flow run with its whole state."""
+
+    async def read_deployment(self, deployment_id: DeploymentId) -> Deployment:
+        """A deployment; NotFound when it was deleted."""
+
+    async def read_flow(self, flow_id: FlowId) -> Flow:
+        """A flow."""
+
+    async def propose_state(self, run_id: FlowRunId, proposal: Proposal) -> Verdict:
+        """Propose a state. Retries inside repeat the very same body (contract 6.4)."""
+
+    async def set_infrastructure_pid(self, run_id: FlowRunId, infrastructure_pid: str) -> None:
+        """Record where the run's process is."""
+
+    async def add_labels(self, run_id: FlowRunId, labels: Mapping[str, str]) -> bool:
+        """Merge labels into the run's; False where the server has no such route."""
+
+    async def read_block_by_name(self, type_slug: str, name: str) -> Json:
+        """The ``data`` of a block document, secrets in clear."""
+
+    async def read_block_by_id(self, block_document_id: str) -> Json:
+        """The ``data`` of a block document, secrets in clear."""
+
+    async def read_variable(self, name: str) -> Json:
+        """The value of a variable; NotFound when there is none."""
+
+    async def send_logs(self, lines: Sequence[LogLine]) -> None:
+        """Append lines to run logs."""
+
+    async def send_events(self, events: Sequence[WorkerEvent]) -> None:
+        """Emit events, in order."""
+
+    async def read_server_version(self) -> str:
+        """The server's version, such as ``3.8.8``."""
+
+
+FactListener = Callable[[ProcessFact], None]
+"""Takes the facts about one run, on the loop, in order; must not block."""
+
+
+class Launcher(Protocol):
+    """The worker's hand on the keeper, the parent of all runs."""
+
+    async def spawn(self, order: SpawnOrder, listener: FactListener) -> ProcessIdentity:
+        """Start a process and send its facts to ``listener``.
+
+        At most one process is started per key, however often this is called for it: a repeat
+        answers with the identity of the process that is there (or was). CouldNotStart: the
+        command, directory or environment is wrong. KeeperError: no keeper; nothing was started.
+        """
+
+    async def watch(self, key: ClaimKey, listener: FactListener) -> KeptRun | None:
+        """Send the facts of a run that is there already to ``listener``, past ones first.
+
+        None when the keeper does not know the run.
+        """
+
+    async def end_tree(
+        self, key: ClaimKey, *, signal: int, grace_seconds: float, announce_cancel: bool = False
+    ) -> None:
+        """Order the end of the run's whole tree: signal, grace period, SIGKILL.
+
+        ``announce_cancel`` tells a listening engine first that it is being cancelled (contract
+        10.4). Returns when the order is taken; ProcessExited and TreeGone tell the rest.
+        """
+
+    async def forget(self, key: ClaimKey) -> None:
+        """Drop a run that is over from the keeper's table."""
+
+    async def table(self) -> list[KeptRun]:
+        """All runs that the keeper has."""
+
+
+class Journal(Protocol):
+    """What survives the worker: one folder per claim. Calls are short and synchronous.
+
+    StateFolderError is raised where a write fails (full disk, permissions).
+    """
+
+    def folder(self, key: ClaimKey) -> Path:
+        """The claim's folder (0700), created when missing."""
+
+    def save(self, record: RunRecord) -> None:
+        """Replace the claim's record atomically."""
+
+    def close(self, record: RunRecord) -> None:
+        """Save the record for the last time: the claim is settled, the folder may be pruned."""
+
+    def open_records(self) -> list[RunRecord]:
+        """The records of claims that are not settled. Corrupt ones are quarantined, not raised."""
+
+    def output_tail(self, key: ClaimKey, lines: int) -> tuple[str, ...]:
+        """The last ``lines`` lines of the run's output, decoded; empty where there is none."""

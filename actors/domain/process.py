@@ -1,0 +1,108 @@
+"""What the worker says to the keeper about a process, and hears of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .ids import ClaimKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessIdentity:
+    """A process that can be told from every other one, across pid reuse and reboots.
+
+    ``boot_id`` is ``/proc/sys/kernel/random/boot_id``, ``pid_namespace`` the inode of
+    ``/proc/self/ns/pid``, ``start_ticks`` field 22 of ``/proc/<pid>/stat`` (proc(5)). Where the
+    platform does not tell them they are empty or zero.
+    """
+
+    pid: int
+    start_ticks: int
+    boot_id: str
+    pid_namespace: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExitStatus:
+    """How a process ended. ``code`` follows subprocess: negative for a signal, None when lost."""
+
+    code: int | None
+    ended_at: float | None = None
+    """Seconds since the epoch; None when not known."""
+    user_seconds: float = 0.0
+    system_seconds: float = 0.0
+    max_rss_bytes: int = 0
+
+    @property
+    def lost(self) -> bool:
+        """Whether nobody was there to receive the exit code."""
+        return self.code is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpawnOrder:
+    """A process to start, complete: nothing is looked up or added but the marker and channel.
+
+    ``env`` is the whole environment. ``working_dir`` None means a fresh temporary directory that
+    is removed after the run. ``max_output_bytes`` bounds what is kept of the output on disk.
+    """
+
+    key: ClaimKey
+    folder: Path
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    working_dir: Path | None = None
+    control_channel: bool = False
+    nice: int = 0
+    max_output_bytes: int = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptRun:
+    """A line of the keeper's table. ``exit`` is None while the process lives."""
+
+    key: ClaimKey
+    identity: ProcessIdentity
+    exit: ExitStatus | None = None
+    swept: bool = False
+    """Whether the whole tree is gone, not only the process itself."""
+    output_bytes: int = 0
+    control_connected: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftovers:
+    """Processes of a run that outlived it and were ended by the sweep: (pid, command) pairs."""
+
+    processes: tuple[tuple[int, str], ...] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessExited:
+    """The run's own process ended. Said once per listener."""
+
+    key: ClaimKey
+    status: ExitStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeGone:
+    """Nothing of the run's process tree is left; ``leftovers`` had to be ended for that."""
+
+    key: ClaimKey
+    leftovers: Leftovers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputWritten:
+    """The run printed: complete lines, decoded, in order (``dropped`` bytes lost before them)."""
+
+    key: ClaimKey
+    lines: tuple[str, ...]
+    dropped: int = 0
+
+
+ProcessFact = ProcessExited | TreeGone | OutputWritten
+"""What the keeper has to tell about one run; told to the run's supervisor."""

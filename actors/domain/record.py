@@ -1,0 +1,97 @@
+"""The part of a run that must survive the worker: enough to adopt it, report it, or settle it.
+
+The journal writes it as JSON. Secrets never enter it: no environment, no resolved variables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from .ids import ClaimKey, TransitionId
+from .model import FlowRun, Proposal, Resource
+from .process import ExitStatus
+
+
+class Phase(StrEnum):
+    """Where in its life a claimed run is."""
+
+    CLAIMING = "claiming"
+    """Pending is being proposed; whether the run is ours is not known yet."""
+    PREPARING = "preparing"
+    """Ours. Its job is being put together; nothing was started."""
+    SPAWNING = "spawning"
+    """The keeper has been, or is about to be, told to start it."""
+    RUNNING = "running"
+    """Its process exists."""
+    REPORTING = "reporting"
+    """Its process is over (or was never started); the server is being told."""
+    OVER = "over"
+    """Settled: nothing left to do."""
+
+
+class Reason(StrEnum):
+    """Why a run ended. The list is closed: messages, events, logs and metrics use these words."""
+
+    EXITED = "exited"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed out"
+    OUT_OF_MEMORY_LIMIT = "out of memory (limit)"
+    OUT_OF_MEMORY_KERNEL = "out of memory (kernel)"
+    WORKER_STOPPED = "worker stopped"
+    MACHINE_RESTARTED = "machine restarted"
+    LOST = "lost"
+    COULD_NOT_START = "could not start"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds of one run. None means no bound."""
+
+    timeout_seconds: float | None = None
+    memory_limit_mb: float | None = None
+    grace_seconds: float = 30.0
+    kill_signal: int = 15
+    nice: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobNote:
+    """What of a job is worth keeping once its process exists."""
+
+    command: str
+    """The command line as a person would read it, without secrets."""
+    working_dir: str | None = None
+    stream_output: bool = True
+    is_engine: bool = True
+    """Whether it is Prefect's engine, which reports its own states."""
+    uses_runner: bool = False
+    """Whether it is ``prefect flow-run execute``, which cancels by itself (contract 7.1)."""
+    report_states: bool = False
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """One claim of one flow run, as the journal keeps it."""
+
+    key: ClaimKey
+    worker: str
+    run: FlowRun
+    claim: TransitionId
+    phase: Phase
+    job: JobNote | None = None
+    related: tuple[Resource, ...] = ()
+    """Related resources of this run's events (contract 12.5)."""
+    submitted_event: str | None = None
+    submitted_at: datetime | None = None
+    started_at: datetime | None = None
+    pid: int | None = None
+    exit: ExitStatus | None = None
+    reason: Reason | None = None
+    cancelling: bool = False
+    """Whether the server was seen to want this run cancelled."""
+    report: Proposal | None = None
+    """The state still to be told; its transition id survives restarts (invariant 5)."""

@@ -1,0 +1,1 @@
+"""The language the actors speak: frozen, typed facts, orders and questions."""
