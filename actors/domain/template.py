@@ -2,12 +2,33 @@
 
 In two steps, so that nothing here has to wait: :func:`populate` fills in what is at hand and
 leaves placeholders of blocks and variables, :func:`references` names what those need from the
-server, and :func:`resolve` puts the fetched values in (contract section 8).
+server, and :func:`resolve` puts the fetched values in (contract section 8, the newest rule where
+versions differ). Nothing that is passed in is changed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
+
+from .default_template import OWN_PLACEHOLDERS, default_base_job_template
+from .errors import InvalidJob
+from .job_variables import default_values, expand_dotted, merge_env, merge_variables
+from .masking import is_secret_name, secrets_in
+from .model import Json
+from .placeholders import (
+    BLOCK_PREFIX,
+    ENVIRONMENT_PREFIX,
+    VARIABLE_PREFIX,
+    Hole,
+    at_path,
+    fill_text,
+    names_in,
+    rewrite,
+    split_path,
+    texts_in,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +55,209 @@ class VariableRef:
 
 Reference = BlockRef | BlockIdRef | VariableRef
 """What a configuration needs from the server before it is complete."""
+
+Values = Mapping[Reference, Json]
+"""What the server has for references: a block's ``data``, a variable's value.
+
+What it does not have (404) is absent.
+"""
+
+_NOTHING: Final[Values] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Populated:
+    """A job configuration that may still hold placeholders of blocks and variables."""
+
+    configuration: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A complete job configuration, and the secrets that came into it from the server."""
+
+    configuration: Mapping[str, Json]
+    secrets: frozenset[str] = frozenset()
+
+
+# --- step one: what is at hand ----------------------------------------------------------------
+
+
+def populate(
+    template: Mapping[str, Json],
+    deployment_variables: Mapping[str, Json] | None,
+    run_variables: Mapping[str, Json] | None,
+    *,
+    environ: Mapping[str, str],
+) -> Populated:
+    """The pool's job configuration with the job variables of a deployment and a run filled in.
+
+    An empty ``template`` stands for the default one (contract trap 22). The worker's own
+    variables are filled in even where the template does not mention them. ``environ`` serves
+    ``{{ $NAME }}``. Raises InvalidJob.
+    """
+    template = template or default_base_job_template()
+    configuration = {**OWN_PLACEHOLDERS, **_mapping(template, "job_configuration")}
+    defaults = default_values(_mapping(_mapping(template, "variables"), "properties"))
+    variables = {
+        **defaults,
+        **expand_dotted(merge_variables(deployment_variables or {}, run_variables or {})),
+    }
+    env = merge_env(configuration.get("env"), defaults.get("env"), variables.get("env"))
+    if env is not None:
+        configuration["env"] = env
+    return Populated(fill(configuration, variables, environ))
+
+
+def fill(configuration: Json, variables: Mapping[str, Json], environ: Mapping[str, str]) -> Json:
+    """``configuration`` with plain and environment placeholders replaced, in a single pass."""
+
+    def lookup(name: str) -> Json:
+        if name.startswith((BLOCK_PREFIX, VARIABLE_PREFIX)):
+            return Hole.KEEP
+        if name.startswith(ENVIRONMENT_PREFIX):
+            return environ.get(name.lstrip(ENVIRONMENT_PREFIX), "")
+        return at_path(variables, name)
+
+    return rewrite(configuration, lambda text: fill_text(text, lookup))
+
+
+def _mapping(parent: Mapping[str, Json], key: str) -> Mapping[str, Json]:
+    value = parent.get(key) or {}
+    if not isinstance(value, Mapping):
+        raise InvalidJob(
+            f"The work pool's base job template is broken: {key!r} is not an object. "
+            "Correct it on the work pool's page."
+        )
+    return value
+
+
+# --- step two: what the server has ------------------------------------------------------------
+
+
+def references(populated: Populated, values: Values = _NOTHING) -> frozenset[Reference]:
+    """What has to be fetched for ``populated``.
+
+    Data of a block may name variables in turn: with the ``values`` fetched so far this answers
+    those as well, so ask again until nothing new is named (twice at most).
+    """
+    found: set[Reference] = set()
+
+    def on_text(text: str) -> Json:
+        found.update(_references_in(text))
+        return text
+
+    def on_mapping(mapping: Mapping[str, Json]) -> Json:
+        ref = _block_id(mapping)
+        if ref is None:
+            return Hole.KEEP
+        found.add(ref)
+        return mapping
+
+    rewrite(populated.configuration, on_text, on_mapping)
+    placed = [values[ref] for ref in found if ref in values and not isinstance(ref, VariableRef)]
+    found |= {
+        ref
+        for text in texts_in(placed)
+        for ref in _references_in(text)
+        if isinstance(ref, VariableRef)
+    }
+    return frozenset(found)
+
+
+def resolve(populated: Populated, values: Values) -> Resolved:
+    """``populated`` with the values of its blocks, then of its variables, put in.
+
+    A variable that is absent from ``values`` becomes empty text; an absent block, or a key path
+    that leads nowhere in it, raises InvalidJob.
+    """
+
+    def block(name: str) -> Json:
+        return _block_value(name, values) if name.startswith(BLOCK_PREFIX) else Hole.KEEP
+
+    def block_data(mapping: Mapping[str, Json]) -> Json:
+        ref = _block_id(mapping)
+        return Hole.KEEP if ref is None else _block_data(ref, values)
+
+    def variable(name: str) -> Json:
+        if not name.startswith(VARIABLE_PREFIX):
+            return Hole.KEEP
+        return values.get(VariableRef(name.removeprefix(VARIABLE_PREFIX)), "")
+
+    with_blocks = rewrite(
+        populated.configuration, lambda text: fill_text(text, block, _scalar_text), block_data
+    )
+    complete = rewrite(with_blocks, lambda text: fill_text(text, variable))
+    used = references(populated, values)
+    return Resolved(complete, frozenset().union(*(_secrets_of(ref, values) for ref in used)))
+
+
+def _references_in(text: str) -> frozenset[Reference]:
+    found: set[Reference] = set()
+    for name in names_in(text):
+        if name.startswith(BLOCK_PREFIX):
+            found.add(_parse_block(name)[0])
+        elif name.startswith(VARIABLE_PREFIX):
+            found.add(VariableRef(name.removeprefix(VARIABLE_PREFIX)))
+    return frozenset(found)
+
+
+def _parse_block(placeholder: str) -> tuple[BlockRef, str]:
+    """The block that a placeholder names, and the key path into it (empty: none)."""
+    type_slug, dot, rest = placeholder.removeprefix(BLOCK_PREFIX).partition(".")
+    name, _, path = rest.partition(".")
+    if not (type_slug and dot and name):
+        raise InvalidJob(
+            f"{{{{ {placeholder} }}}} does not name a block: write "
+            "{{ prefect.blocks.<block type>.<block name> }}."
+        )
+    return BlockRef(type_slug, name), path
+
+
+def _block_id(mapping: Mapping[str, Json]) -> BlockIdRef | None:
+    ref = mapping.get("$ref")
+    block_id = ref.get("block_document_id") if isinstance(ref, Mapping) else None
+    return BlockIdRef(str(block_id)) if block_id else None
+
+
+def _block_data(ref: BlockRef | BlockIdRef, values: Values) -> Json:
+    if ref in values:
+        return values[ref]
+    known_as = f"{ref.name!r} of type {ref.type_slug!r}" if isinstance(ref, BlockRef) else ref.id
+    raise InvalidJob(
+        f"The block {known_as} does not exist, but the job's configuration needs it. "
+        "Create it, or change the job variables of the deployment or the work pool."
+    )
+
+
+def _block_value(placeholder: str, values: Values) -> Json:
+    """What a block placeholder stands for (contract 8.3).
+
+    The data of a block with the single key ``value`` is that value, unless the key path starts
+    there itself.
+    """
+    ref, path = _parse_block(placeholder)
+    data = _block_data(ref, values)
+    wrapped = isinstance(data, Mapping) and data.keys() == {"value"}
+    if wrapped and (not path or split_path(path)[0] != "value"):
+        data = data["value"]
+    value = at_path(data, path) if path else data
+    if value is Hole.MISSING:
+        raise InvalidJob(
+            f"{{{{ {placeholder} }}}} leads nowhere: the block {ref.name!r} has no {path!r}."
+        )
+    return value
+
+
+def _scalar_text(value: Json) -> str:
+    if isinstance(value, Mapping | list):
+        raise InvalidJob(
+            "A block placeholder within other text stands for an object or a list; only plain "
+            "values can be written into text. Name one of its keys."
+        )
+    return str(value)
+
+
+def _secrets_of(ref: Reference, values: Values) -> frozenset[str]:
+    secret = not isinstance(ref, VariableRef) or is_secret_name(ref.name)
+    return secrets_in(values.get(ref)) if secret else frozenset()
