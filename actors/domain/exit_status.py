@@ -110,7 +110,9 @@ def crash_message(
     """
     cause = _shorten(masker.text(plain(cause, keep_newlines=True)), MAX_CAUSE_CHARACTERS)
     message = _why(reason, status, cause, limits or Limits())
-    lines = _last_lines([masker.text(plain(line)) for line in tail], MAX_MESSAGE_BYTES - _size(message))
+    lines = _last_lines(
+        [masker.text(plain(line)) for line in tail], MAX_MESSAGE_BYTES - _size(message)
+    )
     return "\n".join([message, *lines])
 
 

@@ -11,7 +11,7 @@ from .placeholders import split_path
 
 
 def merge_variables(deployment: Mapping[str, Json], run: Mapping[str, Json]) -> dict[str, Json]:
-    """The run's variables over the deployment's; two ``env`` mappings are merged (contract 8.1)."""
+    """The run's variables over the deployment's; two ``env`` mappings are merged."""
     merged = {**deployment, **run}
     base, over = deployment.get("env"), run.get("env")
     if isinstance(base, Mapping) and (over is None or isinstance(over, Mapping)):

@@ -58,7 +58,7 @@ def rewrite(
     on_text: Callable[[str], Json],
     on_mapping: Callable[[Mapping[str, Json]], Json] = lambda _: Hole.KEEP,
 ) -> Json:
-    """A copy of ``tree`` with every text replaced by ``on_text``; what it calls missing is left out.
+    """A copy of ``tree`` with every text replaced by ``on_text``, without what that calls missing.
 
     ``on_mapping`` may replace a whole mapping, which is then not entered; KEEP enters it.
     """

@@ -1,0 +1,102 @@
+"""The environment of a run's process, layer by layer (contract 7.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from .errors import InvalidJob
+from .model import Deployment, Flow, FlowRun
+
+SYSTEMD_VARIABLES: Final = frozenset(
+    {
+        "NOTIFY_SOCKET",
+        "WATCHDOG_PID",
+        "WATCHDOG_USEC",
+        "LISTEN_PID",
+        "LISTEN_PIDFDID",
+        "LISTEN_FDS",
+        "LISTEN_FDNAMES",
+    }
+)
+"""What systemd says to the worker alone (sd_notify, sd_watchdog_enabled, sd_listen_fds(3))."""
+
+OWN_PREFIX: Final = "ACTOR_WORKER_"
+"""The worker's own settings and markers."""
+
+RUN_PREFIX: Final = "PREFECT__"
+"""What tells an engine about its run: a worker that is itself part of a run has another's."""
+
+
+def run_environment(
+    *,
+    base: Mapping[str, str],
+    prefect_settings: Mapping[str, str],
+    run: FlowRun,
+    deployment: Deployment | None,
+    flow: Flow | None,
+    worker_name: str,
+    job_env: Mapping[str, str | None],
+    extra: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """The whole environment of ``run``'s process, from the lowest layer to the highest.
+
+    ``base`` is the worker's environment, without what is meant for the worker alone.
+    ``prefect_settings`` are the ``PREFECT_*`` settings that are set, wherever. ``job_env`` wins
+    over both (as before 3.8); its null entries take back settings and attribution, never what is
+    inherited from ``base``. ``extra`` is the worker's last word. Raises InvalidJob for names and
+    values that no environment can hold.
+    """
+    layers = {
+        **prefect_settings,
+        **attribution(run=run, deployment=deployment, flow=flow, worker_name=worker_name),
+        **job_env,
+    }
+    _check(job_env)
+    return {
+        **{name: value for name, value in base.items() if is_passed_on(name)},
+        **{name: value for name, value in layers.items() if value is not None},
+        **(extra or {}),
+    }
+
+
+def attribution(
+    *, run: FlowRun, deployment: Deployment | None, flow: Flow | None, worker_name: str
+) -> dict[str, str]:
+    """Which run this is, and whose: read by Prefect's engine."""
+    known: dict[str, str | None] = {
+        "PREFECT__FLOW_RUN_ID": run.id,
+        "PREFECT__FLOW_ID": run.flow_id,
+        "PREFECT__FLOW_NAME": flow.name if flow else None,
+        "PREFECT__DEPLOYMENT_ID": run.deployment_id,
+        "PREFECT__DEPLOYMENT_NAME": deployment.name if deployment else None,
+        "PREFECT__WORKER_NAME": worker_name,
+    }
+    return {name: value for name, value in known.items() if value}
+
+
+def is_passed_on(name: str) -> bool:
+    """Whether a variable of the worker's environment reaches its runs."""
+    return name not in SYSTEMD_VARIABLES and not name.startswith((OWN_PREFIX, RUN_PREFIX))
+
+
+def can_be_passed(text: str) -> bool:
+    """Whether a process can be given ``text`` as an argument or in its environment."""
+    try:
+        return b"\0" not in text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+
+
+def _check(job_env: Mapping[str, str | None]) -> None:
+    for name, value in job_env.items():
+        if not name or "=" in name or not can_be_passed(name):
+            raise InvalidJob(
+                f"Job variable 'env' has an entry called {name!r}, which cannot be the name of "
+                "an environment variable: it must not be empty nor hold '=' or NUL."
+            )
+        if value is not None and not can_be_passed(value):
+            raise InvalidJob(
+                f"The value of {name!r} in job variable 'env' cannot be passed to a process: "
+                "it holds a NUL character or broken Unicode."
+            )

@@ -1,0 +1,189 @@
+"""A job: one flow run's command, environment and bounds, ready to be started."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from .environment import can_be_passed
+from .errors import InvalidJob
+from .job_configuration import ProcessJobConfiguration, ProcessVariables
+from .masking import Masker, secrets_in_environment
+from .model import Deployment, Flow, FlowRun, Json
+from .record import JobNote, Limits
+from .template import Resolved, fill
+
+__all__ = ["Job", "ProcessJobConfiguration", "ProcessVariables", "build_job", "validate"]
+
+DEFAULT_COMMAND: Final = "python -m prefect.engine"
+"""What pools that spell the default out have in their templates (contract 7.1)."""
+
+ENGINE_MODULE: Final = "prefect.engine"
+_ENGINE: Final = re.compile(r"-m ?prefect\.engine\b")
+RUNNER_COMMAND: Final = "prefect flow-run execute"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What to start for a flow run, and how to treat it.
+
+    What may hold secrets is left out of its representation.
+    """
+
+    argv: tuple[str, ...] = field(repr=False)
+    name: str
+    env: Mapping[str, str | None] = field(default_factory=dict, repr=False)
+    """The job's own layer of the environment (contract 7.3); null takes a variable back."""
+    working_dir: Path | None = None
+    """None: a temporary directory."""
+    stream_output: bool = True
+    labels: Mapping[str, str] = field(default_factory=dict)
+    is_engine: bool = True
+    """Whether it is Prefect's engine: it waits until the run is due and reports its states."""
+    uses_runner: bool = False
+    """Whether it is ``prefect flow-run execute``, which does so too and cancels by itself."""
+    report_states: bool = False
+    warm_start: bool | None = None
+    """None: as the worker is set up."""
+    limits: Limits = field(default_factory=Limits)
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    """Values to mask wherever this run's messages and output are shown."""
+
+    @property
+    def may_start_early(self) -> bool:
+        """Whether it waits by itself until the run is due; a plain command would not."""
+        return self.is_engine or self.uses_runner
+
+    def note(self) -> JobNote:
+        """What the journal keeps of it."""
+        return JobNote(
+            command=Masker(self.secrets).text(shlex.join(self.argv)),
+            working_dir=None if self.working_dir is None else str(self.working_dir),
+            stream_output=self.stream_output,
+            is_engine=self.is_engine,
+            uses_runner=self.uses_runner,
+            report_states=self.report_states,
+            limits=self.limits,
+        )
+
+
+def build_job(
+    resolved: Resolved,
+    *,
+    run: FlowRun,
+    deployment: Deployment | None,
+    flow: Flow | None,
+    engine_python: str,
+) -> Job:
+    """The job of ``run``.
+
+    ``engine_python`` is the interpreter that has Prefect: the default command runs its engine.
+    Raises InvalidJob; the message names the wrong variable and shows no secrets.
+    """
+    configuration = validate(resolved)
+    argv = split_command(configuration.command, engine_python)
+    return Job(
+        argv=argv,
+        name=_name(configuration.name, run, flow),
+        env=configuration.env,
+        working_dir=configuration.working_dir,
+        stream_output=configuration.stream_output,
+        labels=_labels(run, deployment, flow) | configuration.labels,
+        is_engine=is_engine(argv),
+        uses_runner=uses_runner(argv),
+        report_states=configuration.report_states,
+        warm_start=configuration.warm_start,
+        limits=configuration.limits,
+        secrets=resolved.secrets | secrets_in_environment(configuration.env),
+    )
+
+
+def validate(resolved: Resolved) -> ProcessJobConfiguration:
+    """The configuration with its values checked and coerced. Raises InvalidJob."""
+    try:
+        return ProcessJobConfiguration.model_validate(resolved.configuration)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+            for fault in error.errors(include_url=False, include_input=False)
+        )
+    raise InvalidJob(
+        f"Wrong job variable: {Masker(resolved.secrets).text(faults)}. "
+        "Correct it in the deployment, the flow run or the work pool."
+    )
+
+
+def split_command(command: str | None, engine_python: str) -> tuple[str, ...]:
+    """The command line as arguments, split as a POSIX shell would; none: Prefect's engine.
+
+    Nothing else of a shell is done: no variables, no wildcards, no pipes. Raises InvalidJob.
+    """
+    if command is None or not command.strip() or command.strip() == DEFAULT_COMMAND:
+        return (engine_python, "-m", ENGINE_MODULE)
+    try:
+        argv = tuple(shlex.split(command))
+    except ValueError as error:
+        raise InvalidJob(
+            f"Job variable 'command' cannot be split into arguments: {error}. "
+            "Close every quote, and do not end with a backslash."
+        ) from None
+    if not argv[0]:
+        raise InvalidJob("Job variable 'command' begins with an empty argument, not a program.")
+    if not can_be_passed(command):
+        raise InvalidJob("Job variable 'command' holds a NUL character or broken Unicode.")
+    return argv
+
+
+def is_engine(argv: tuple[str, ...]) -> bool:
+    """Whether a command runs ``python -m prefect.engine``, directly or through another program."""
+    return _ENGINE.search(_as_text(argv)) is not None
+
+
+def uses_runner(argv: tuple[str, ...]) -> bool:
+    """Whether a command runs ``prefect flow-run execute`` (contract 7.1)."""
+    return RUNNER_COMMAND in _as_text(argv)
+
+
+def _as_text(argv: tuple[str, ...]) -> str:
+    return " ".join(" ".join(argv).split())
+
+
+def _name(template: str | None, run: FlowRun, flow: Flow | None) -> str:
+    """The job's name, with ``{{ ctx.flow.* }}`` and ``{{ ctx.flow_run.* }}`` (rule of 3.8)."""
+    context = {"flow": asdict(flow) if flow else {}, "flow_run": _run_context(run)}
+    named = fill({"name": template}, {"ctx": context}, {}).get("name")
+    return str(named) if named else run.name
+
+
+def _run_context(run: FlowRun) -> dict[str, Json]:
+    """The run as templates know it: by the names that the server's API has for it."""
+    due = None if run.due is None else run.due.isoformat()
+    return {
+        **asdict(run),
+        "state_type": run.state.type.value,
+        "state_name": run.state.name,
+        "next_scheduled_start_time": due,
+        "expected_start_time": due,
+    }
+
+
+def _labels(run: FlowRun, deployment: Deployment | None, flow: Flow | None) -> dict[str, str]:
+    """What Prefect calls the base labels; processes have no place for them (contract 7.3)."""
+    labels: dict[str, str | None] = {
+        "prefect.io/flow-run-id": run.id,
+        "prefect.io/flow-run-name": run.name,
+    }
+    if deployment is not None:
+        labels["prefect.io/deployment-id"] = deployment.id
+        labels["prefect.io/deployment-name"] = deployment.name
+        labels["prefect.io/deployment-updated"] = deployment.updated
+    if flow is not None:
+        labels["prefect.io/flow-id"] = flow.id
+        labels["prefect.io/flow-name"] = flow.name
+    return {name: value for name, value in labels.items() if value is not None}

@@ -1,0 +1,124 @@
+"""How often, how many, how healthy: decisions that need only numbers, and chance passed in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from random import Random
+from typing import Final
+
+from .ids import FlowRunId
+from .model import FlowRun
+
+# --- rhythm -----------------------------------------------------------------------------------
+
+
+def jittered(interval: float, rng: Random, *, spread: float = 0.3) -> float:
+    """A wait of ``interval`` seconds on average, so that many workers do not act in step.
+
+    Drawn from an exponential distribution cut off at ``(1 + spread)`` times the interval, and
+    below so that as much lies under the median as above it: with 0.3 within [0.752, 1.3] times
+    the interval (contract 3), with 0.2 within [0.824, 1.2] (contract 2.5).
+    """
+    if interval <= 0 or spread <= 0:
+        return max(interval, 0.0)
+    longest = 1 + spread
+    shortest = math.log2(2**longest / (2**longest - 1))
+    survival = rng.uniform(math.exp(-longest), math.exp(-shortest))
+    return -math.log(survival) * interval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backoff:
+    """Waits that grow with each failure in a row. Seconds."""
+
+    initial: float = 1.0
+    factor: float = 2.0
+    ceiling: float = 60.0
+    spread: float = 0.2
+
+    def delay(self, failures: int, rng: Random) -> float:
+        """How long to wait after ``failures`` in a row (1: the first); 0 after none."""
+        if failures <= 0:
+            return 0.0
+        return jittered(self.bare_delay(failures), rng, spread=self.spread)
+
+    def bare_delay(self, failures: int) -> float:
+        """The same without chance."""
+        reached = math.log(max(self.ceiling / self.initial, 1.0)) / math.log(self.factor)
+        return min(self.initial * self.factor ** min(failures - 1, reached), self.ceiling)
+
+
+# --- admission --------------------------------------------------------------------------------
+
+MAX_RUNS_PER_POLL: Final = 200
+"""The server answers 422 to a larger limit (contract 5.1)."""
+
+
+def runs_to_ask_for(free_slots: int | None, passed_over: int) -> int:
+    """The limit to poll with, given the free slots (None: no limit).
+
+    ``passed_over`` counts the runs that the server will list although they will not be admitted:
+    claims under way, and runs held back since they were refused. They come on top, or they would
+    crowd out the runs behind them. Never 0: a poll also tells the server that its queues are
+    being served, slots or not.
+    """
+    if free_slots is None:
+        return MAX_RUNS_PER_POLL
+    return max(1, min(free_slots + passed_over, MAX_RUNS_PER_POLL))
+
+
+def admissible(
+    due: Iterable[FlowRun],
+    *,
+    free_slots: int | None,
+    in_hand: Container[FlowRunId],
+    held_back: Container[FlowRunId] = frozenset(),
+) -> tuple[FlowRun, ...]:
+    """The runs to claim now, in the server's order: none in hand or held back, none twice."""
+    fresh = {
+        run.id: run for run in due if run.id not in in_hand and run.id not in held_back
+    }.values()
+    return tuple(islice(fresh, None if free_slots is None else max(free_slots, 0)))
+
+
+def seconds_until_start(due: datetime | None, now: datetime, *, may_start_early: bool) -> float:
+    """How long a prepared job has to wait: a run is polled some seconds before it is due.
+
+    An engine is started at once, since it waits by itself (contract 5.1); a plain command not.
+    """
+    if may_start_early or due is None:
+        return 0.0
+    return max((due - now).total_seconds(), 0.0)
+
+
+# --- health -----------------------------------------------------------------------------------
+
+POLLS_MISSED: Final = 30
+"""So many poll intervals without a successful poll are too many (contract 15)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """The verdict on a worker, and for how many seconds it has not polled."""
+
+    healthy: bool
+    silent_seconds: float
+
+
+def health(
+    *, now: float, last_poll: float, query_seconds: float, excused_until: float | None = None
+) -> Health:
+    """Whether the worker polls: the last successful poll is recent enough.
+
+    Times are of one clock, in seconds; ``last_poll`` starts as the time of the worker's start.
+    ``excused_until`` is when the server's announced maintenance ends, as for the peer.
+    """
+    since = last_poll if excused_until is None else max(last_poll, excused_until)
+    return Health(
+        healthy=now - since <= query_seconds * POLLS_MISSED,
+        silent_seconds=max(now - last_poll, 0.0),
+    )
