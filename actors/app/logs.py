@@ -1,0 +1,203 @@
+"""One pipe for every log line: ours, pykka's, urllib3's, asyncio's and Python's warnings.
+
+On a terminal lines are pretty, elsewhere they are JSON, one object a line:
+``{"timestamp": ..., "level": ..., "event": "run.exited", "worker": ..., "flow_run_id": ...}``.
+What is known about a line's run (flow_run_id, flow_run_name, pid) is bound by whoever logs, or by
+``structlog.contextvars`` around it; worker and pool are bound here. Fields that are None are left
+out. Secrets are masked in every text before it is written.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+LogFormat = Literal["console", "json"]
+Mask = Callable[[str], str]
+
+
+def no_mask(text: str) -> str:
+    """``text`` as it is: the mask of a program that has no secrets."""
+    return text
+
+
+class LineWriter:
+    """Writes whole lines to a stream; a line that cannot be written is counted, never raised.
+
+    It goes past Python's buffers: after a broken pipe they would hold what nobody reads, and
+    spoil the exit code with it when the interpreter flushes them at its end.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        try:
+            self._descriptor: int | None = stream.fileno()
+        except (OSError, ValueError, AttributeError):
+            self._descriptor = None
+        self.dropped = 0
+        """Lines lost because the other end was gone or did not read."""
+
+    def line(self, text: str) -> None:
+        """Write ``text`` and a line break."""
+        try:
+            if self._descriptor is None:
+                self._stream.write(text + "\n")
+            else:
+                self._write_all(self._descriptor, (text + "\n").encode(errors="backslashreplace"))
+        except (OSError, ValueError):
+            self.dropped += 1
+
+    @staticmethod
+    def _write_all(descriptor: int, data: bytes) -> None:
+        while data:
+            data = data[os.write(descriptor, data) :]
+
+    # structlog calls a method named after the level
+    msg = log = debug = info = warning = warn = error = critical = fatal = exception = line
+
+
+class LogPipe:
+    """The installed pipe. ``mask`` and the bound context may change while it is in use."""
+
+    def __init__(
+        self,
+        *,
+        format: LogFormat,
+        level: int,
+        stream: TextIO,
+        mask: Mask,
+        colors: bool,
+    ) -> None:
+        self.format = format
+        self.mask = mask
+        self._context: dict[str, Any] = {}
+        self._writer = LineWriter(stream)
+        shared: list[Processor] = [
+            structlog.contextvars.merge_contextvars,
+            self._add_context,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.StackInfoRenderer(),
+            structlog.processors.format_exc_info,
+            self._without_nulls_and_secrets,
+        ]
+        renderer: Processor = (
+            structlog.processors.JSONRenderer()
+            if format == "json"
+            else structlog.dev.ConsoleRenderer(
+                colors=colors, exception_formatter=structlog.dev.plain_traceback
+            )
+        )
+        structlog.configure(
+            processors=[*shared, renderer],
+            wrapper_class=structlog.make_filtering_bound_logger(level),
+            logger_factory=self._logger,
+            cache_logger_on_first_use=False,
+        )
+        self._handler = _Foreign(self._writer)
+        self._handler.setFormatter(
+            structlog.stdlib.ProcessorFormatter(
+                foreign_pre_chain=[structlog.stdlib.ExtraAdder(), _logger_name, *shared],
+                processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            )
+        )
+        root = logging.getLogger()
+        self._previous_level = root.level
+        root.addHandler(self._handler)
+        root.setLevel(level)
+        logging.captureWarnings(True)
+
+    @property
+    def dropped(self) -> int:
+        """Lines that could not be written."""
+        return self._writer.dropped
+
+    def bind(self, **context: object) -> None:
+        """Put ``context`` (the worker's name, its pool) on every line from now on."""
+        self._context.update(context)
+
+    def close(self) -> None:
+        """Take the pipe out again and leave logging as it was before."""
+        root = logging.getLogger()
+        root.removeHandler(self._handler)
+        root.setLevel(self._previous_level)
+        logging.captureWarnings(False)
+        structlog.reset_defaults()
+
+    def _logger(self, *names: object) -> LineWriter:
+        return self._writer
+
+    def _add_context(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        return self._context | dict(event)
+
+    def _without_nulls_and_secrets(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        mask = self.mask
+        return {
+            key: value if key[0] == "_" else _masked(value, mask)
+            for key, value in event.items()
+            if value is not None
+        }
+
+
+def configure(
+    *,
+    format: LogFormat | None = None,
+    level: str = "INFO",
+    stream: TextIO | None = None,
+    mask: Mask = no_mask,
+) -> LogPipe:
+    """Install the pipe for this process.
+
+    ``format`` None: pretty when ``stream`` (default: stderr) is a terminal, else JSON. ``level``
+    is a name of Python's logging. Pretty lines are coloured unless NO_COLOR is set
+    (https://no-color.org).
+    """
+    stream = sys.stderr if stream is None else stream
+    terminal = stream.isatty()
+    return LogPipe(
+        format=format or ("console" if terminal else "json"),
+        level=logging.getLevelNamesMapping()[level],
+        stream=stream,
+        mask=mask,
+        colors=terminal and "NO_COLOR" not in os.environ,
+    )
+
+
+class _Foreign(logging.Handler):
+    """Takes the lines of libraries that use Python's logging."""
+
+    def __init__(self, writer: LineWriter) -> None:
+        super().__init__()
+        self._writer = writer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._writer.line(self.format(record))
+        except Exception as error:
+            # a line that cannot be put into words must not become a failure of what was said
+            self._writer.line(f"a log line of {record.name} could not be formatted: {error!r}")
+
+
+def _logger_name(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    record: logging.LogRecord = event["_record"]
+    event["logger"] = record.name
+    return event
+
+
+def _masked(value: Any, mask: Mask) -> Any:
+    """A copy of ``value`` that JSON can carry, with every text in it masked."""
+    if isinstance(value, str):
+        return mask(value)
+    if value is None or isinstance(value, int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _masked(item, mask) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_masked(item, mask) for item in value]
+    return mask(str(value))
