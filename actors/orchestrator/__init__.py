@@ -1,0 +1,1 @@
+"""Prefect's wire: everything that knows how the server is spoken to, and nothing else does."""

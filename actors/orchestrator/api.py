@@ -1,0 +1,219 @@
+"""A Prefect server as the rest of the house sees it: one method per operation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Final
+from urllib.parse import quote
+
+from ..domain.errors import InvalidRequest, Unavailable
+from ..domain.ids import DeploymentId, FlowId, FlowRunId
+from ..domain.model import (
+    Deployment,
+    Flow,
+    FlowRun,
+    Json,
+    LogLine,
+    Proposal,
+    Verdict,
+    WorkerEvent,
+    WorkPool,
+    WorkQueue,
+)
+from .answers import RouteMissing
+from .bodies import (
+    CANCELLING_FILTERS,
+    cancelling_body,
+    due_runs_body,
+    events_body,
+    logs_body,
+    queues_body,
+    state_body,
+)
+from .session import Session
+from .wire import (
+    WireBlock,
+    WireDeployment,
+    WireDueRun,
+    WireFlow,
+    WirePool,
+    WireQueue,
+    WireRun,
+    WireVerdict,
+    read,
+    read_list,
+)
+
+MAX_LIMIT: Final = 200
+"""The largest ``limit`` that servers accept, unless they are told otherwise."""
+
+MAX_PAGES: Final = 500
+"""Pages after which a listing is taken for endless."""
+
+
+class PrefectApi:
+    """The :class:`~actors.domain.ports.Orchestrator` that speaks to a Prefect server.
+
+    The session is not closed with it: whoever made it does that.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def read_work_pool(self, name: str) -> WorkPool:
+        """``GET /work_pools/{name}``."""
+        answer = await self._session.request("GET", f"/work_pools/{_part(name)}")
+        return read(WirePool, WirePool.pool, answer, f"work pool {name!r}")
+
+    async def create_work_pool(
+        self, name: str, type: str, base_job_template: Mapping[str, Json] | None
+    ) -> WorkPool:
+        """``POST /work_pools/``; without a template the server stores ``{}``."""
+        body: dict[str, Json] = {"name": name, "type": type}
+        if base_job_template is not None:
+            body["base_job_template"] = base_job_template
+        answer = await self._session.request("POST", "/work_pools/", body=body)
+        return read(WirePool, WirePool.pool, answer, f"new work pool {name!r}")
+
+    async def update_base_job_template(self, name: str, template: Mapping[str, Json]) -> None:
+        """``PATCH /work_pools/{name}``."""
+        path = f"/work_pools/{_part(name)}"
+        await self._session.request("PATCH", path, body={"base_job_template": template})
+
+    async def read_work_queues(self, pool: str, names: Collection[str]) -> list[WorkQueue]:
+        """``POST /work_pools/{pool}/queues/filter``, all pages."""
+        path = f"/work_pools/{_part(pool)}/queues/filter"
+        pages = await self._pages(path, partial(queues_body, names))
+        return read_list(WireQueue, WireQueue.queue, pages, f"queues of work pool {pool!r}")
+
+    async def send_heartbeat(self, pool: str, worker: str, interval_seconds: int) -> None:
+        """``POST /work_pools/{pool}/workers/heartbeat``."""
+        body = {"name": worker, "heartbeat_interval_seconds": int(interval_seconds)}
+        path = f"/work_pools/{_part(pool)}/workers/heartbeat"
+        await self._session.request("POST", path, body=body)
+
+    async def read_due_runs(
+        self, pool: str, queues: Collection[str], *, before: datetime, limit: int | None = None
+    ) -> list[FlowRun]:
+        """``POST /work_pools/{pool}/get_scheduled_flow_runs``; at most 200 runs."""
+        path = f"/work_pools/{_part(pool)}/get_scheduled_flow_runs"
+        capped = None if limit is None else min(limit, MAX_LIMIT)
+        try:
+            answer = await self._session.request(
+                "POST", path, body=due_runs_body(queues, before, capped)
+            )
+        except InvalidRequest as error:
+            # PREFECT_SERVER_API_DEFAULT_LIMIT is lower there: let the server choose.
+            if capped is None or "Invalid limit" not in str(error):
+                raise
+            answer = await self._session.request(
+                "POST", path, body=due_runs_body(queues, before, None)
+            )
+        return read_list(WireDueRun, WireDueRun.run, answer, f"due runs of work pool {pool!r}")
+
+    async def read_cancelling_runs(
+        self, pool: str, queues: Collection[str], *, excluding: Collection[FlowRunId]
+    ) -> list[FlowRun]:
+        """``POST /flow_runs/filter`` with both filters, all pages, each run once."""
+        found: dict[FlowRunId, FlowRun] = {}
+        for state in CANCELLING_FILTERS:
+            body = partial(cancelling_body, state, pool, queues, excluding)
+            pages = await self._pages("/flow_runs/filter", body)
+            runs = read_list(WireRun, WireRun.run, pages, "runs that are being cancelled")
+            found |= {run.id: run for run in runs}
+        return list(found.values())
+
+    async def read_flow_run(self, run_id: FlowRunId) -> FlowRun:
+        """``GET /flow_runs/{id}``."""
+        answer = await self._session.request("GET", f"/flow_runs/{_part(run_id)}")
+        return read(WireRun, WireRun.run, answer, f"flow run {run_id}")
+
+    async def read_deployment(self, deployment_id: DeploymentId) -> Deployment:
+        """``GET /deployments/{id}``."""
+        answer = await self._session.request("GET", f"/deployments/{_part(deployment_id)}")
+        return read(
+            WireDeployment, WireDeployment.deployment, answer, f"deployment {deployment_id}"
+        )
+
+    async def read_flow(self, flow_id: FlowId) -> Flow:
+        """``GET /flows/{id}``."""
+        answer = await self._session.request("GET", f"/flows/{_part(flow_id)}")
+        return read(WireFlow, WireFlow.flow, answer, f"flow {flow_id}")
+
+    async def propose_state(self, run_id: FlowRunId, proposal: Proposal) -> Verdict:
+        """``POST /flow_runs/{id}/set_state``; NotFound when the run was deleted."""
+        path = f"/flow_runs/{_part(run_id)}/set_state"
+        answer = await self._session.request("POST", path, body=state_body(proposal))
+        return read(WireVerdict, WireVerdict.verdict, answer, f"state of flow run {run_id}")
+
+    async def set_infrastructure_pid(self, run_id: FlowRunId, infrastructure_pid: str) -> None:
+        """``PATCH /flow_runs/{id}``."""
+        body = {"infrastructure_pid": infrastructure_pid}
+        await self._session.request("PATCH", f"/flow_runs/{_part(run_id)}", body=body)
+
+    async def add_labels(self, run_id: FlowRunId, labels: Mapping[str, str]) -> bool:
+        """``PATCH /flow_runs/{id}/labels``, which servers before 3.1.x do not have."""
+        try:
+            await self._session.request("PATCH", f"/flow_runs/{_part(run_id)}/labels", body=labels)
+        except RouteMissing:
+            return False
+        return True
+
+    async def read_block_by_name(self, type_slug: str, name: str) -> Json:
+        """``GET /block_types/slug/{slug}/block_documents/name/{name}``, secrets included."""
+        path = f"/block_types/slug/{_part(type_slug)}/block_documents/name/{_part(name)}"
+        return await self._read_block(path, f"block {type_slug}/{name}")
+
+    async def read_block_by_id(self, block_document_id: str) -> Json:
+        """``GET /block_documents/{id}``, secrets included."""
+        path = f"/block_documents/{_part(block_document_id)}"
+        return await self._read_block(path, f"block {block_document_id}")
+
+    async def read_variable(self, name: str) -> Json:
+        """``GET /variables/name/{name}``."""
+        answer = await self._session.request("GET", f"/variables/name/{_part(name)}")
+        if not isinstance(answer, dict) or "value" not in answer:
+            raise Unavailable(f"variable {name!r}: the answer holds no value")
+        return answer["value"]
+
+    async def send_logs(self, lines: Sequence[LogLine]) -> None:
+        """``POST /logs/``."""
+        if lines:
+            await self._session.request("POST", "/logs/", body=logs_body(lines))
+
+    async def send_events(self, events: Sequence[WorkerEvent]) -> None:
+        """``POST /events``: without a slash at the end, unlike all other collections."""
+        if events:
+            await self._session.request("POST", "/events", body=events_body(events))
+
+    async def read_server_version(self) -> str:
+        """``GET /admin/version``."""
+        answer = await self._session.request("GET", "/admin/version")
+        if not isinstance(answer, str):
+            raise Unavailable("GET /admin/version: the answer is not a version")
+        return answer
+
+    async def _read_block(self, path: str, what: str) -> Json:
+        answer = await self._session.request("GET", path, query={"include_secrets": "true"})
+        return read(WireBlock, lambda block: block.data, answer, what)
+
+    async def _pages(self, path: str, body: Callable[[int], Json]) -> list[Json]:
+        """The items of all pages. The server chooses their size: its limit may be set low."""
+        items: list[Json] = []
+        page: Json = None
+        for _ in range(MAX_PAGES):
+            before = page
+            page = await self._session.request("POST", path, body=body(len(items)))
+            if not isinstance(page, list):
+                raise Unavailable(f"POST {path}: the answer is not a list")
+            if not page or page == before:
+                break
+            items += page
+        return items
+
+
+def _part(text: str) -> str:
+    """``text`` as one part of a path; names may hold spaces and anything else."""
+    return quote(text, safe="")

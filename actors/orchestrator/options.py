@@ -1,0 +1,96 @@
+"""What a session needs to know about its server, gathered from the profile."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+from ..domain.masking import is_secret_name
+from .retry import RetryPolicy
+
+API_VERSION: Final = "0.8.4"
+"""The API version of all servers from 3.0.0 to 3.8 (contract section 2.2)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """How the worker proves who it is. The authorization string wins over the key."""
+
+    api_key: str | None = field(default=None, repr=False)
+    auth_string: str | None = field(default=None, repr=False)
+
+    def header(self) -> str | None:
+        """The value of the ``Authorization`` header."""
+        if self.auth_string:
+            return f"Basic {b64encode(self.auth_string.encode()).decode()}"
+        return f"Bearer {self.api_key}" if self.api_key else None
+
+    def secrets(self) -> frozenset[str]:
+        """What must not be shown."""
+        found = {self.api_key, self.auth_string, (self.header() or "").partition(" ")[2]}
+        found.add((self.auth_string or "").partition(":")[2])
+        return frozenset(secret for secret in found if secret)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOptions:
+    """Everything about a session but its clock."""
+
+    base_url: str
+    """``PREFECT_API_URL``, which contains ``/api`` already."""
+    credentials: Credentials = field(default_factory=Credentials)
+    custom_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Sent with each request; User-Agent and the CSRF headers cannot be overridden."""
+    user_agent: str = "actor-worker"
+    """Never of the form ``prefect/3...``: that changes what the server does (contract 2.3)."""
+    timeout_seconds: float = 60.0
+    """To connect, and for each piece of an answer (``PREFECT_API_REQUEST_TIMEOUT``)."""
+    exchange_seconds: float | None = None
+    """One exchange as a whole, however busily it drips; default: twice the timeout."""
+    total_seconds: float = 600.0
+    """A request with its retries, not counting announced maintenance: no retry goes past it."""
+    verify: bool | str = True
+    """Whether to check TLS certificates, or the file of the authorities to trust."""
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """As :func:`~actors.orchestrator.proxies.proxies_from` gives them."""
+    csrf: bool = True
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    max_response_bytes: int = 64 * 1024 * 1024
+    max_concurrency: int = 8
+    """Threads, and so requests in flight."""
+    start_concurrency: int = 4
+
+    @property
+    def exchange_deadline(self) -> float:
+        """Seconds after which one exchange is called off."""
+        return 2 * self.timeout_seconds if self.exchange_seconds is None else self.exchange_seconds
+
+    def secrets(self) -> frozenset[str]:
+        """Credentials, secret custom headers and passwords in addresses, for masking."""
+        found = set(self.credentials.secrets())
+        for name, value in self.custom_headers.items():
+            if is_secret_name(name) or name.lower() in ("authorization", "cookie"):
+                found |= {value, value.rpartition(" ")[2]}
+        for address in (self.base_url, *self.proxies.values()):
+            if "://" in address and (password := urlsplit(address).password):
+                found.add(password)
+        return frozenset(found)
+
+    def headers(self, credentials: Credentials) -> dict[str, str]:
+        """The headers of every request, CSRF aside."""
+        base = {
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip, deflate",
+            "X-PREFECT-API-VERSION": API_VERSION,
+        }
+        authorization = credentials.header()
+        if authorization is not None:
+            base["Authorization"] = authorization
+        reserved = {"user-agent", "prefect-csrf-token", "prefect-csrf-client"}
+        custom = {k: v for k, v in self.custom_headers.items() if k.lower() not in reserved}
+        overridden = {name.lower() for name in custom}
+        kept = {k: v for k, v in base.items() if k.lower() not in overridden}
+        return kept | custom | {"User-Agent": self.user_agent}
