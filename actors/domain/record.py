@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from .ids import ClaimKey, TransitionId
-from .model import FlowRun, Proposal, Resource
+from .model import FlowRun, Proposal, Resource, State
 from .process import ExitStatus
 
 
@@ -85,13 +85,12 @@ class RunRecord:
     job: JobNote | None = None
     related: tuple[Resource, ...] = ()
     """Related resources of this run's events (contract 12.5)."""
-    submitted_event: str | None = None
     submitted_at: datetime | None = None
     started_at: datetime | None = None
     pid: int | None = None
     exit: ExitStatus | None = None
     reason: Reason | None = None
-    cancelling: bool = False
-    """Whether the server was seen to want this run cancelled."""
+    cancelling: State | None = None
+    """The state in which the server was seen to want this run cancelled."""
     report: Proposal | None = None
     """The state still to be told; its transition id survives restarts (invariant 5)."""

@@ -1,0 +1,125 @@
+"""From a claimed run to a job that the keeper can start: reading, templating, environment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..domain.environment import run_environment
+from ..domain.errors import InvalidJob, NotFound
+from ..domain.ids import ClaimKey, FlowId
+from ..domain.job import Job, build_job
+from ..domain.masking import Masker
+from ..domain.model import Deployment, Flow, FlowRun, Json, WorkPool
+from ..domain.ports import Orchestrator
+from ..domain.preparation import Preparation
+from ..domain.process import SpawnOrder
+from ..domain.record import RunRecord
+from ..domain.template import Resolved, populate, resolve
+from ..domain.worker_events import run_related
+from ..orchestrator.templating import fetch
+
+FLOWS_REMEMBERED = 1_000
+
+
+@dataclass(kw_only=True)
+class Preparer:
+    """Prepares runs of one worker; an instance is a :data:`~actors.domain.preparation.Prepare`.
+
+    ``engine_python`` answers which interpreter has Prefect; it raises a WorkerError when there is
+    none. ``base_env`` is the worker's own environment, ``prefect_env`` the Prefect settings that
+    reach runs (contract 7.3), ``secrets`` what is masked whatever the job says.
+    """
+
+    orchestrator: Orchestrator
+    folder: Callable[[ClaimKey], Path]
+    worker: str
+    engine_python: Callable[[], str]
+    base_env: Mapping[str, str]
+    prefect_env: Mapping[str, str]
+    secrets: frozenset[str] = frozenset()
+    _flows: dict[FlowId, Flow] = field(default_factory=dict)
+
+    async def __call__(self, record: RunRecord, pool: WorkPool) -> Preparation:
+        """See :data:`~actors.domain.preparation.Prepare`."""
+        run = record.run
+        deployment, flow = await asyncio.gather(self._deployment(run), self._flow(run))
+        resolved = await self._resolve(run, deployment, pool)
+        job = build_job(
+            resolved,
+            run=run,
+            deployment=deployment,
+            flow=flow,
+            engine_python=self.engine_python(),
+        )
+        return Preparation(
+            order=self._order(record.key, run, job, deployment, flow),
+            note=job.note(),
+            related=run_related(run=run, deployment=deployment, flow=flow, pool=pool),
+            masker=Masker(job.secrets | self.secrets),
+        )
+
+    async def _deployment(self, run: FlowRun) -> Deployment | None:
+        if run.deployment_id is None:
+            return None
+        try:
+            deployment = await self.orchestrator.read_deployment(run.deployment_id)
+        except NotFound as error:
+            raise NotFound(
+                "The deployment of this flow run no longer exists, so it cannot be run. "
+                "Deploy the flow again.",
+                status=error.status,
+            ) from None
+        if deployment.storage_document_id is not None:
+            raise InvalidJob(
+                f"Deployment {deployment.name!r} keeps its code in a storage block, which Prefect "
+                "3 no longer supports. Deploy it again with `flow.from_source(...)` or pull steps."
+            )
+        return deployment
+
+    async def _flow(self, run: FlowRun) -> Flow:
+        """Flows do not change their names, so that each is read once."""
+        known = self._flows.get(run.flow_id)
+        if known is None:
+            known = await self.orchestrator.read_flow(run.flow_id)
+            if len(self._flows) >= FLOWS_REMEMBERED:
+                self._flows.clear()
+            self._flows[run.flow_id] = known
+        return known
+
+    async def _resolve(
+        self, run: FlowRun, deployment: Deployment | None, pool: WorkPool
+    ) -> Resolved:
+        variables: Mapping[str, Json] = {} if deployment is None else deployment.job_variables
+        populated = populate(
+            pool.base_job_template, variables, run.job_variables, environ=self.base_env
+        )
+        return resolve(populated, await fetch(self.orchestrator, populated))
+
+    def _order(
+        self,
+        key: ClaimKey,
+        run: FlowRun,
+        job: Job,
+        deployment: Deployment | None,
+        flow: Flow,
+    ) -> SpawnOrder:
+        return SpawnOrder(
+            key=key,
+            folder=self.folder(key),
+            argv=job.argv,
+            env=run_environment(
+                base=self.base_env,
+                prefect_settings=self.prefect_env,
+                run=run,
+                deployment=deployment,
+                flow=flow,
+                worker_name=self.worker,
+                job_env=job.env,
+            ),
+            working_dir=job.working_dir,
+            control_channel=job.is_engine,
+            nice=job.limits.nice,
+        )

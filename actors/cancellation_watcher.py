@@ -1,0 +1,204 @@
+"""Finds runs that are being cancelled, and sees to it that they end."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from .domain.complaint import Complaint
+from .domain.errors import NotFound
+from .domain.ids import FlowRunId, new_transition_id
+from .domain.infrastructure_pid import parse_infrastructure_pid
+from .domain.model import Deployment, FlowRun, LogLine, Proposal, StateType
+from .domain.policy import jittered
+from .domain.ports import Clock, Orchestrator
+from .messages.lifetime import Tick
+from .messages.outbox import ShipLog
+from .messages.runs import CancelIfOurs
+from .runtime import Address, AsyncioActor
+
+log = structlog.get_logger("actors.cancellation_watcher")
+
+REMEMBERED_SECONDS = 600.0
+"""How long a run is not looked at again (contract 10.1)."""
+
+NO_CONFIGURATION = (
+    "This flow run's deployment no longer exists, so what it started cannot be found; whether "
+    "anything of it is still running is not known."
+)
+NO_PID = (
+    "It is not recorded where this flow run's process is; whether it is still running is not "
+    "known."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchSettings:
+    """``watch_seconds`` is the mean pause between looks: twice the polling interval at Prefect."""
+
+    pool: str
+    hostname: str
+    queues: tuple[str, ...] = ()
+    watch_seconds: float = 20.0
+    once: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    runs: list[FlowRun]
+
+
+@dataclass(frozen=True, slots=True)
+class _LookFailed:
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class _Dealt:
+    run_id: FlowRunId
+    error: BaseException | None = None
+
+
+Message = Tick | _Found | _LookFailed | _Dealt
+
+
+class CancellationWatcher(AsyncioActor):
+    """Owns: _cancelling (flow run id -> when it may be looked at again). Nobody else knows them.
+
+    A restarted one starts empty: the server tells it again, and cancelling twice is harmless.
+    """
+
+    def __init__(
+        self,
+        settings: WatchSettings,
+        *,
+        orchestrator: Orchestrator,
+        clock: Clock,
+        rng: random.Random,
+        pid_exists: Callable[[int], bool],
+        uses_runner: Callable[[FlowRun, Deployment | None], bool],
+        dispatcher: Address,
+        log_shipper: Address,
+    ) -> None:
+        super().__init__()
+        self._settings = settings
+        self._orchestrator = orchestrator
+        self._clock = clock
+        self._rng = rng
+        self._pid_exists = pid_exists
+        self._uses_runner = uses_runner
+        self._dispatcher = dispatcher
+        self._log_shipper = log_shipper
+        self._cancelling: dict[FlowRunId, float] = {}
+        self._complaint = Complaint()
+
+    def on_start(self) -> None:
+        """Look at once."""
+        self._look()
+
+    def on_receive(self, message: Message) -> None:
+        """One message at a time; waits come back as messages."""
+        match message:
+            case Tick():
+                self._look()
+            case _Found(runs=runs):
+                if self._complaint.settle():
+                    log.info("cancellations.recovered")
+                for run in runs:
+                    self._deal_with(run)
+                self._rearm()
+            case _LookFailed(error=error):
+                if self._complaint.raise_(str(error)):
+                    log.warning("cancellations.unknown", error=str(error))
+                self._rearm()
+            case _Dealt(run_id=run_id, error=error):
+                if error is not None:
+                    log.warning("cancel.failed", flow_run_id=run_id, error=str(error))
+                    self._cancelling.pop(run_id, None)  # found and tried again next time
+
+    def _look(self) -> None:
+        now = self._clock.monotonic()
+        self._cancelling = {r: until for r, until in self._cancelling.items() if until > now}
+        self.pipe(
+            self._orchestrator.read_cancelling_runs(
+                self._settings.pool, self._settings.queues, excluding=tuple(self._cancelling)
+            ),
+            on_result=_Found,
+            on_error=_LookFailed,
+        )
+
+    def _rearm(self) -> None:
+        if not self._settings.once:
+            self.after(jittered(self._settings.watch_seconds, self._rng), Tick())
+
+    def _deal_with(self, run: FlowRun) -> None:
+        if run.id in self._cancelling:
+            return
+        self._cancelling[run.id] = self._clock.monotonic() + REMEMBERED_SECONDS
+        self.pipe(
+            self._cancel(run),
+            on_result=lambda _: _Dealt(run.id),
+            on_error=lambda error: _Dealt(run.id, error),
+        )
+
+    async def _cancel(self, run: FlowRun) -> None:
+        """Ours is ended by its supervisor; of others only what is certain is said to the server.
+
+        A pid that the server tells proves nothing (invariant 8), so no signal is ever sent here.
+        """
+        order = CancelIfOurs(run_id=run.id, state=run.state)
+        if await self._dispatcher.request(order, timeout=10.0):
+            return
+        deployment = None
+        if run.deployment_id is not None:
+            try:
+                deployment = await self._orchestrator.read_deployment(run.deployment_id)
+            except NotFound:
+                await self._force_cancelled(run, NO_CONFIGURATION)
+                return
+        if self._uses_runner(run, deployment):
+            return
+        where = run.infrastructure_pid and parse_infrastructure_pid(run.infrastructure_pid)
+        if not where:
+            await self._force_cancelled(run, NO_PID)
+        elif where.host not in (None, self._settings.hostname):
+            self._remark(
+                run,
+                f"This flow run's process {where.pid} is on host {where.host!r}; only a worker "
+                "there can end it.",
+            )
+        elif where.host is not None and not self._pid_exists(where.pid):
+            self._remark(run, f"Process {where.pid} is no longer there.")
+            await self._force_cancelled(run, None)
+        else:
+            self._remark(
+                run,
+                f"Process {where.pid} was not started by this worker, so it is left alone.",
+            )
+
+    async def _force_cancelled(self, run: FlowRun, message: str | None) -> None:
+        details = {k: v for k, v in run.state.details.items() if k != "transition_id"}
+        await self._orchestrator.propose_state(
+            run.id,
+            Proposal(
+                type=StateType.CANCELLED,
+                name="Cancelled",
+                transition_id=new_transition_id(),
+                message=message or run.state.message,
+                details=details,
+                data=run.state.data,
+                force=True,
+            ),
+        )
+        log.info("run.cancelled", flow_run_id=run.id, flow_run_name=run.name, ours=False)
+
+    def _remark(self, run: FlowRun, text: str) -> None:
+        log.warning("cancel.remark", flow_run_id=run.id, flow_run_name=run.name, message=text)
+        line = LogLine(
+            flow_run_id=run.id, level=logging.WARNING, message=text, timestamp=self._clock.now()
+        )
+        self._log_shipper.tell(ShipLog(line))

@@ -1,0 +1,141 @@
+"""What EventEmitter and LogShipper have in common: deliver in order, in batches, some time."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import structlog
+
+from .domain.complaint import Complaint
+from .domain.errors import Forbidden, Refused, Unauthorized
+from .domain.outbox import Outbox
+from .domain.policy import Backoff
+from .runtime import AsyncioActor
+
+log = structlog.get_logger("actors.courier")
+
+T = TypeVar("T")
+
+BACKOFF = Backoff(initial=1.0, ceiling=60.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Flush:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Delivered:
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Undelivered(Generic[T]):
+    batch: tuple[T, ...]
+    error: BaseException
+
+
+class Courier(AsyncioActor, Generic[T]):
+    """Owns: _outbox (what waits), _delivering (one batch at a time is under way).
+
+    A batch that the server cannot take now is kept and tried again; one that it rejects is sent
+    again item by item, so that a single bad item costs only itself. What waits is lost with the
+    actor: events and remarks are worth an outage, not a crash.
+    """
+
+    def __init__(
+        self,
+        *,
+        what: str,
+        outbox: Outbox[T],
+        deliver: Callable[[tuple[T, ...]], Awaitable[None]],
+        pause_seconds: float,
+        rng: random.Random,
+    ) -> None:
+        super().__init__()
+        self._what = what
+        self._outbox = outbox
+        self._deliver = deliver
+        self._pause_seconds = pause_seconds
+        self._delivering = False
+        self._armed = False
+        self._singly = 0
+        self._rng = rng
+        self._failures = 0
+        self._complaint = Complaint()
+
+    def collect(self, item: T) -> None:
+        """Take an item in, to be delivered within ``pause_seconds`` if all is well."""
+        self._outbox.add(item)
+        self._arm(self._pause_seconds)
+
+    def on_receive(self, message: object) -> None:
+        """Subclasses turn their orders into :meth:`collect` and leave the rest to this."""
+        match message:
+            case _Flush():
+                self._armed = False
+                self._flush()
+            case _Delivered(count=count):
+                self._delivering = False
+                self._singly = max(0, self._singly - count)
+                self._failures = 0
+                if self._complaint.settle():
+                    log.info(f"{self._what}.recovered", waiting=len(self._outbox))
+                self._arm(0.0 if self._singly else self._pause_seconds)
+            case _Undelivered(batch=batch, error=error):
+                self._delivering = False
+                self._undelivered(batch, error)
+            case _:
+                super().on_receive(message)
+
+    async def on_stop(self) -> None:
+        """One last attempt; the supervisor's shutdown time bounds it."""
+        while batch := self._outbox.batch():
+            try:
+                await self._deliver(batch)
+            except Exception as error:
+                self._outbox.put_back(batch)
+                log.warning(
+                    f"{self._what}.undelivered", lost=len(self._outbox), error=str(error)
+                )
+                return
+
+    def _arm(self, delay: float) -> None:
+        if len(self._outbox) and not self._armed and not self._delivering:
+            self._armed = True
+            self.after(delay, _Flush())
+
+    def _flush(self) -> None:
+        if self._delivering:
+            return
+        batch = self._outbox.batch()
+        if self._singly and len(batch) > 1:
+            self._outbox.put_back(batch[1:])
+            batch = batch[:1]
+        if batch:
+            self._delivering = True
+            self.pipe(
+                self._deliver(batch),
+                on_result=lambda _: _Delivered(len(batch)),
+                on_error=lambda error: _Undelivered(batch, error),
+            )
+
+    def _undelivered(self, batch: tuple[T, ...], error: BaseException) -> None:
+        if isinstance(error, Refused) and not isinstance(error, Unauthorized | Forbidden):
+            if len(batch) > 1:
+                self._singly = len(batch)
+                self._outbox.put_back(batch)
+            else:
+                self._singly = max(0, self._singly - 1)
+                self._outbox.discard(1)
+                log.error(f"{self._what}.rejected", error=str(error), dropped=self._outbox.dropped)
+            self._arm(0.0)
+            return
+        self._outbox.put_back(batch)
+        if self._complaint.raise_(str(error)):
+            log.warning(f"{self._what}.delayed", waiting=len(self._outbox), error=str(error))
+        self._failures += 1
+        self._arm(BACKOFF.delay(self._failures, self._rng))

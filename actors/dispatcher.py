@@ -1,0 +1,270 @@
+"""Admits due runs as long as there are slots, and knows every run in hand."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import structlog
+
+from .domain.ids import ClaimKey, FlowRunId, new_transition_id
+from .domain.model import FlowRun, WorkPool
+from .domain.policy import Backoff, admissible
+from .domain.ports import Clock, Journal
+from .domain.record import Reason
+from .domain.run import Run, new_run
+from .messages.lifetime import Drain, EndAllRuns, Idle
+from .messages.runs import (
+    CancelIfOurs,
+    CancelRun,
+    ClaimAnswered,
+    CurrentIntake,
+    CurrentSituation,
+    DueRuns,
+    EndRun,
+    Intake,
+    PollEnded,
+    PollNow,
+    RunSettled,
+    RunsInHand,
+    Situation,
+    SlotFreed,
+    SupervisorEnded,
+    SupervisorStart,
+)
+from .runtime import Address, AsyncioActor, AsyncioRef
+
+log = structlog.get_logger("actors.dispatcher")
+
+RECALL_TIMEOUT_SECONDS = 5.0
+
+HELD_BACK_SECONDS = 15.0
+"""How long a run that the server refused is not claimed again, though polls may bring it."""
+
+READOPTION = Backoff(initial=0.1, ceiling=60.0)
+
+StartSupervisor = Callable[[SupervisorStart], AsyncioRef]
+"""Starts a run's supervisor; given by the composition root."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _InHand:
+    situation: Situation
+    supervisor: AsyncioRef
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Readopt:
+    key: ClaimKey
+
+
+Message = (
+    DueRuns
+    | ClaimAnswered
+    | SlotFreed
+    | RunSettled
+    | SupervisorEnded
+    | PollEnded
+    | Drain
+    | EndAllRuns
+    | CurrentIntake
+    | CancelIfOurs
+    | RunsInHand
+    | _Readopt
+)
+Reply = Intake | bool | tuple[Situation, ...] | None
+
+
+class Dispatcher(AsyncioActor):
+    """Owns: _runs (flow run id -> run in hand; the slots in use are those that hold one).
+
+    Rebuilt after a restart from the supervisors that are alive and the journal's open records.
+    """
+
+    def __init__(
+        self,
+        *,
+        limit: int | None,
+        worker: str,
+        journal: Journal,
+        clock: Clock,
+        rng: random.Random,
+        start_supervisor: StartSupervisor,
+        alive_supervisors: Callable[[], list[AsyncioRef]],
+        poller: Address,
+        guardian: Address,
+    ) -> None:
+        super().__init__()
+        self._limit = limit
+        self._worker = worker
+        self._journal = journal
+        self._clock = clock
+        self._rng = rng
+        self._start_supervisor = start_supervisor
+        self._alive_supervisors = alive_supervisors
+        self._poller = poller
+        self._guardian = guardian
+        self._runs: dict[FlowRunId, _InHand] = {}
+        self._held_back: dict[FlowRunId, float] = {}
+        self._draining = False
+        self._turned_away = False
+
+    async def on_start(self) -> None:
+        """Take over the runs that are there: first the living supervisors', then the journal's."""
+        refs = self._alive_supervisors()
+        answers = await asyncio.gather(
+            *(ref.request(CurrentSituation(), timeout=RECALL_TIMEOUT_SECONDS) for ref in refs),
+            return_exceptions=True,
+        )
+        for ref, answer in zip(refs, answers, strict=True):
+            if isinstance(answer, Situation):
+                self._keep(answer, ref)
+        for record in self._journal.open_records():
+            if record.run.id not in self._runs:
+                self._supervise(SupervisorStart(Run.from_record(record)))
+
+    def on_receive(self, message: Message) -> Reply:
+        """Facts and orders change the table, questions are answered from it."""
+        match message:
+            case DueRuns(runs=runs, pool=pool):
+                self._admit(runs, pool)
+            case ClaimAnswered(key=key):
+                self._change(key, claimed=True)
+            case SlotFreed(key=key):
+                self._free(key)
+            case RunSettled(key=key, reason=reason):
+                self._settled(key, reason)
+            case SupervisorEnded(key=key, failure=failure):
+                self._supervisor_ended(key, failure)
+            case _Readopt(key=key):
+                self._readopt(key)
+            case CurrentIntake():
+                return Intake(free=self._free_slots(), passed_over=self._passed_over())
+            case CancelIfOurs(run_id=run_id, state=state):
+                held = self._runs.get(run_id)
+                if held is not None:
+                    held.supervisor.tell_if_alive(CancelRun(state=state))
+                return held is not None
+            case RunsInHand():
+                return tuple(held.situation for held in self._runs.values())
+            case EndAllRuns():
+                for held in self._runs.values():
+                    held.supervisor.tell_if_alive(EndRun(reason=Reason.WORKER_STOPPED))
+            case Drain() | PollEnded():
+                self._draining = True
+                self._say_if_idle()
+        return None
+
+    # -- in --------------------------------------------------------------------------------
+
+    def _free_slots(self) -> int | None:
+        if self._limit is None:
+            return None
+        used = sum(held.situation.holds_slot for held in self._runs.values())
+        return max(0, self._limit - used)
+
+    def _passed_over(self) -> int:
+        now = self._clock.monotonic()
+        self._held_back = {r: until for r, until in self._held_back.items() if until > now}
+        claiming = sum(not held.situation.claimed for held in self._runs.values())
+        return claiming + len(self._held_back)
+
+    def _admit(self, runs: tuple[FlowRun, ...], pool: WorkPool) -> None:
+        if self._draining:
+            return
+        self._passed_over()
+        free = self._free_slots()
+        wanted = admissible(
+            runs, free_slots=None, in_hand=self._runs, held_back=self._held_back
+        )
+        for run in wanted[:free]:
+            fresh = new_run(run, worker=self._worker, transition=new_transition_id())
+            self._supervise(SupervisorStart(fresh, pool))
+        turned_away = free is not None and len(wanted) > free
+        if turned_away and not self._turned_away:
+            log.info("limit.reached", limit=self._limit, in_hand=len(self._runs))
+        self._turned_away = turned_away
+
+    def _supervise(self, start: SupervisorStart, *, failures: int = 0) -> None:
+        record = start.run.record
+        situation = Situation(
+            key=record.key,
+            run=record.run,
+            holds_slot=start.run.holds_slot,
+            claimed=not start.run.is_claiming,
+        )
+        self._keep(situation, self._start_supervisor(start), failures=failures)
+
+    def _keep(self, situation: Situation, ref: AsyncioRef, *, failures: int = 0) -> None:
+        key = situation.key
+        self._runs[situation.run.id] = _InHand(
+            situation=situation, supervisor=ref, failures=failures
+        )
+        self.watch(ref, lambda failure: SupervisorEnded(key=key, failure=failure))
+
+    # -- out -------------------------------------------------------------------------------
+
+    def _find(self, key: ClaimKey) -> _InHand | None:
+        return next((held for held in self._runs.values() if held.situation.key == key), None)
+
+    def _change(self, key: ClaimKey, **changes: bool) -> None:
+        held = self._find(key)
+        if held is not None:
+            situation = replace(held.situation, **changes)
+            self._runs[situation.run.id] = replace(held, situation=situation)
+
+    def _free(self, key: ClaimKey) -> None:
+        self._change(key, holds_slot=False)
+        if self._turned_away and not self._draining:
+            self._poller.tell(PollNow())
+
+    def _settled(self, key: ClaimKey, reason: Reason | None) -> None:
+        held = self._find(key)
+        if held is None:
+            return
+        self._free(key)
+        run_id = held.situation.run.id
+        del self._runs[run_id]
+        if reason is None:  # the server did not let us have it
+            self._held_back[run_id] = self._clock.monotonic() + HELD_BACK_SECONDS
+        self._say_if_idle()
+
+    def _supervisor_ended(self, key: ClaimKey, failure: BaseException | None) -> None:
+        """A supervisor that is gone before its run was settled has failed: the run has not.
+
+        It keeps its slot while a successor reads the journal and resumes. Were the failure to
+        repeat itself, the pauses grow; the run is never given up, it may be alive.
+        """
+        held = self._find(key)
+        if held is None or failure is None:
+            return
+        failures = held.failures + 1
+        self._runs[held.situation.run.id] = replace(held, failures=failures)
+        pause = READOPTION.delay(failures, self._rng)
+        log.error(
+            "supervisor.failed",
+            flow_run_id=held.situation.run.id,
+            flow_run_name=held.situation.run.name,
+            error=repr(failure),
+            resumes_in_seconds=round(pause, 2),
+        )
+        self.after(pause, _Readopt(key))
+
+    def _readopt(self, key: ClaimKey) -> None:
+        held = self._find(key)
+        if held is None:
+            return
+        record = next((r for r in self._journal.open_records() if r.key == key), None)
+        if record is None:
+            run_id = held.situation.run.id
+            log.error("run.untraceable", flow_run_id=run_id, hint="Its record cannot be read.")
+            self._settled(key, Reason.LOST)
+        else:
+            self._supervise(SupervisorStart(Run.from_record(record)), failures=held.failures)
+
+    def _say_if_idle(self) -> None:
+        if self._draining and not self._runs:
+            self._guardian.tell(Idle())

@@ -1,0 +1,123 @@
+"""What a run's supervisor has to carry out: the answers of :func:`actors.domain.run.step`.
+
+The record is saved before any effect of the same step is carried out, so every effect may be
+carried out again by a successor and must be harmless when it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from .model import Proposal
+from .record import Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Propose:
+    """Propose a state until the server has answered; a later one takes an earlier one's place."""
+
+    proposal: Proposal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepare:
+    """Read what the job depends on and put it together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitUntilDue:
+    """Say ``Due`` after ``seconds``."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spawn:
+    """Have the keeper start the process (at most one per claim key)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TellPid:
+    """Tell the server where the process is."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddLabels:
+    """Label the run with its worker and pool, where the server knows labels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndTree:
+    """Have the keeper end the whole process tree."""
+
+    signal: int
+    grace_seconds: float
+    announce_cancel: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartTimeout:
+    """Say ``EndWanted(TIMED_OUT)`` once the run has lasted for ``seconds``."""
+
+    seconds: float
+
+
+class EventKind(StrEnum):
+    """Which of the worker's events about a run (contract 12.5)."""
+
+    SUBMITTED = "submitted"
+    EXECUTED = "executed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Emit:
+    """Emit a worker event about this run."""
+
+    kind: EventKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """Write a line into the worker's log and, unless ``local``, the run's log in the API."""
+
+    level: int
+    text: str
+    local: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckState:
+    """Read the run's state at the server and say ``StateSeen``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreeSlot:
+    """The run takes up no capacity any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settle:
+    """Nothing is left to do: close the record, let the keeper forget, end the supervisor."""
+
+    reason: Reason | None
+
+
+Effect = (
+    Propose
+    | Prepare
+    | WaitUntilDue
+    | Spawn
+    | TellPid
+    | AddLabels
+    | EndTree
+    | StartTimeout
+    | Emit
+    | Remark
+    | CheckState
+    | FreeSlot
+    | Settle
+)

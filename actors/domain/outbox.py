@@ -1,0 +1,64 @@
+"""A bounded queue of things to deliver: the oldest go when it is full, and are counted."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Outbox(Generic[T]):
+    """Items in order, handed out in batches, dropped from the old end when there are too many.
+
+    ``max_items`` bounds what is kept, ``batch_items`` and ``batch_bytes`` one batch; ``size_of``
+    tells an item's size in bytes on the wire.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_items: int,
+        batch_items: int,
+        batch_bytes: int,
+        size_of: Callable[[T], int],
+    ) -> None:
+        self._items: deque[T] = deque()
+        self._max_items = max_items
+        self._batch_items = batch_items
+        self._batch_bytes = batch_bytes
+        self._size_of = size_of
+        self.dropped = 0
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def add(self, item: T) -> None:
+        """Take ``item`` in, at the cost of the oldest when full."""
+        if len(self._items) >= self._max_items:
+            self._items.popleft()
+            self.dropped += 1
+        self._items.append(item)
+
+    def batch(self) -> tuple[T, ...]:
+        """Take the next batch out: at least one item if there is any."""
+        taken: list[T] = []
+        size = 0
+        while self._items and len(taken) < self._batch_items:
+            size += self._size_of(self._items[0])
+            if taken and size > self._batch_bytes:
+                break
+            taken.append(self._items.popleft())
+        return tuple(taken)
+
+    def put_back(self, batch: tuple[T, ...]) -> None:
+        """Return a batch that was not delivered to the front, as far as there is room."""
+        room = self._max_items - len(self._items)
+        kept = batch[len(batch) - room :] if room < len(batch) else batch
+        self.dropped += len(batch) - len(kept)
+        self._items.extendleft(reversed(kept))
+
+    def discard(self, count: int) -> None:
+        """Count ``count`` items, taken out before, as lost."""
+        self.dropped += count

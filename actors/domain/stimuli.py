@@ -1,0 +1,132 @@
+"""What can happen to a run: the events that :func:`actors.domain.run.step` understands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .model import Proposal, Resource, State, Verdict
+from .process import ExitStatus
+from .record import JobNote, Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """The run has a slot and a supervisor; nothing was said to the server yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted:
+    """A supervisor took over what its predecessor's record tells.
+
+    ``pid`` is that of the process which the keeper knows under this claim (alive or over), None
+    when it knows none. ``rebooted``: the machine was started anew since that process existed.
+    """
+
+    pid: int | None
+    rebooted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """The server answered a proposal."""
+
+    proposal: Proposal
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unanswerable:
+    """The server will never accept this proposal: the run is gone, or the request is wrong."""
+
+    proposal: Proposal
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """The job is complete. ``due_in`` is for how many seconds it must not start yet."""
+
+    job: JobNote
+    related: tuple[Resource, ...]
+    due_in: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """The time has come for a job that had to wait."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CouldNotPrepare:
+    """The job cannot be put together, and trying again will not help."""
+
+    cause: str
+    deployment_missing: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spawned:
+    """Its process exists."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CouldNotSpawn:
+    """No process could be started; the cause in words."""
+
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exited:
+    """Its process is over; ``tail`` holds the last lines of its output."""
+
+    status: ExitStatus
+    tail: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vacated:
+    """Nothing of its process tree is left."""
+
+    leftovers: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelWanted:
+    """The server holds the run in a cancelling state."""
+
+    state: State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndWanted:
+    """The worker itself has to end the run: a limit was passed, or the worker stops."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateSeen:
+    """How the server holds the run, after a ``CheckState``."""
+
+    state: State
+
+
+Stimulus = (
+    Begun
+    | Adopted
+    | Answered
+    | Unanswerable
+    | Prepared
+    | Due
+    | CouldNotPrepare
+    | Spawned
+    | CouldNotSpawn
+    | Exited
+    | Vacated
+    | CancelWanted
+    | EndWanted
+    | StateSeen
+)

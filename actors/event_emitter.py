@@ -1,0 +1,36 @@
+"""Delivers the worker's events to Prefect's event system."""
+
+from __future__ import annotations
+
+import random
+
+from .courier import Courier
+from .domain.model import WorkerEvent
+from .domain.outbox import Outbox
+from .domain.ports import Orchestrator
+from .messages.outbox import EmitEvent
+
+EVENT_BYTES = 2_000
+"""A generous guess at an event's size on the wire; batches need no better."""
+
+
+class EventEmitter(Courier[WorkerEvent]):
+    """Owns: the outbox of worker events: the 5,000 latest, delivered at once, in order."""
+
+    def __init__(self, *, orchestrator: Orchestrator, rng: random.Random) -> None:
+        super().__init__(
+            what="events",
+            outbox=Outbox(
+                max_items=5_000, batch_items=200, batch_bytes=400_000, size_of=lambda _: EVENT_BYTES
+            ),
+            deliver=orchestrator.send_events,
+            pause_seconds=0.0,
+            rng=rng,
+        )
+
+    def on_receive(self, message: object) -> None:
+        """Orders to emit, and the courier's own messages."""
+        if isinstance(message, EmitEvent):
+            self.collect(message.event)
+        else:
+            super().on_receive(message)

@@ -1,0 +1,194 @@
+"""Keeps the work pool in view and tells it that this worker is alive."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from .domain.complaint import Complaint
+from .domain.errors import Conflict, Forbidden, NotFound, Refused, SettingsError
+from .domain.model import Json, WorkPool, WorkQueue
+from .domain.policy import jittered
+from .domain.ports import Clock, Orchestrator
+from .messages.lifetime import FatalError, Tick
+from .messages.pool import CurrentPool, PoolSynced
+from .runtime import Address, AsyncioActor
+
+log = structlog.get_logger("actors.heartbeater")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSettings:
+    """Which pool, and what to do when it is not there.
+
+    ``template`` is what a pool created by us gets; ``default_template`` fills a pool that has
+    none (contract 4.2, 4.3). ``heartbeat_seconds`` is the mean pause between heartbeats.
+    """
+
+    pool: str
+    worker: str
+    default_template: Mapping[str, Json]
+    template: Mapping[str, Json] | None = None
+    type: str = "process"
+    queues: tuple[str, ...] = ()
+    heartbeat_seconds: float = 30.0
+    create_if_missing: bool = True
+    once: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Synced:
+    pool: WorkPool
+    queues: tuple[WorkQueue, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    error: BaseException
+
+
+Message = Tick | CurrentPool | _Synced | _Failed
+
+
+class Heartbeater(AsyncioActor):
+    """Owns: _pool, the snapshot of the work pool. Rebuilt by the first sync after a restart."""
+
+    def __init__(
+        self,
+        settings: PoolSettings,
+        *,
+        orchestrator: Orchestrator,
+        clock: Clock,
+        rng: random.Random,
+        poller: Address,
+        guardian: Address,
+    ) -> None:
+        super().__init__()
+        self._settings = settings
+        self._orchestrator = orchestrator
+        self._clock = clock
+        self._rng = rng
+        self._poller = poller
+        self._guardian = guardian
+        self._pool: WorkPool | None = None
+        self._trouble = Complaint()
+        self._paused = Complaint()
+        self._mismatch = Complaint()
+
+    def on_start(self) -> None:
+        """Sync at once."""
+        self._sync()
+
+    def on_receive(self, message: Message) -> WorkPool | None:
+        """One message at a time; waits come back as messages."""
+        match message:
+            case Tick():
+                self._sync()
+            case CurrentPool():
+                return self._pool
+            case _Synced(pool=pool, queues=queues):
+                self._pool = pool
+                if self._trouble.settle():
+                    log.info("pool.recovered", pool=pool.name)
+                self._say_peculiarities(pool, queues)
+                self._poller.tell(PoolSynced(pool=pool))
+                self._rearm()
+            case _Failed(error=error):
+                self._complain(error)
+        return None
+
+    def _sync(self) -> None:
+        self.pipe(self._read_and_beat(), on_result=lambda synced: synced, on_error=_Failed)
+
+    def _rearm(self) -> None:
+        if not self._settings.once:
+            self.after(jittered(self._settings.heartbeat_seconds, self._rng), Tick())
+
+    async def _read_and_beat(self) -> _Synced:
+        settings = self._settings
+        pool = await self._read_or_create()
+        if not pool.base_job_template:
+            template = settings.template or settings.default_template
+            await self._orchestrator.update_base_job_template(pool.name, template)
+            pool = await self._orchestrator.read_work_pool(pool.name)
+        await self._orchestrator.send_heartbeat(
+            pool.name, settings.worker, max(1, round(settings.heartbeat_seconds))
+        )
+        try:
+            queues = await self._orchestrator.read_work_queues(pool.name, settings.queues)
+        except Refused:  # only for a remark about paused queues: not worth a failed sync
+            queues = []
+        return _Synced(pool, tuple(queues))
+
+    async def _read_or_create(self) -> WorkPool:
+        settings = self._settings
+        try:
+            return await self._orchestrator.read_work_pool(settings.pool)
+        except NotFound:
+            if not settings.create_if_missing:
+                raise SettingsError(
+                    f"Work pool {settings.pool!r} does not exist and may not be created. Create "
+                    f"it with `prefect work-pool create --type process {settings.pool}`, or "
+                    "start the worker with --create-pool-if-not-found."
+                ) from None
+        try:
+            pool = await self._orchestrator.create_work_pool(
+                settings.pool, settings.type, settings.template or settings.default_template
+            )
+        except Conflict:  # another worker was faster (contract 4.2)
+            return await self._orchestrator.read_work_pool(settings.pool)
+        except Forbidden as error:
+            raise SettingsError(
+                f"The server does not allow a work pool called {settings.pool!r}: {error} "
+                "Choose another name with --pool."
+            ) from None
+        log.info("pool.created", pool=pool.name, type=pool.type)
+        return pool
+
+    def _complain(self, error: BaseException) -> None:
+        if not isinstance(error, Exception):
+            raise error
+        never_worked = self._pool is None
+        if self._settings.once or (never_worked and isinstance(error, SettingsError)):
+            self._guardian.tell(FatalError(error=error))
+            return
+        if self._trouble.raise_(str(error)):
+            log.warning("pool.sync_failed", pool=self._settings.pool, error=str(error))
+        # Before the first success the worker does nothing at all: try again sooner.
+        pause = min(5.0, self._settings.heartbeat_seconds) if never_worked else None
+        if pause is None:
+            self._rearm()
+        else:
+            self.after(jittered(pause, self._rng), Tick())
+
+    def _say_peculiarities(self, pool: WorkPool, queues: tuple[WorkQueue, ...]) -> None:
+        if pool.type != self._settings.type:
+            if self._mismatch.raise_(pool.type):
+                log.warning(
+                    "pool.type_mismatch",
+                    pool=pool.name,
+                    expected=self._settings.type,
+                    actual=pool.type,
+                    hint="This worker runs processes; the pool's jobs may need another worker.",
+                )
+        else:
+            self._mismatch.settle()
+        paused = [queue.name for queue in queues if queue.is_paused]
+        if pool.is_paused:
+            self._say_paused("the work pool is paused", pool.name, ())
+        elif paused:
+            self._say_paused(f"paused: {', '.join(paused)}", pool.name, tuple(paused))
+        elif self._paused.settle():
+            log.info("pool.unpaused", pool=pool.name)
+
+    def _say_paused(self, what: str, pool: str, queues: tuple[str, ...]) -> None:
+        if self._paused.raise_(what):
+            log.warning(
+                "pool.paused",
+                pool=pool,
+                queues=list(queues),
+                hint="No flow runs come from there until it is resumed.",
+            )

@@ -1,0 +1,47 @@
+"""About the worker's own life: between the Guardian, the command line and the services."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Order: take nothing new, finish what is there, then stop."""
+
+
+class OnDeadline(StrEnum):
+    """What becomes of runs that are still there when the worker cannot wait any longer."""
+
+    TERMINATE = "terminate"
+    """End their trees and report them as crashed: worker stopped."""
+    LEAVE = "leave"
+    """The keeper holds them for the next worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """Order: stop waiting for runs and do with them what the settings say."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndAllRuns:
+    """Order to the Dispatcher: end every run, because the worker stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Fact for the Guardian: the draining Dispatcher has no run in hand any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FatalError:
+    """Fact for the Guardian: the worker cannot do its job; the error says why."""
+
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """To itself: the time for the next round of periodic work has come."""

@@ -1,0 +1,130 @@
+"""About flow runs: between Poller, Dispatcher, CancellationWatcher and the supervisors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..domain.ids import ClaimKey, FlowRunId
+from ..domain.model import FlowRun, State, WorkPool
+from ..domain.record import Reason
+from ..domain.run import Run
+from ..runtime import Query
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueRuns:
+    """Fact for the Dispatcher: what a poll brought, with the pool as of that poll."""
+
+    runs: tuple[FlowRun, ...]
+    pool: WorkPool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intake:
+    """How much the Dispatcher can take in."""
+
+    free: int | None
+    """Free slots; None without a limit."""
+    passed_over: int
+    """Runs that a poll will bring although they are not for the taking."""
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentIntake(Query[Intake]):
+    """Question to the Dispatcher before a poll."""
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorStart:
+    """What a supervisor is started with: a new run with its pool, or one to be adopted."""
+
+    run: Run
+    pool: WorkPool | None = None
+    """None: adopted, the supervisor asks for the pool if it needs one."""
+
+    @property
+    def adopted(self) -> bool:
+        """Whether the run has a history."""
+        return self.pool is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimAnswered:
+    """Fact for the Dispatcher: the server has answered the claim, the run is off its list."""
+
+    key: ClaimKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotFreed:
+    """Fact for the Dispatcher: this claim takes up no capacity any more."""
+
+    key: ClaimKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettled:
+    """Fact for the Dispatcher: nothing is left to do for this claim."""
+
+    key: ClaimKey
+    reason: Reason | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupervisorEnded:
+    """Fact for the Dispatcher: the actor of this claim is gone, by a failure or not."""
+
+    key: ClaimKey
+    failure: BaseException | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """A run in hand."""
+
+    key: ClaimKey
+    run: FlowRun
+    holds_slot: bool
+    claimed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentSituation(Query[Situation]):
+    """Question to a supervisor."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunsInHand(Query[tuple[Situation, ...]]):
+    """Question to the Dispatcher: every run it knows of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelRun:
+    """Order to a supervisor: the server wants this run cancelled."""
+
+    state: State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelIfOurs(Query[bool]):
+    """Question to the Dispatcher: is this run ours? If so its supervisor was told to cancel it."""
+
+    run_id: FlowRunId
+    state: State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndRun:
+    """Order to a supervisor: end the run for a reason of the worker's."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class PollNow:
+    """Order to the Poller: capacity or work is there, do not wait for the next turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class PollEnded:
+    """Fact for the Dispatcher: the only poll of a run-once worker is over."""

@@ -1,0 +1,170 @@
+"""Asks the server for due runs, in a rhythm, and hands them to the Dispatcher."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from .domain.complaint import Complaint
+from .domain.model import FlowRun, WorkPool
+from .domain.policy import jittered, runs_to_ask_for
+from .domain.ports import Clock, Orchestrator
+from .messages.health import Polled, PollFailed
+from .messages.lifetime import Drain, FatalError, Tick
+from .messages.pool import CurrentPool, PoolSynced
+from .messages.runs import CurrentIntake, DueRuns, PollEnded, PollNow
+from .runtime import Address, AsyncioActor, Timer
+
+log = structlog.get_logger("actors.poller")
+
+ASK_TIMEOUT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollSettings:
+    """What to poll, and how often. Defaults are Prefect's (contract 16).
+
+    ``queues`` empty means all queues of the pool. ``query_seconds`` is the mean pause between
+    polls, ``prefetch_seconds`` how early a run may be taken. ``once``: a single poll.
+    """
+
+    pool: str
+    queues: tuple[str, ...] = ()
+    query_seconds: float = 10.0
+    prefetch_seconds: float = 10.0
+    once: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    runs: list[FlowRun]
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    error: Exception
+
+
+Message = PoolSynced | Tick | PollNow | Drain | _Answered | _Failed
+
+
+class Poller(AsyncioActor):
+    """Owns: the polling rhythm (_timer, _polling, _again) and its complaint about the server.
+
+    The pool it passes on is the Heartbeater's last word; a restarted Poller asks for it.
+    """
+
+    def __init__(
+        self,
+        settings: PollSettings,
+        *,
+        orchestrator: Orchestrator,
+        clock: Clock,
+        rng: random.Random,
+        heartbeater: Address,
+        dispatcher: Address,
+        health: Address,
+        guardian: Address,
+    ) -> None:
+        super().__init__()
+        self._settings = settings
+        self._orchestrator = orchestrator
+        self._clock = clock
+        self._rng = rng
+        self._heartbeater = heartbeater
+        self._dispatcher = dispatcher
+        self._health = health
+        self._guardian = guardian
+        self._pool: WorkPool | None = None
+        self._timer: Timer | None = None
+        self._polling = False
+        self._again = False
+        self._draining = False
+        self._complaint = Complaint()
+
+    async def on_start(self) -> None:
+        """A successor need not wait for the next sync to learn of the pool."""
+        self.pipe(
+            self._heartbeater.request(CurrentPool(), timeout=ASK_TIMEOUT_SECONDS),
+            on_result=lambda pool: Tick() if pool is None else PoolSynced(pool=pool),
+            on_error=lambda _: Tick(),
+        )
+
+    def on_receive(self, message: Message) -> None:
+        """One message at a time; waits come back as messages."""
+        match message:
+            case PoolSynced(pool=pool):
+                first, self._pool = self._pool is None, pool
+                if first:
+                    self._poll()
+            case Tick():
+                self._poll()
+            case PollNow():
+                if self._polling:
+                    self._again = True
+                else:
+                    self._poll()
+            case _Answered(runs=runs):
+                self._take(runs)
+            case _Failed(error=error):
+                self._complain(error)
+            case Drain():
+                self._draining = True
+                if self._timer is not None:
+                    self._timer.cancel()
+
+    def _poll(self) -> None:
+        if self._pool is None or self._polling or self._draining:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._polling = True
+        self._again = False
+        self.pipe(self._ask(), on_result=_Answered, on_error=_failed)
+
+    async def _ask(self) -> list[FlowRun]:
+        intake = await self._dispatcher.request(CurrentIntake(), timeout=ASK_TIMEOUT_SECONDS)
+        settings = self._settings
+        return await self._orchestrator.read_due_runs(
+            settings.pool,
+            settings.queues,
+            before=self._clock.now() + timedelta(seconds=settings.prefetch_seconds),
+            limit=runs_to_ask_for(intake.free, intake.passed_over),
+        )
+
+    def _take(self, runs: list[FlowRun]) -> None:
+        self._polling = False
+        if self._complaint.settle():
+            log.info("poll.recovered", pool=self._settings.pool)
+        self._health.tell(Polled(due=len(runs)))
+        # A claim answered while draining is still run; a poll answered then is not acted upon.
+        if runs and self._pool is not None and not self._draining:
+            self._dispatcher.tell(DueRuns(runs=tuple(runs), pool=self._pool))
+        if self._settings.once:
+            self._dispatcher.tell(PollEnded())
+        else:
+            self._rearm()
+
+    def _complain(self, error: Exception) -> None:
+        self._polling = False
+        self._health.tell(PollFailed(cause=str(error)))
+        if self._settings.once:
+            self._guardian.tell(FatalError(error=error))
+            return
+        if self._complaint.raise_(str(error)):
+            log.warning("poll.failed", pool=self._settings.pool, error=str(error))
+        self._again = False
+        self._rearm()
+
+    def _rearm(self) -> None:
+        delay = 0.0 if self._again else jittered(self._settings.query_seconds, self._rng)
+        self._timer = self.after(delay, Tick())
+
+
+def _failed(error: BaseException) -> _Failed:
+    if not isinstance(error, Exception):
+        raise error
+    return _Failed(error)

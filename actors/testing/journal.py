@@ -1,0 +1,40 @@
+"""A journal in memory: it survives the worker of a test, not the test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..domain.errors import StateFolderError
+from ..domain.ids import ClaimKey
+from ..domain.record import Phase, RunRecord
+
+
+class MemoryJournal:
+    """The Journal port over a dictionary. ``full`` makes every write fail."""
+
+    def __init__(self) -> None:
+        self.records: dict[ClaimKey, RunRecord] = {}
+        self.output: dict[ClaimKey, tuple[str, ...]] = {}
+        self.full = False
+
+    def folder(self, key: ClaimKey) -> Path:
+        """A name only; nothing is created."""
+        return Path("/nonexistent") / key
+
+    def save(self, record: RunRecord) -> None:
+        """See the port."""
+        if self.full:
+            raise StateFolderError("No space left on device.")
+        self.records[record.key] = record
+
+    def close(self, record: RunRecord) -> None:
+        """See the port."""
+        self.save(record)
+
+    def open_records(self) -> list[RunRecord]:
+        """See the port."""
+        return [r for r in self.records.values() if r.phase is not Phase.OVER]
+
+    def output_tail(self, key: ClaimKey, lines: int) -> tuple[str, ...]:
+        """See the port."""
+        return self.output.get(key, ())[-lines:]

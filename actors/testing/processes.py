@@ -1,0 +1,177 @@
+"""A keeper without processes: what it holds outlives the worker, as the real one's does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ..domain.errors import CouldNotStart, KeeperError
+from ..domain.ids import ClaimKey
+from ..domain.ports import Clock, FactListener
+from ..domain.process import (
+    ExitStatus,
+    KeptRun,
+    Leftovers,
+    OutputWritten,
+    ProcessExited,
+    ProcessFact,
+    ProcessIdentity,
+    SpawnOrder,
+    TreeGone,
+)
+
+
+@dataclass(slots=True)
+class ScriptedProcess:
+    """A process of a scripted world: it does what the test, or its script, makes it do."""
+
+    order: SpawnOrder
+    identity: ProcessIdentity
+    clock: Clock
+    ignores_signals: bool = False
+    signals: list[int] = field(default_factory=list)
+    told_to_cancel: bool = False
+    exit: ExitStatus | None = None
+    facts: list[ProcessFact] = field(default_factory=list)
+    listener: FactListener | None = None
+    on_signal: Callable[[ScriptedProcess, int], None] | None = None
+
+    @property
+    def key(self) -> ClaimKey:
+        """The claim it runs for."""
+        return self.order.key
+
+    def print(self, *lines: str) -> None:
+        """Write lines to its output."""
+        self._tell(OutputWritten(key=self.key, lines=lines))
+
+    def end(self, code: int) -> None:
+        """Exit with ``code``; what is left of its tree goes with it. A dead one stays dead."""
+        if self.exit is None:
+            self.exit = ExitStatus(code=code, ended_at=self.clock.now().timestamp())
+            self._tell(ProcessExited(key=self.key, status=self.exit))
+            self._tell(TreeGone(key=self.key, leftovers=Leftovers()))
+
+    def signal(self, number: int, grace_seconds: float) -> None:
+        """As the keeper ends a tree: the signal, the grace period, SIGKILL."""
+        self.signals.append(number)
+        if self.exit is not None:
+            return
+        if self.on_signal is not None:
+            self.on_signal(self, number)
+        elif not self.ignores_signals:
+            self.end(-number)
+        if self.exit is None:
+            self.clock.call_later(grace_seconds, lambda: self.end(-9))
+
+    def _tell(self, fact: ProcessFact) -> None:
+        self.facts.append(fact)
+        if self.listener is not None:
+            self.listener(fact)
+
+
+Script = Callable[[ScriptedProcess], None]
+"""What a process does when it starts: set its behaviour, arrange its end."""
+
+
+class ScriptedKeeper:
+    """The world of processes; several launchers may come and go while it stays.
+
+    ``script`` is called with every new process, ``refuse`` may name a cause for not starting one.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        script: Script | None = None,
+        *,
+        refuse: Callable[[SpawnOrder], str | None] | None = None,
+    ) -> None:
+        self.clock = clock
+        self.script = script
+        self.refuse = refuse
+        self.processes: dict[ClaimKey, ScriptedProcess] = {}
+        self.spawned: list[ClaimKey] = []
+        self._next_pid = 1000
+
+    def start(self, order: SpawnOrder) -> ScriptedProcess:
+        """At most one process per key."""
+        process = self.processes.get(order.key)
+        if process is not None:
+            return process
+        cause = self.refuse(order) if self.refuse is not None else None
+        if cause is not None:
+            raise CouldNotStart(cause)
+        self._next_pid += 1
+        identity = ProcessIdentity(
+            pid=self._next_pid, start_ticks=self._next_pid, boot_id="scripted", pid_namespace="1"
+        )
+        process = ScriptedProcess(order=order, identity=identity, clock=self.clock)
+        self.processes[order.key] = process
+        self.spawned.append(order.key)
+        if self.script is not None:
+            self.script(process)
+        return process
+
+    def alive(self) -> list[ScriptedProcess]:
+        """The processes that have not ended."""
+        return [process for process in self.processes.values() if process.exit is None]
+
+    def disconnect(self) -> None:
+        """The worker is gone: nobody hears facts until somebody watches again."""
+        for process in self.processes.values():
+            process.listener = None
+
+
+class ScriptedLauncher:
+    """The Launcher port over a :class:`ScriptedKeeper`."""
+
+    def __init__(self, keeper: ScriptedKeeper) -> None:
+        self._keeper = keeper
+
+    async def spawn(self, order: SpawnOrder, listener: FactListener) -> ProcessIdentity:
+        """See the port."""
+        process = self._keeper.start(order)
+        _attach(process, listener)
+        return process.identity
+
+    async def watch(self, key: ClaimKey, listener: FactListener) -> KeptRun | None:
+        """See the port."""
+        process = self._keeper.processes.get(key)
+        if process is None:
+            return None
+        _attach(process, listener)
+        return _kept(process)
+
+    async def end_tree(
+        self, key: ClaimKey, *, signal: int, grace_seconds: float, announce_cancel: bool = False
+    ) -> None:
+        """See the port."""
+        process = self._keeper.processes.get(key)
+        if process is None:
+            raise KeeperError(f"The keeper has no run {key}.")
+        process.told_to_cancel = process.told_to_cancel or announce_cancel
+        process.signal(signal, grace_seconds)
+
+    async def forget(self, key: ClaimKey) -> None:
+        """See the port."""
+        self._keeper.processes.pop(key, None)
+
+    async def table(self) -> list[KeptRun]:
+        """See the port."""
+        return [_kept(process) for process in self._keeper.processes.values()]
+
+
+def _attach(process: ScriptedProcess, listener: FactListener) -> None:
+    for fact in process.facts:
+        listener(fact)
+    process.listener = listener
+
+
+def _kept(process: ScriptedProcess) -> KeptRun:
+    return KeptRun(
+        key=process.key,
+        identity=process.identity,
+        exit=process.exit,
+        swept=process.exit is not None,
+    )
