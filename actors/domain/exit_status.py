@@ -24,10 +24,11 @@ from .process import ExitStatus
 from .record import Limits, Reason
 
 MAX_MESSAGE_BYTES: Final = 4096
-MAX_LINE_CHARACTERS: Final = 400
-MAX_CAUSE_CHARACTERS: Final = 1500
+MAX_LINE_BYTES: Final = 400
+MAX_CAUSE_BYTES: Final = 1500
 
 _NOTHING_KNOWN: Final = Masker()
+_CUT: Final = "…"
 
 WINDOWS_CTRL_BREAK_EVENT: Final = 1
 """What ends a process on Windows, where SIGTERM ends it without a chance to clean up.
@@ -108,7 +109,7 @@ def crash_message(
     in words where the reason alone does not, ``limits`` which bounds it had. At most
     MAX_MESSAGE_BYTES of UTF-8; as many of the last lines as that leaves room for.
     """
-    cause = _shorten(masker.text(plain(cause, keep_newlines=True)), MAX_CAUSE_CHARACTERS)
+    cause = _shorten(masker.text(plain(cause, keep_newlines=True)), MAX_CAUSE_BYTES)
     message = _why(reason, status, cause, limits or Limits())
     lines = _last_lines(
         [masker.text(plain(line)) for line in tail], MAX_MESSAGE_BYTES - _size(message)
@@ -186,7 +187,7 @@ def _last_lines(tail: Sequence[str], room: int) -> list[str]:
     heading = "Its last output:"
     room -= _size(heading)
     kept: list[str] = []
-    for line in reversed([_shorten(line.rstrip(), MAX_LINE_CHARACTERS) for line in tail]):
+    for line in reversed([_shorten(line.rstrip(), MAX_LINE_BYTES) for line in tail]):
         room -= _size(line)
         if room < 0:
             break
@@ -195,10 +196,14 @@ def _last_lines(tail: Sequence[str], room: int) -> list[str]:
     return [heading, *reversed(kept)] if kept else []
 
 
-def _shorten(text: str, characters: int) -> str:
-    return text if len(text) <= characters else f"{text[: characters - 1]}…"
+def _shorten(text: str, size: int) -> str:
+    """``text``, cut to at most ``size`` bytes of UTF-8."""
+    encoded = text.encode()
+    if len(encoded) <= size:
+        return text
+    return encoded[: size - len(_CUT.encode())].decode(errors="ignore") + _CUT
 
 
-def _size(text: str) -> int:
-    """Bytes of a line with its newline. Surrogates (undecodable bytes) count like others."""
-    return len(text.encode("utf-8", "surrogatepass")) + 1
+def _size(line: str) -> int:
+    """Bytes of a line with its newline."""
+    return len(line.encode()) + 1

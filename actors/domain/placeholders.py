@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum, auto
 from typing import Final
 
@@ -97,7 +97,7 @@ def split_path(path: str) -> list[str]:
 
 
 def at_path(tree: Json, path: str) -> Json:
-    """The value at a key path, or MISSING. Lists are entered by number."""
+    """The value at a key path, or MISSING. Lists, and texts as Prefect has it, go by number."""
     for part in split_path(path):
         try:
             tree = _entry(tree, part)
@@ -110,7 +110,7 @@ def _entry(tree: Json, key: str) -> Json:
     match tree:
         case Mapping():
             return tree[key]
-        case Sequence() if not isinstance(tree, str):
+        case list() | tuple() | str():
             return tree[int(key)]
         case _:
             raise LookupError(key)

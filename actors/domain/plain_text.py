@@ -16,9 +16,10 @@ _CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 def plain(text: str, *, keep_newlines: bool = False) -> str:
     """``text`` without terminal codes and control characters; tabs stay.
 
-    Of a line that was drawn over and over (a progress bar) only the last drawing stays.
+    Of a line that was drawn over and over (a progress bar) only the last drawing stays. What is
+    no valid Unicode becomes a question mark, so that the text can be sent.
     """
-    text = _TERMINAL_CODES.sub("", text)
+    text = _TERMINAL_CODES.sub("", text.encode(errors="replace").decode())
     if keep_newlines:
         return "\n".join(plain(line) for line in text.splitlines())
     return _CONTROL_CHARACTERS.sub("", text.rstrip("\r\n").rpartition("\r")[2])

@@ -26,7 +26,7 @@ def jittered(interval: float, rng: Random, *, spread: float = 0.3) -> float:
     if interval <= 0 or spread <= 0:
         return max(interval, 0.0)
     longest = 1 + spread
-    shortest = math.log2(2**longest / (2**longest - 1))
+    shortest = math.log2(2.0**longest / (2.0**longest - 1.0))
     survival = rng.uniform(math.exp(-longest), math.exp(-shortest))
     return -math.log(survival) * interval
 
@@ -42,14 +42,17 @@ class Backoff:
 
     def delay(self, failures: int, rng: Random) -> float:
         """How long to wait after ``failures`` in a row (1: the first); 0 after none."""
-        if failures <= 0:
-            return 0.0
         return jittered(self.bare_delay(failures), rng, spread=self.spread)
 
     def bare_delay(self, failures: int) -> float:
         """The same without chance."""
-        reached = math.log(max(self.ceiling / self.initial, 1.0)) / math.log(self.factor)
-        return min(self.initial * self.factor ** min(failures - 1, reached), self.ceiling)
+        if failures <= 0:
+            return 0.0
+        return min(self.initial * self.factor ** min(failures - 1, _ENOUGH), self.ceiling)
+
+
+_ENOUGH: Final = 64
+"""More doublings than any ceiling needs, and few enough for a float."""
 
 
 # --- admission --------------------------------------------------------------------------------

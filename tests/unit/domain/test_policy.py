@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from random import Random
+from statistics import fmean
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.domain.ids import FlowRunId
+from actors.domain.policy import (
+    MAX_RUNS_PER_POLL,
+    Backoff,
+    admissible,
+    health,
+    jittered,
+    runs_to_ask_for,
+    seconds_until_start,
+)
+from tests.support.builders import a_run
+
+# --- rhythm -----------------------------------------------------------------------------------
+
+
+@given(interval=st.floats(0.001, 1e6), seed=st.integers())
+def test_waits_stay_within_the_peers_bounds(interval: float, seed: int) -> None:
+    assert 0.752 <= jittered(interval, Random(seed)) / interval <= 1.3 + 1e-9
+    assert 0.824 <= jittered(interval, Random(seed), spread=0.2) / interval <= 1.2 + 1e-9
+
+
+def test_waits_keep_the_interval_on_average() -> None:
+    rng = Random(1)
+    assert fmean(jittered(10, rng) for _ in range(5000)) == pytest.approx(10, rel=0.02)
+
+
+@pytest.mark.parametrize("interval", [0, -1])
+def test_no_interval_is_no_wait(interval: float) -> None:
+    assert jittered(interval, Random(1)) == 0
+
+
+def test_without_spread_a_wait_is_the_interval() -> None:
+    assert jittered(5, Random(1), spread=0) == 5
+
+
+def test_backoff_doubles_up_to_its_ceiling() -> None:
+    backoff = Backoff(initial=2, ceiling=60)
+    assert [backoff.bare_delay(n) for n in (0, 1, 2, 3, 4, 5, 6, 10**9)] == [
+        0,
+        2,
+        4,
+        8,
+        16,
+        32,
+        60,
+        60,
+    ]
+
+
+@given(failures=st.integers(1, 100), seed=st.integers())
+def test_chance_moves_a_backoff_by_a_fifth_at_most(failures: int, seed: int) -> None:
+    backoff = Backoff()
+    bare = backoff.bare_delay(failures)
+    assert 0.82 * bare <= backoff.delay(failures, Random(seed)) <= 1.2 * bare + 1e-9
+
+
+# --- admission --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("free_slots", "passed_over", "limit"),
+    [
+        (None, 0, MAX_RUNS_PER_POLL),
+        (5, 0, 5),
+        (5, 3, 8),
+        (0, 0, 1),
+        (-2, 0, 1),
+        (500, 0, MAX_RUNS_PER_POLL),
+    ],
+)
+def test_how_many_runs_to_ask_for(free_slots: int | None, passed_over: int, limit: int) -> None:
+    assert runs_to_ask_for(free_slots, passed_over) == limit
+
+
+@given(
+    free_slots=st.integers(1, 50),
+    claimed=st.integers(0, 50),
+    held_back=st.integers(0, 50),
+    waiting=st.integers(1, 100),
+)
+def test_runs_that_cannot_be_admitted_never_starve_those_behind_them(
+    free_slots: int, claimed: int, held_back: int, waiting: int
+) -> None:
+    in_hand = {FlowRunId(f"claimed-{n}") for n in range(claimed)}
+    held = {FlowRunId(f"held-{n}") for n in range(held_back)}
+    fresh = [a_run(f"fresh-{n}") for n in range(waiting)]
+    queue = [*(a_run(id) for id in (*in_hand, *held)), *fresh]
+    answer = queue[: runs_to_ask_for(free_slots, claimed + held_back)]
+    admitted = admissible(answer, free_slots=free_slots, in_hand=in_hand, held_back=held)
+    assert admitted == tuple(fresh[:free_slots])
+
+
+def test_a_run_listed_twice_is_admitted_once_and_order_is_kept() -> None:
+    runs = [a_run("b"), a_run("a"), a_run("b")]
+    admitted = admissible(runs, free_slots=None, in_hand=())
+    assert [run.id for run in admitted] == ["b", "a"]
+
+
+@pytest.mark.parametrize("free_slots", [0, -1])
+def test_without_a_free_slot_nothing_is_admitted(free_slots: int) -> None:
+    assert admissible([a_run()], free_slots=free_slots, in_hand=()) == ()
+
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("due_in", "may_start_early", "wait"),
+    [(8, True, 0), (8, False, 8), (-5, False, 0), (None, False, 0)],
+)
+def test_engines_may_start_early_and_plain_commands_wait(
+    due_in: int | None, may_start_early: bool, wait: float
+) -> None:
+    due = None if due_in is None else NOW + timedelta(seconds=due_in)
+    assert seconds_until_start(due, NOW, may_start_early=may_start_early) == wait
+
+
+# --- health -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("now", "excused_until", "healthy"),
+    [(400, None, True), (400.1, None, False), (900, 700, True), (1001, 700, False)],
+)
+def test_a_worker_is_healthy_within_thirty_polls_of_the_last_one(
+    now: float, excused_until: float | None, healthy: bool
+) -> None:
+    verdict = health(now=now, last_poll=100, query_seconds=10, excused_until=excused_until)
+    assert verdict.healthy is healthy
+    assert verdict.silent_seconds == now - 100
