@@ -55,11 +55,6 @@ class Job:
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
     """Values to mask wherever this run's messages and output are shown."""
 
-    @property
-    def may_start_early(self) -> bool:
-        """Whether it waits by itself until the run is due; a plain command would not."""
-        return self.is_engine or self.uses_runner
-
     def note(self) -> JobNote:
         """What the journal keeps of it."""
         return JobNote(

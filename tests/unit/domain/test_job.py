@@ -104,7 +104,8 @@ def test_engines_and_runners_are_told_by_their_command(
 ) -> None:
     argv = split_command(command, PYTHON)
     assert (is_engine(argv), uses_runner(argv)) == (engine, runner)
-    assert job(command=command).may_start_early is (engine or runner)
+    note = job(command=command).note()
+    assert (note.is_engine, note.uses_runner) == (engine, runner)
 
 
 # --- values -----------------------------------------------------------------------------------
