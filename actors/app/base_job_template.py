@@ -1,0 +1,67 @@
+"""Reading the file that ``--base-job-template`` names, before anything is started with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..domain.model import Json
+from ..domain.placeholders import (
+    BLOCK_PREFIX,
+    ENVIRONMENT_PREFIX,
+    VARIABLE_PREFIX,
+    names_in,
+    texts_in,
+)
+
+_ELSEWHERE = (BLOCK_PREFIX, VARIABLE_PREFIX, ENVIRONMENT_PREFIX, "ctx.")
+"""Placeholders that are filled from elsewhere than from the template's own variables."""
+
+
+def read_base_job_template(given: Any) -> Json:
+    """A base job template from a path to a JSON file; anything but a path is checked as it is.
+
+    ValueError: the file cannot be read, or the server would not take what is in it.
+    """
+    if given is None:
+        return None
+    if not isinstance(given, str | Path):
+        return _checked(given, "the template")
+    path = Path(given).expanduser()
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"the file {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"the file {path} is not UTF-8 text") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"the file {path} is not JSON: {error.msg} in line {error.lineno},"
+            f" column {error.colno}"
+        ) from error
+    return _checked(content, f"the file {path}")
+
+
+def _checked(template: Any, what: str) -> Json:
+    if not isinstance(template, Mapping):
+        raise ValueError(f"{what} holds no JSON object")
+    for part in ("job_configuration", "variables"):
+        if not isinstance(template.get(part), Mapping):
+            raise ValueError(f"{what} has no object {part!r}")
+    properties = template["variables"].get("properties", {})
+    if not isinstance(properties, Mapping):
+        raise ValueError(f"{what}: 'properties' of 'variables' is not an object")
+    used = {name for text in texts_in(template["job_configuration"]) for name in names_in(text)}
+    unknown = sorted(
+        name
+        for name in used
+        if name.split(".")[0].split("[")[0] not in properties and not name.startswith(_ELSEWHERE)
+    )
+    if unknown:
+        raise ValueError(
+            f"{what} uses {', '.join('{{ ' + name + ' }}' for name in unknown)}, which"
+            " 'variables' does not declare"
+        )
+    return dict(template)

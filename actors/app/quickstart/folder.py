@@ -1,0 +1,103 @@
+"""The one folder that holds everything quickstart makes."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+from platformdirs import user_data_path
+
+from ...domain.errors import StateFolderError
+
+MARK: Final = "made-by-actor-worker-quickstart"
+"""A file that says whose the folder is: only a folder with it is ever removed."""
+
+FLOWS: Final = "sample_flows.py"
+
+
+def default_folder() -> Path:
+    """Where quickstart keeps its things unless told otherwise: in the user's data folder."""
+    return user_data_path("actor-worker") / "quickstart"
+
+
+class QuickstartFolder:
+    """The folder ``path``; nothing is made before :meth:`prepare`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.expanduser().absolute()
+        self.prefect_home = self.path / "prefect"
+        self.flows = self.path / "flows"
+        self.state = self.path / "state"
+        self.temporary = self.path / "tmp"
+        self.server_log = self.path / "server.log"
+        self.worker_log = self.path / "worker.log"
+        self._mark = self.path / MARK
+
+    def prepare(self) -> None:
+        """Make the folder and the flows in it; flows that a person has changed are kept.
+
+        StateFolderError: it cannot be made, or it holds something that is not ours.
+        """
+        self._refuse_what_is_not_ours()
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._mark.touch()
+            for folder in (self.prefect_home, self.flows, self.temporary):
+                folder.mkdir(mode=0o700, exist_ok=True)
+            if not (flows := self.flows / FLOWS).exists():
+                flows.write_text(files(__package__).joinpath(FLOWS).read_text("utf-8"), "utf-8")
+        except OSError as error:
+            raise StateFolderError(
+                f"The quickstart folder {self.path} cannot be used: {error.strerror}."
+                " Choose another one with --dir."
+            ) from error
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the folder against another quickstart. StateFolderError: one is there already."""
+        with self._mark.open("r+") as mark:
+            try:
+                fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StateFolderError(
+                    f"A quickstart is running in {self.path} (pid {mark.read().strip() or '?'}):"
+                    " stop it with Ctrl-C first, or choose another folder with --dir."
+                ) from None
+            mark.truncate(0)
+            mark.write(str(os.getpid()))
+            mark.flush()
+            yield
+
+    def exists(self) -> bool:
+        """Whether there is anything to remove."""
+        self._refuse_what_is_not_ours()
+        return self._mark.exists()
+
+    def remove(self) -> None:
+        """Remove the folder with all that is in it, and the one around it if we left it empty."""
+        try:
+            shutil.rmtree(self.path)
+        except OSError as error:
+            raise StateFolderError(
+                f"The quickstart folder {self.path} could not be removed altogether:"
+                f" {error.strerror} ({error.filename})."
+            ) from error
+        if self.path == default_folder():
+            with suppress(OSError):
+                self.path.parent.rmdir()
+
+    def _refuse_what_is_not_ours(self) -> None:
+        if self.path.exists() and not self._mark.exists():
+            if not self.path.is_dir():
+                raise StateFolderError(f"{self.path} is not a folder: choose another with --dir.")
+            if any(self.path.iterdir()):
+                raise StateFolderError(
+                    f"The folder {self.path} was not made by quickstart and is not empty: it is"
+                    " left alone. Choose another one with --dir."
+                )

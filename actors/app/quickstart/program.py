@@ -1,0 +1,229 @@
+"""The story that quickstart tells, step by step."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TextIO
+
+from ...domain.errors import OrchestratorError, Unavailable, WorkerError
+from ..prefect_python import PrefectPython, check, find
+from .api import POOL, SampleRun, ServerApi
+from .folder import FLOWS, QuickstartFolder
+from .programs import Program, environment, sweep
+from .screen import Screen, table
+
+HOST: Final = "127.0.0.1"
+
+SERVER_SECONDS: Final = 180.0
+"""How long the server may take to answer; 10 s is usual, the first start migrates a database."""
+RUNS_SECONDS: Final = 240.0
+"""How long the four runs may take; 15 s is usual."""
+END_SECONDS: Final = 45.0
+"""How long a program may take to end: the worker gives its runs their grace period first."""
+LOOK_SECONDS: Final = 0.5
+"""How often the server is asked how the runs are."""
+
+EXPECTED: Final = {
+    "succeeds": "Completed",
+    "fails": "Failed",
+    "crashes": "Crashed",
+    "gets-cancelled": "Cancelled",
+}
+"""The sample flows, and how a run of each is to end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quickstart:
+    """What was asked for."""
+
+    folder: QuickstartFolder
+    python: str | None = None
+    """As ``--python`` says it; None: found."""
+    once: bool = False
+    """Whether to end when the sample runs are over, instead of serving on."""
+
+
+def remove(folder: QuickstartFolder, stream: TextIO) -> None:
+    """Remove what a quickstart in ``folder`` made. StateFolderError: it is still running."""
+    if not folder.exists():
+        print(f"There is nothing to remove: no quickstart was run in {folder.path}.", file=stream)
+        return
+    with folder.held():
+        sweep(folder)
+        folder.remove()
+    print(f"Removed {folder.path} and everything in it.", file=stream)
+
+
+def run(quickstart: Quickstart, stream: TextIO) -> int:
+    """Run the whole story; 0 when every run ended as expected, else 1.
+
+    Without ``once`` it goes on until KeyboardInterrupt. WorkerError: something could not be done.
+    Everything that was started is ended, however this ends; a KeyboardInterrupt meanwhile makes
+    it quick.
+    """
+    screen = Screen(stream)
+    folder = quickstart.folder
+    python = asyncio.run(check(find(quickstart.python)))
+    folder.prepare()
+    with ExitStack() as at_end:
+        at_end.enter_context(folder.held())
+        sweep(folder)
+        at_end.callback(sweep, folder)
+        try:
+            return _story(quickstart, python, screen, at_end)
+        except BaseException:
+            screen.break_off()
+            raise
+        finally:
+            screen.say("Stopping the worker and the server.")
+
+
+def _story(
+    quickstart: Quickstart, python: PrefectPython, screen: Screen, at_end: ExitStack
+) -> int:
+    folder = quickstart.folder
+    screen.say(f"Everything is kept in {folder.path}")
+    port = free_port()
+    address = f"http://{HOST}:{port}"
+    api = ServerApi(f"{address}/api")
+    at_end.callback(api.close)
+
+    screen.begin(f"Starting a Prefect {python.version} server at {address}")
+    server = start_server(folder, python.executable, port)
+    at_end.callback(server.end, END_SECONDS)
+    _until_it_answers(server, api, screen)
+    screen.end("ready")
+
+    screen.begin(f"Creating the work pool '{POOL}' and a deployment of each sample flow")
+    api.ensure_pool()
+    deployments = {
+        flow: api.deploy(flow, f"{FLOWS}:{flow.replace('-', '_')}", folder.flows)
+        for flow in EXPECTED
+    }
+    screen.end("done")
+
+    screen.say(f"Starting a worker for it; its log is {folder.worker_log}")
+    worker = start_worker(folder, python.executable, api.url)
+    at_end.callback(worker.end, END_SECONDS)
+    runs = [api.run(deployment, flow) for flow, deployment in deployments.items()]
+    runs = _until_over(runs, api, (server, worker), screen)
+
+    screen.say()
+    screen.say(table(runs, f"{address}/runs/flow-run/"))
+    screen.say()
+    as_expected = all(EXPECTED[run.flow] == run.state for run in runs)
+    if not as_expected:
+        screen.say("Not every run ended as it should have: see the two logs.")
+    if not quickstart.once:
+        screen.say(
+            f"The server's pages are at {address} and the worker goes on. Ctrl-C ends both."
+        )
+        _serve((server, worker))
+        screen.say()
+    screen.say("To remove everything quickstart has made: actor-worker quickstart --remove")
+    return 0 if as_expected else 1
+
+
+def _serve(programs: tuple[Program, ...]) -> None:
+    """Return when a person has had enough; WorkerError when a program ends by itself."""
+    with suppress(KeyboardInterrupt):
+        while True:
+            for program in programs:
+                program.must_live()
+            time.sleep(LOOK_SECONDS)
+
+
+def free_port() -> int:
+    """A port nobody listens on. Another program may take it before the server does: it says so."""
+    with socket.create_server((HOST, 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def start_server(folder: QuickstartFolder, python: Path, port: int) -> Program:
+    """A Prefect server on SQLite, all of it in ``folder``."""
+    return Program(
+        "The Prefect server",
+        [str(python), "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)],
+        env=environment(
+            folder,
+            # its pages ask for the API where these say, and are unpacked here instead of
+            # into Prefect's own package
+            PREFECT_SERVER_API_HOST=HOST,
+            PREFECT_SERVER_API_PORT=str(port),
+            PREFECT_SERVER_UI_API_URL=f"http://{HOST}:{port}/api",
+            PREFECT_SERVER_UI_STATIC_DIRECTORY=str(folder.prefect_home / "pages"),
+        ),
+        cwd=folder.path,
+        log=folder.server_log,
+    )
+
+
+def start_worker(folder: QuickstartFolder, python: Path, api_url: str) -> Program:
+    """Our worker, as the command that a person would type."""
+    return Program(
+        "The worker",
+        [
+            *(sys.executable, "-m", "actors", "start"),
+            *("--pool", POOL, "--name", "quickstart", "--python", str(python)),
+            *("--state-dir", str(folder.state), "--log-format", "json"),
+            # it ends when it is told to, and its runs with it
+            *("--drain-seconds", "0", "--on-deadline", "terminate"),
+        ],
+        env=environment(
+            folder,
+            PREFECT_API_URL=api_url,
+            PREFECT_WORKER_QUERY_SECONDS="1",
+            ACTOR_WORKER_EMBEDDED="true",
+        ),
+        cwd=folder.path,
+        log=folder.worker_log,
+    )
+
+
+def _until_it_answers(server: Program, api: ServerApi, screen: Screen) -> None:
+    deadline = time.monotonic() + SERVER_SECONDS
+    while True:
+        server.must_live()
+        try:
+            api.version()
+        except OrchestratorError:
+            if time.monotonic() > deadline:
+                raise WorkerError(
+                    f"The server did not answer within {SERVER_SECONDS:.0f} s."
+                    f" Its last words:\n{server.last_words()}"
+                ) from None
+        else:
+            return
+        time.sleep(LOOK_SECONDS)
+        screen.tick()
+
+
+def _until_over(
+    runs: list[SampleRun], api: ServerApi, programs: tuple[Program, ...], screen: Screen
+) -> list[SampleRun]:
+    """Follow the runs until all are over or the time is; cancel the one that wants it."""
+    deadline = time.monotonic() + RUNS_SECONDS
+    cancelled = False
+    while not all(run.over for run in runs) and time.monotonic() < deadline:
+        for program in programs:
+            program.must_live()
+        time.sleep(LOOK_SECONDS)
+        try:
+            now = [run if run.over else api.look(run) for run in runs]
+        except Unavailable:
+            continue
+        for before, after in zip(runs, now, strict=True):
+            if before.state != after.state:
+                screen.say(f"  {after.flow}: {after.state}")
+            if after.flow == "gets-cancelled" and after.state == "Running" and not cancelled:
+                api.cancel(after)
+                cancelled = True
+        runs = now
+    return runs
