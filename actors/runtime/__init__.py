@@ -1,0 +1,43 @@
+"""pykka on asyncio: actors that are tasks, the futures they answer with, and their supervision."""
+
+from .actor import AsyncioActor
+from .address import Address, Directory
+from .clock import Cancellable, Clock, LoopClock
+from .dump import ActorReport, ActorState, dump, render
+from .errors import ActorKilled, WaitCancelled
+from .future import AsyncioFuture
+from .inbox import Inbox
+from .query import Ping, Query
+from .ref import AsyncioRef
+from .restart import BudgetExhausted, ChildDidNotStart, ChildSpec, Restart, RestartBudget
+from .supervision import Supervisor, shut_down
+from .timers import Ticker, Timer
+
+__all__ = [
+    "ActorKilled",
+    "ActorReport",
+    "ActorState",
+    "Address",
+    "AsyncioActor",
+    "AsyncioFuture",
+    "AsyncioRef",
+    "BudgetExhausted",
+    "Cancellable",
+    "ChildDidNotStart",
+    "ChildSpec",
+    "Clock",
+    "Directory",
+    "Inbox",
+    "LoopClock",
+    "Ping",
+    "Query",
+    "Restart",
+    "RestartBudget",
+    "Supervisor",
+    "Ticker",
+    "Timer",
+    "WaitCancelled",
+    "dump",
+    "render",
+    "shut_down",
+]

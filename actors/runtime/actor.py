@@ -1,0 +1,176 @@
+"""An actor kind for pykka whose actors are tasks of one asyncio event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable
+from types import CoroutineType, TracebackType
+from typing import Any, TypeVar
+
+from .base import PykkaActor
+from .clock import Clock, LoopClock
+from .errors import WaitCancelled
+from .future import AsyncioFuture
+from .inbox import Inbox
+from .life import Life
+from .query import Fail, Order
+from .ref import AsyncioRef
+from .timers import Ticker, Timer
+
+T = TypeVar("T")
+
+
+class AsyncioActor(PykkaActor):
+    """An actor that is a task of the event loop it was started on.
+
+    Handlers, proxied methods and the ``on_...`` hooks may be plain or ``async def``; the actor
+    handles one message at a time and gives way to others after each. Only native coroutines are
+    awaited: a pykka future that a handler returns is a value, handed on as it is.
+
+    What ends it: a stop (then ``on_stop`` runs), an exception that no asker is there to get
+    (``on_failure``), a failing ``on_start`` (neither), or ``AsyncioRef.kill`` (``on_failure``).
+    Other than with pykka's threads, SystemExit and the like end this actor alone, after its
+    ``on_stop``; the host program's other actors are not ours to stop.
+
+    ``clock`` measures the delays of ``after`` and ``every``; by default it is the running loop's.
+    """
+
+    @classmethod
+    def start(cls, *args: Any, **kwargs: Any) -> AsyncioRef:
+        """Start an actor on the running event loop. RuntimeError when this is not on a loop."""
+        if asyncio._get_running_loop() is None:  # before pykka registers it
+            raise RuntimeError(
+                f"{cls.__name__}.start() must be called on the event loop that the actor is to "
+                "live on; from another thread use asyncio.run_coroutine_threadsafe()."
+            )
+        ref = super().start(*args, **kwargs)
+        assert isinstance(ref, AsyncioRef)
+        return ref
+
+    def __init__(self, *args: Any, clock: Clock | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._actor_ref = AsyncioRef(self)
+        self._actor_life = Life(self)
+        self._actor_clock = LoopClock() if clock is None else clock
+        self._actor_waits: set[asyncio.Task[Any]] = set()
+        self._actor_timers: set[Timer] = set()
+
+    @property
+    def actor_ref(self) -> AsyncioRef:
+        """What others may hold of this actor."""
+        return self._actor_ref
+
+    # -- for subclasses --------------------------------------------------------------------------
+
+    def on_start(self) -> Any:
+        """Acquire. An exception here ends the actor without any further hook."""
+
+    def on_stop(self) -> Any:
+        """Release, after a stop. The actor's waits and timers are over by now."""
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> Any:
+        """Release, after an exception that no asker got, or a kill (ActorKilled)."""
+
+    def pipe(
+        self,
+        awaitable: Awaitable[T],
+        on_result: Callable[[T], Any],
+        on_error: Callable[[Exception], Any] | None = None,
+    ) -> asyncio.Task[T]:
+        """Await beside the mailbox and tell this actor ``on_result(value)``.
+
+        An exception is told as ``on_error(exception)``; without ``on_error`` it ends the actor
+        like one from a handler. The wait belongs to the actor and is cancelled when that ends;
+        cancel the returned task to call it off before.
+        """
+        work = awaitable if isinstance(awaitable, CoroutineType) else _await(awaitable)
+        task: asyncio.Task[T] = asyncio.get_running_loop().create_task(work)
+        self._actor_waits.add(task)
+        task.add_done_callback(functools.partial(self._actor_piped, on_result, on_error))
+        return task
+
+    def watch(
+        self, ref: AsyncioRef, on_end: Callable[[BaseException | None], Any]
+    ) -> asyncio.Task[BaseException | None]:
+        """Tell this actor ``on_end(failure)`` when the other one has ended; None: was stopped."""
+        return self.pipe(ref.ended, on_end)
+
+    def after(self, delay_seconds: float, message: Any) -> Timer:
+        """Tell this actor ``message`` after a while, unless it has ended by then."""
+        tell = functools.partial(self.actor_ref.tell_if_alive, message)
+        return self._actor_call_later(delay_seconds, tell)
+
+    def every(
+        self, next_delay: Callable[[], float], message: Any, *, first: float = 0.0
+    ) -> Ticker:
+        """Tell this actor ``message`` after ``first`` seconds, then ``next_delay()`` each time.
+
+        The delay is asked for, and begins, when the last tick was handled; see Ticker.
+        """
+        return Ticker(self, next_delay, message, first)
+
+    # -- pykka's extension points ----------------------------------------------------------------
+
+    @staticmethod
+    def _create_actor_inbox() -> Inbox:
+        return Inbox()
+
+    @staticmethod
+    def _create_future() -> AsyncioFuture[Any]:
+        return AsyncioFuture()
+
+    def _start_actor_loop(self) -> None:
+        self._actor_life.begin()
+
+    def _handle_receive(self, message: Any) -> Any:
+        if isinstance(message, Order):
+            return message.carry_out(self)
+        return super()._handle_receive(message)
+
+    # -- what it waits for -----------------------------------------------------------------------
+
+    def _actor_call_later(self, delay: float, ring: Callable[[], object]) -> Timer:
+        return Timer(self._actor_clock, delay, ring, self._actor_timers)
+
+    def _actor_piped(
+        self,
+        on_result: Callable[[T], Any],
+        on_error: Callable[[Exception], Any] | None,
+        task: asyncio.Task[T],
+    ) -> None:
+        self._actor_waits.discard(task)
+        if task.cancelled() and task.cancelling():
+            return  # called off, not failed
+        error = (
+            WaitCancelled(f"What {self} awaited was cancelled")
+            if task.cancelled()
+            else task.exception()
+        )
+        try:
+            if error is None:
+                message = on_result(task.result())
+            elif on_error is not None and isinstance(error, Exception):
+                message = on_error(error)
+            else:
+                message = Fail(error)
+        except Exception as raised:
+            message = Fail(raised)
+        self.actor_ref.tell_if_alive(message)
+
+    async def _actor_end_waits(self) -> None:
+        for timer in tuple(self._actor_timers):
+            timer.cancel()
+        for wait in self._actor_waits:
+            wait.cancel()
+        if self._actor_waits:
+            await asyncio.wait(self._actor_waits)
+
+
+async def _await(awaitable: Awaitable[T]) -> T:
+    return await awaitable

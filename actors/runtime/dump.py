@@ -1,0 +1,94 @@
+"""What the actors of a system are doing, for a log or a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from .address import Directory
+from .query import Order
+from .ref import AsyncioRef
+
+
+class ActorState(StrEnum):
+    """Where in its life an actor is."""
+
+    STARTING = "starting"
+    IDLE = "idle"
+    BUSY = "busy"
+    """It has messages to handle."""
+    WAITING = "waiting"
+    """An ``async`` handler awaits something; the mailbox has to wait too."""
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActorReport:
+    """One actor. Messages are named by their class only: what is in them may be secret."""
+
+    name: str
+    actor_class: str
+    state: ActorState
+    mailbox: int
+    """Messages not handled yet."""
+    age_seconds: float
+    handling: str | None = None
+    """The message that it awaits something for, and ..."""
+    handling_seconds: float = 0.0
+    """... for how long by now."""
+
+
+def dump(directory: Directory) -> list[ActorReport]:
+    """Every named actor, oldest name first. On the actors' event loop."""
+    return [report for name, ref in directory if (report := _report(name, ref)) is not None]
+
+
+def _report(name: str, ref: AsyncioRef) -> ActorReport | None:
+    actor = ref._actor_weakref()
+    if actor is None or ref.has_ended:
+        return None
+    life, now = actor._actor_life, actor._actor_clock.monotonic()
+    message, since = life.handling or (None, now)
+    if not ref.is_alive():
+        state = ActorState.STOPPING
+    elif not life.is_up:
+        state = ActorState.STARTING
+    elif message is not None:
+        state = ActorState.WAITING
+    else:
+        state = ActorState.IDLE if ref.actor_inbox.empty() else ActorState.BUSY
+    subject = message.subject if isinstance(message, Order) else message
+    return ActorReport(
+        name=name,
+        actor_class=ref.actor_class.__name__,
+        state=state,
+        mailbox=ref.actor_inbox.qsize(),
+        age_seconds=now - life.began_at,
+        handling=None if subject is None else type(subject).__name__,
+        handling_seconds=now - since,
+    )
+
+
+def render(reports: Iterable[ActorReport]) -> str:
+    """The reports as a table of text, a line per actor under a line of headings."""
+    rows = [("NAME", "CLASS", "STATE", "MAILBOX", "AGE", "HANDLING")]
+    for report in reports:
+        handling = ""
+        if report.handling is not None:
+            handling = f"{report.handling} for {report.handling_seconds:.1f} s"
+        rows.append(
+            (
+                report.name,
+                report.actor_class,
+                report.state,
+                str(report.mailbox),
+                f"{report.age_seconds:.1f} s",
+                handling,
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )

@@ -1,0 +1,62 @@
+"""Questions that carry the type of their answer, and messages that the runtime itself acts on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from .actor import AsyncioActor
+
+R = TypeVar("R")
+
+
+class Query(Generic[R]):
+    """A question whose answer is an ``R``.
+
+    Subclass it with a frozen dataclass: ``class FreeSlots(Query[int])``. To the type checker
+    ``await ref.request(FreeSlots(), timeout=1.0)`` is then an ``int``.
+    """
+
+    __slots__ = ()
+
+
+class Order:
+    """A message that acts on the actor by itself; ``on_receive`` never sees it."""
+
+    __slots__ = ()
+
+    @property
+    def subject(self) -> object:
+        """What it is about, for a dump."""
+        return self
+
+    def carry_out(self, actor: AsyncioActor) -> Any:
+        """Act on ``actor``, in its turn. A coroutine is awaited; the result answers an ask."""
+        raise NotImplementedError
+
+
+class Ping(Order, Query[None]):
+    """Question to any asyncio actor: answered when ``on_start`` is through."""
+
+    __slots__ = ()
+
+    def carry_out(self, actor: AsyncioActor) -> None:
+        """That it is carried out is the answer."""
+
+
+class Fail(Order):
+    """End the actor as if a handler had raised ``error``."""
+
+    __slots__ = ("_error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    @property
+    def subject(self) -> object:
+        """The error."""
+        return self._error
+
+    def carry_out(self, actor: AsyncioActor) -> None:
+        """Raise the error."""
+        raise self._error
