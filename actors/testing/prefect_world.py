@@ -1,0 +1,265 @@
+"""What a Prefect server holds, in memory, with the hands of everybody who is not the worker.
+
+Users create deployments, schedule and cancel; engines report states; tests look at what came.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from ..domain.errors import NotFound
+from ..domain.ids import DeploymentId, FlowId, FlowRunId, TransitionId
+from ..domain.model import (
+    Aborted,
+    Accepted,
+    Deployment,
+    Flow,
+    FlowRun,
+    Json,
+    LogLine,
+    Proposal,
+    Rejected,
+    State,
+    StateType,
+    Verdict,
+    Wait,
+    WorkerEvent,
+    WorkPool,
+)
+from ..domain.ports import Clock
+from .prefect_records import Block, Heartbeat, Pool, Queue, Run
+from .state_rules import (
+    HOLDS_SLOT,
+    OnFull,
+    Situation,
+    Slot,
+    Status,
+    rule,
+    scheduled_time,
+)
+
+
+class PrefectWorld:
+    """Everything on one server. Ids are random-looking but the same in every world."""
+
+    def __init__(self, clock: Clock, *, version: str = "3.8.8") -> None:
+        self.version = version
+        self.pools: dict[str, Pool] = {}
+        self.flows: dict[FlowId, Flow] = {}
+        self.deployments: dict[DeploymentId, Deployment] = {}
+        self.runs: dict[FlowRunId, Run] = {}
+        self.blocks: list[Block] = []
+        self.variables: dict[str, Json] = {}
+        self.heartbeats: list[Heartbeat] = []
+        self.logs: list[LogLine] = []
+        self.events: list[WorkerEvent] = []
+        self._clock = clock
+        self._on_full: dict[DeploymentId, OnFull] = {}
+        self._ids = 0
+
+    @property
+    def server(self) -> tuple[int, int, int]:
+        """The version as numbers."""
+        major, minor, patch = self.version.split(".")
+        return int(major), int(minor), int(patch)
+
+    def add_pool(
+        self,
+        name: str,
+        *,
+        type: str = "process",
+        base_job_template: Mapping[str, Json] | None = None,
+        concurrency_limit: int | None = None,
+    ) -> Pool:
+        """A pool with the queue ``default``."""
+        pool = WorkPool(
+            id=self.new_id(), name=name, type=type, base_job_template=base_job_template or {}
+        )
+        self.pools[name] = Pool(
+            pool=pool,
+            queues={"default": Queue(name="default")},
+            concurrency_limit=concurrency_limit,
+        )
+        return self.pools[name]
+
+    def add_queue(
+        self, pool: str, name: str, *, priority: int = 1, concurrency_limit: int | None = None
+    ) -> Queue:
+        """A further queue; those of the same or a later priority move back, as on the server."""
+        queues = self.pools[pool].queues
+        for other in queues.values():
+            if other.priority >= priority:
+                other.priority += 1
+        queues[name] = Queue(name=name, priority=priority, concurrency_limit=concurrency_limit)
+        return queues[name]
+
+    def pause_pool(self, name: str, *, paused: bool = True) -> None:
+        """Pause a pool, or let it go on."""
+        pool = self.pools[name]
+        pool.pool = replace(pool.pool, is_paused=paused)
+
+    def add_flow(self, name: str = "flow", *, tags: tuple[str, ...] = ()) -> FlowId:
+        """A flow."""
+        flow_id = FlowId(self.new_id())
+        self.flows[flow_id] = Flow(id=flow_id, name=name, tags=tags)
+        return flow_id
+
+    def add_deployment(
+        self,
+        name: str = "deployment",
+        *,
+        flow_id: FlowId | None = None,
+        job_variables: Mapping[str, Json] | None = None,
+        tags: tuple[str, ...] = (),
+        concurrency_limit: int | None = None,
+        on_full: OnFull = OnFull.ENQUEUE,
+    ) -> DeploymentId:
+        """A deployment, of a new flow unless one is named."""
+        deployment_id = DeploymentId(self.new_id())
+        self.deployments[deployment_id] = Deployment(
+            id=deployment_id,
+            name=name,
+            flow_id=flow_id or self.add_flow(),
+            job_variables=job_variables or {},
+            tags=tags,
+            updated=self._clock.now().isoformat(),
+            concurrency_limit=concurrency_limit,
+        )
+        self._on_full[deployment_id] = on_full
+        return deployment_id
+
+    def schedule(
+        self,
+        pool: str,
+        *,
+        deployment_id: DeploymentId | None = None,
+        due: datetime | None = None,
+        queue: str = "default",
+        name: str = "",
+        job_variables: Mapping[str, Json] | None = None,
+        tags: tuple[str, ...] = (),
+    ) -> FlowRunId:
+        """A flow run in Scheduled, due now unless told otherwise."""
+        run_id = FlowRunId(self.new_id())
+        deployment = None if deployment_id is None else self.deployments[deployment_id]
+        flow_id = deployment.flow_id if deployment is not None else None
+        moment = due or self._clock.now()
+        state = State(
+            type=StateType.SCHEDULED,
+            name="Scheduled",
+            id=self.new_id(),
+            details={"scheduled_time": moment.isoformat()},
+        )
+        run = FlowRun(
+            id=run_id,
+            name=name or f"run-{len(self.runs) + 1}",
+            flow_id=flow_id or self.add_flow(),
+            state=state,
+            deployment_id=deployment_id,
+            due=moment,
+            job_variables=job_variables or {},
+            tags=tags,
+            work_queue_name=queue,
+        )
+        self.runs[run_id] = Run(run=run, pool=pool, queue=queue, history=[state])
+        return run_id
+
+    def add_block(self, type_slug: str, name: str, data: Mapping[str, Json]) -> str:
+        """A block document; its id."""
+        block = Block(id=self.new_id(), type_slug=type_slug, name=name, data=data)
+        self.blocks.append(block)
+        return block.id
+
+    def set_state(
+        self, run_id: FlowRunId, type: StateType, name: str | None = None, **fields: Json
+    ) -> Verdict:
+        """What an engine or a user reports; ``fields`` are further ones of the proposal."""
+        proposal = Proposal(
+            type=type,
+            name=name or type.capitalize(),
+            transition_id=TransitionId(self.new_id()),
+            **fields,
+        )
+        return self.propose(run_id, proposal)
+
+    def cancel(self, run_id: FlowRunId) -> Verdict:
+        """A user cancels the run."""
+        return self.set_state(run_id, StateType.CANCELLING)
+
+    def delete_run(self, run_id: FlowRunId) -> None:
+        """A user deletes the run."""
+        del self.runs[run_id]
+
+    def delete_deployment(self, deployment_id: DeploymentId) -> None:
+        """A user deletes the deployment; its scheduled runs go with it."""
+        del self.deployments[deployment_id]
+        for run_id, run in list(self.runs.items()):
+            if run.run.deployment_id == deployment_id and run.state.type is StateType.SCHEDULED:
+                del self.runs[run_id]
+
+    def run(self, run_id: FlowRunId) -> Run:
+        """The run; NotFound when there is none (any more)."""
+        if run_id not in self.runs:
+            raise NotFound(f"Flow run with id {run_id} not found", status=404)
+        return self.runs[run_id]
+
+    def types_of(self, run_id: FlowRunId) -> list[StateType]:
+        """The types of all states the run ever had, in order."""
+        return [state.type for state in self.runs[run_id].history]
+
+    def propose(self, run_id: FlowRunId, proposal: Proposal) -> Verdict:
+        """Apply the server's rules to a proposal and write what they say."""
+        run = self.run(run_id)
+        ruling = rule(proposal, self._situation(run))
+        if ruling.state is not None:
+            self._write(run, ruling.state, started=proposal.type is StateType.RUNNING)
+        match ruling.status:
+            case Status.ACCEPT:
+                return Accepted(state=run.state)
+            case Status.REJECT:
+                return Rejected(state=run.state, reason=ruling.reason)
+            case Status.ABORT:
+                return Aborted(state=run.state, reason=ruling.reason)
+            case Status.WAIT:
+                return Wait(delay_seconds=ruling.delay_seconds, reason=ruling.reason)
+
+    def new_id(self) -> str:
+        """The next id."""
+        self._ids += 1
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, str(self._ids)))
+
+    def _situation(self, run: Run) -> Situation:
+        deployment_id = run.run.deployment_id
+        return Situation(
+            state=run.state,
+            now=self._clock.now(),
+            server=self.server[:2],
+            has_infrastructure=run.run.infrastructure_pid is not None,
+            has_deployment=deployment_id is not None,
+            slot=Slot.UNLIMITED if deployment_id is None else self._slot(deployment_id),
+            on_full=OnFull.ENQUEUE if deployment_id is None else self._on_full[deployment_id],
+        )
+
+    def _slot(self, deployment_id: DeploymentId) -> Slot:
+        deployment = self.deployments.get(deployment_id)
+        limit = None if deployment is None else deployment.concurrency_limit
+        if limit is None or self.server < (3, 0, 4):  # workers managed it themselves then
+            return Slot.UNLIMITED
+        if limit == 0:
+            return Slot.NEVER
+        holding = sum(
+            run.run.deployment_id == deployment_id and run.state.type in HOLDS_SLOT
+            for run in self.runs.values()
+        )
+        return Slot.FREE if holding < limit else Slot.FULL
+
+    def _write(self, run: Run, state: State, *, started: bool) -> None:
+        state = replace(state, id=self.new_id())
+        run.history.append(state)
+        due = scheduled_time(state) if state.type is StateType.SCHEDULED else run.run.due
+        run.run = replace(
+            run.run, state=state, due=due, run_count=run.run.run_count + (started and 1)
+        )

@@ -1,0 +1,233 @@
+"""What a Prefect server answers to a proposed state: its rules for flow runs, pure.
+
+Order and wording of the verdicts follow the server's core policy as probed on 3.0.0, 3.1.15 and
+3.8.8 (contract section 6.3). Reasons are the server's own, for tests that compare them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum, StrEnum
+from typing import Final
+
+from ..domain.model import Proposal, State, StateType
+
+SLOT_WAIT_SECONDS: Final = 30
+"""How long a run waits before it may ask for a concurrency slot again."""
+
+HOLDS_SLOT: Final = frozenset({StateType.PENDING, StateType.RUNNING, StateType.CANCELLING})
+"""States in which a run occupies a slot of its deployment's concurrency limit."""
+
+
+class Status(StrEnum):
+    """The four verdicts."""
+
+    ACCEPT = "ACCEPT"
+    REJECT = "REJECT"
+    ABORT = "ABORT"
+    WAIT = "WAIT"
+
+
+class Slot(Enum):
+    """What a deployment's concurrency limit says to one more run."""
+
+    UNLIMITED = "unlimited"
+    FREE = "free"
+    FULL = "full"
+    NEVER = "never"
+    """The limit is 0."""
+
+
+class OnFull(StrEnum):
+    """What becomes of a run that finds no free slot (the deployment's collision strategy)."""
+
+    ENQUEUE = "ENQUEUE"
+    CANCEL_NEW = "CANCEL_NEW"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """What the rules look at beside the proposal."""
+
+    state: State
+    now: datetime
+    server: tuple[int, int] = (3, 8)
+    """Major and minor version."""
+    has_infrastructure: bool = False
+    has_deployment: bool = True
+    slot: Slot = Slot.UNLIMITED
+    on_full: OnFull = OnFull.ENQUEUE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """A verdict; ``state`` is what is written as the run's new state, None: nothing is."""
+
+    status: Status
+    state: State | None = None
+    reason: str = ""
+    delay_seconds: int = 0
+
+
+def scheduled_time(state: State) -> datetime | None:
+    """When the state is due, for scheduled states and those that came from one."""
+    value = state.details.get("scheduled_time")
+    return None if value is None else datetime.fromisoformat(str(value))
+
+
+def rule(proposal: Proposal, now: Situation) -> Ruling:
+    """The server's answer to ``proposal``."""
+    for check in _FORCED if proposal.force else _RULES:
+        ruling = check(proposal, now)
+        if ruling is not None:
+            return ruling
+    return Ruling(status=Status.ACCEPT, state=_accepted(proposal, now))
+
+
+def _accepted(proposal: Proposal, now: Situation) -> State:
+    details = dict(proposal.details) | {"transition_id": proposal.transition_id}
+    if proposal.type is StateType.PENDING and "scheduled_time" in now.state.details:
+        inherited = now.state.details["scheduled_time"]
+        if now.state.type in (StateType.SCHEDULED, StateType.PENDING):
+            details["scheduled_time"] = details.get("scheduled_time") or inherited
+    return State(
+        type=proposal.type,
+        name=proposal.name,
+        message=proposal.message,
+        details=details,
+        data=proposal.data,
+    )
+
+
+def _repeat(proposal: Proposal, now: Situation) -> Ruling | None:
+    if now.state.transition_id != proposal.transition_id:
+        return None
+    return _keep("This run has already made this state transition.")
+
+
+def _terminal(proposal: Proposal, now: Situation) -> Ruling | None:
+    if not now.state.type.is_terminal:
+        return None
+    if proposal.type in (StateType.CANCELLING, StateType.PAUSED, StateType.CRASHED):
+        return _abort(f"Run is already in terminal state {now.state.type}.")
+    if proposal.type is StateType.SCHEDULED and not now.has_deployment:
+        return _abort("Cannot reschedule a run without an associated deployment.")
+    return None
+
+
+def _cancelling(proposal: Proposal, now: Situation) -> Ruling | None:
+    stuck = {StateType.CANCELLING}
+    if now.server < (3, 2):
+        stuck.add(StateType.CANCELLED)
+    if now.state.type in stuck and proposal.type is not StateType.CANCELLED:
+        return _keep(
+            "Cannot transition flows that are cancelling to a state other than Cancelled."
+        )
+    return None
+
+
+def _nothing_to_end(proposal: Proposal, now: Situation) -> Ruling | None:
+    if proposal.type is not StateType.CANCELLING:
+        return None
+    kind = None
+    if now.state.type is StateType.SCHEDULED and (
+        not now.has_infrastructure or now.state.name == "Resuming"
+    ):
+        kind = "Scheduled"
+    elif now.state.type is StateType.PAUSED and now.state.details.get("pause_reschedule"):
+        kind = "Suspended"
+    if kind is None:
+        return None
+    return Ruling(
+        status=Status.REJECT,
+        state=State(type=StateType.CANCELLED, name="Cancelled"),
+        reason=f"{kind} flow run has no infrastructure to terminate.",
+    )
+
+
+def _pending_twice(proposal: Proposal, now: Situation) -> Ruling | None:
+    taken = {StateType.PENDING, StateType.RUNNING, StateType.CANCELLING, StateType.CANCELLED}
+    if proposal.type is not StateType.PENDING or now.state.type not in taken:
+        return None
+    renamed = now.state.type is StateType.PENDING and proposal.name not in (
+        "Pending",
+        now.state.name,
+    )
+    if renamed and now.server >= (3, 7):
+        return None
+    return _abort(
+        f"This run is in a {now.state.type} state and cannot transition to a PENDING state."
+    )
+
+
+def _concurrency(proposal: Proposal, now: Situation) -> Ruling | None:
+    if proposal.type is not StateType.PENDING or now.state.type in HOLDS_SLOT:
+        return None
+    if now.slot is Slot.NEVER:
+        return _abort(
+            "The deployment concurrency limit is 0. The flow will deadlock if submitted again."
+        )
+    if now.slot is not Slot.FULL:
+        return None
+    reason = "Deployment concurrency limit reached."
+    if now.on_full is OnFull.CANCEL_NEW:
+        state = State(type=StateType.CANCELLED, name="Cancelled", message=reason)
+    else:
+        later = now.now + timedelta(seconds=SLOT_WAIT_SECONDS)
+        state = State(
+            type=StateType.SCHEDULED,
+            name="AwaitingConcurrencySlot",
+            details={"scheduled_time": later.isoformat()},
+        )
+    return Ruling(status=Status.REJECT, state=state, reason=reason)
+
+
+def _pausing(proposal: Proposal, now: Situation) -> Ruling | None:
+    if proposal.type is StateType.PAUSED and now.state.type is not StateType.RUNNING:
+        verb = "suspend" if proposal.name == "Suspended" else "pause"
+        return _keep(f"Cannot {verb} flows that are not currently running.")
+    if now.state.type is StateType.PAUSED and proposal.type is StateType.PENDING:
+        return _keep(
+            "This run cannot transition to the StateType.PENDING state"
+            " from the StateType.PAUSED state."
+        )
+    return None
+
+
+def _too_early(proposal: Proposal, now: Situation) -> Ruling | None:
+    waiting = now.state.type in (StateType.SCHEDULED, StateType.PENDING)
+    due = scheduled_time(now.state)
+    if proposal.type is not StateType.RUNNING or not waiting or due is None:
+        return None
+    delay = math.floor((due - now.now).total_seconds())
+    if delay <= 0:
+        return None
+    return Ruling(
+        status=Status.WAIT, delay_seconds=delay, reason="Scheduled time is in the future"
+    )
+
+
+def _keep(reason: str) -> Ruling:
+    return Ruling(status=Status.REJECT, reason=reason)
+
+
+def _abort(reason: str) -> Ruling:
+    return Ruling(status=Status.ABORT, reason=reason)
+
+
+_Rule = Callable[[Proposal, Situation], Ruling | None]
+
+_RULES: Final[tuple[_Rule, ...]] = (
+    _repeat,
+    _terminal,
+    _cancelling,
+    _nothing_to_end,
+    _pending_twice,
+    _concurrency,
+    _pausing,
+    _too_early,
+)
+_FORCED: Final[tuple[_Rule, ...]] = (_nothing_to_end,)
