@@ -13,11 +13,12 @@ from .domain.complaint import Complaint
 from .domain.errors import NotFound
 from .domain.ids import FlowRunId, new_transition_id
 from .domain.infrastructure_pid import parse_infrastructure_pid
-from .domain.model import Deployment, FlowRun, LogLine, Proposal, StateType
+from .domain.model import Deployment, FlowRun, LogLine, Proposal, StateType, WorkPool
 from .domain.policy import jittered
 from .domain.ports import Clock, Orchestrator
 from .messages.lifetime import Tick
 from .messages.outbox import ShipLog
+from .messages.pool import CurrentPool
 from .messages.runs import CancelIfOurs
 from .runtime import Address, AsyncioActor
 
@@ -25,6 +26,8 @@ log = structlog.get_logger("actors.cancellation_watcher")
 
 REMEMBERED_SECONDS = 600.0
 """How long a run is not looked at again (contract 10.1)."""
+
+ASK_TIMEOUT_SECONDS = 10.0
 
 NO_CONFIGURATION = (
     "This flow run's deployment no longer exists, so what it started cannot be found; whether "
@@ -54,13 +57,13 @@ class _Found:
 
 @dataclass(frozen=True, slots=True)
 class _LookFailed:
-    error: BaseException
+    error: Exception
 
 
 @dataclass(frozen=True, slots=True)
 class _Dealt:
     run_id: FlowRunId
-    error: BaseException | None = None
+    error: Exception | None = None
 
 
 Message = Tick | _Found | _LookFailed | _Dealt
@@ -80,17 +83,19 @@ class CancellationWatcher(AsyncioActor):
         clock: Clock,
         rng: random.Random,
         pid_exists: Callable[[int], bool],
-        uses_runner: Callable[[FlowRun, Deployment | None], bool],
+        uses_runner: Callable[[FlowRun, Deployment | None, WorkPool | None], bool],
+        heartbeater: Address,
         dispatcher: Address,
         log_shipper: Address,
     ) -> None:
-        super().__init__()
+        super().__init__(clock=clock)
         self._settings = settings
         self._orchestrator = orchestrator
         self._clock = clock
         self._rng = rng
         self._pid_exists = pid_exists
         self._uses_runner = uses_runner
+        self._heartbeater = heartbeater
         self._dispatcher = dispatcher
         self._log_shipper = log_shipper
         self._cancelling: dict[FlowRunId, float] = {}
@@ -151,7 +156,7 @@ class CancellationWatcher(AsyncioActor):
         A pid that the server tells proves nothing (invariant 8), so no signal is ever sent here.
         """
         order = CancelIfOurs(run_id=run.id, state=run.state)
-        if await self._dispatcher.request(order, timeout=10.0):
+        if await self._dispatcher.request(order, timeout=ASK_TIMEOUT_SECONDS):
             return
         deployment = None
         if run.deployment_id is not None:
@@ -160,8 +165,9 @@ class CancellationWatcher(AsyncioActor):
             except NotFound:
                 await self._force_cancelled(run, NO_CONFIGURATION)
                 return
-        if self._uses_runner(run, deployment):
-            return
+        pool = await self._heartbeater.request(CurrentPool(), timeout=ASK_TIMEOUT_SECONDS)
+        if self._uses_runner(run, deployment, pool):
+            return  # `prefect flow-run execute` hears of it and cancels by itself
         where = run.infrastructure_pid and parse_infrastructure_pid(run.infrastructure_pid)
         if not where:
             await self._force_cancelled(run, NO_PID)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import structlog
 
@@ -13,6 +13,7 @@ from .domain.complaint import Complaint
 from .domain.errors import Forbidden, Refused, Unauthorized
 from .domain.outbox import Outbox
 from .domain.policy import Backoff
+from .domain.ports import Clock
 from .runtime import AsyncioActor
 
 log = structlog.get_logger("actors.courier")
@@ -35,7 +36,7 @@ class _Delivered:
 @dataclass(frozen=True, slots=True)
 class _Undelivered(Generic[T]):
     batch: tuple[T, ...]
-    error: BaseException
+    error: Exception
 
 
 class Courier(AsyncioActor, Generic[T]):
@@ -53,9 +54,10 @@ class Courier(AsyncioActor, Generic[T]):
         outbox: Outbox[T],
         deliver: Callable[[tuple[T, ...]], Awaitable[None]],
         pause_seconds: float,
+        clock: Clock,
         rng: random.Random,
     ) -> None:
-        super().__init__()
+        super().__init__(clock=clock)
         self._what = what
         self._outbox = outbox
         self._deliver = deliver
@@ -91,16 +93,17 @@ class Courier(AsyncioActor, Generic[T]):
             case _:
                 super().on_receive(message)
 
-    async def on_stop(self) -> None:
+    def on_stop(self) -> Any:
         """One last attempt; the supervisor's shutdown time bounds it."""
+        return self._deliver_rest()
+
+    async def _deliver_rest(self) -> None:
         while batch := self._outbox.batch():
             try:
                 await self._deliver(batch)
             except Exception as error:
                 self._outbox.put_back(batch)
-                log.warning(
-                    f"{self._what}.undelivered", lost=len(self._outbox), error=str(error)
-                )
+                log.warning(f"{self._what}.undelivered", lost=len(self._outbox), error=str(error))
                 return
 
     def _arm(self, delay: float) -> None:
@@ -123,7 +126,7 @@ class Courier(AsyncioActor, Generic[T]):
                 on_error=lambda error: _Undelivered(batch, error),
             )
 
-    def _undelivered(self, batch: tuple[T, ...], error: BaseException) -> None:
+    def _undelivered(self, batch: tuple[T, ...], error: Exception) -> None:
         if isinstance(error, Refused) and not isinstance(error, Unauthorized | Forbidden):
             if len(batch) > 1:
                 self._singly = len(batch)

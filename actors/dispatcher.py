@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import structlog
 
@@ -34,11 +35,14 @@ from .messages.runs import (
     SupervisorEnded,
     SupervisorStart,
 )
-from .runtime import Address, AsyncioActor, AsyncioRef
+from .runtime import Address, AsyncioActor, AsyncioRef, shut_down
 
 log = structlog.get_logger("actors.dispatcher")
 
 RECALL_TIMEOUT_SECONDS = 5.0
+
+STOP_SECONDS = 2.0
+"""How long a supervisor may take to stop; it has nothing to wait for."""
 
 HELD_BACK_SECONDS = 15.0
 """How long a run that the server refused is not claimed again, though polls may bring it."""
@@ -97,7 +101,7 @@ class Dispatcher(AsyncioActor):
         poller: Address,
         guardian: Address,
     ) -> None:
-        super().__init__()
+        super().__init__(clock=clock)
         self._limit = limit
         self._worker = worker
         self._journal = journal
@@ -112,8 +116,22 @@ class Dispatcher(AsyncioActor):
         self._draining = False
         self._turned_away = False
 
-    async def on_start(self) -> None:
+    def on_start(self) -> Any:
         """Take over the runs that are there: first the living supervisors', then the journal's."""
+        return self._take_over()
+
+    def on_stop(self) -> Any:
+        """An orderly stop takes the supervisors along; their runs stay with the keeper.
+
+        After a failure they go on, and the next Dispatcher finds them.
+        """
+        return self._stop_supervisors()
+
+    async def _stop_supervisors(self) -> None:
+        refs = [held.supervisor for held in self._runs.values()]
+        await asyncio.gather(*(shut_down(ref, STOP_SECONDS, clock=self._clock) for ref in refs))
+
+    async def _take_over(self) -> None:
         refs = self._alive_supervisors()
         answers = await asyncio.gather(
             *(ref.request(CurrentSituation(), timeout=RECALL_TIMEOUT_SECONDS) for ref in refs),
@@ -177,9 +195,7 @@ class Dispatcher(AsyncioActor):
             return
         self._passed_over()
         free = self._free_slots()
-        wanted = admissible(
-            runs, free_slots=None, in_hand=self._runs, held_back=self._held_back
-        )
+        wanted = admissible(runs, free_slots=None, in_hand=self._runs, held_back=self._held_back)
         for run in wanted[:free]:
             fresh = new_run(run, worker=self._worker, transition=new_transition_id())
             self._supervise(SupervisorStart(fresh, pool))
@@ -210,7 +226,7 @@ class Dispatcher(AsyncioActor):
     def _find(self, key: ClaimKey) -> _InHand | None:
         return next((held for held in self._runs.values() if held.situation.key == key), None)
 
-    def _change(self, key: ClaimKey, **changes: bool) -> None:
+    def _change(self, key: ClaimKey, **changes: Any) -> None:
         held = self._find(key)
         if held is not None:
             situation = replace(held.situation, **changes)

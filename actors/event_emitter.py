@@ -7,7 +7,7 @@ import random
 from .courier import Courier
 from .domain.model import WorkerEvent
 from .domain.outbox import Outbox
-from .domain.ports import Orchestrator
+from .domain.ports import Clock, Orchestrator
 from .messages.outbox import EmitEvent
 
 EVENT_BYTES = 2_000
@@ -17,14 +17,18 @@ EVENT_BYTES = 2_000
 class EventEmitter(Courier[WorkerEvent]):
     """Owns: the outbox of worker events: the 5,000 latest, delivered at once, in order."""
 
-    def __init__(self, *, orchestrator: Orchestrator, rng: random.Random) -> None:
+    def __init__(self, *, orchestrator: Orchestrator, clock: Clock, rng: random.Random) -> None:
         super().__init__(
             what="events",
             outbox=Outbox(
-                max_items=5_000, batch_items=200, batch_bytes=400_000, size_of=lambda _: EVENT_BYTES
+                max_items=5_000,
+                batch_items=200,
+                batch_bytes=400_000,
+                size_of=lambda _: EVENT_BYTES,
             ),
             deliver=orchestrator.send_events,
             pause_seconds=0.0,
+            clock=clock,
             rng=rng,
         )
 

@@ -18,7 +18,7 @@ class HealthReporter(AsyncioActor):
     """Owns: _last_poll, _ready, _last_error. After a restart the grace period starts anew."""
 
     def __init__(self, *, clock: Clock, query_seconds: float) -> None:
-        super().__init__()
+        super().__init__(clock=clock)
         self._clock = clock
         self._query_seconds = query_seconds
         self._last_poll = clock.monotonic()  # the clock starts at construction (contract 15)

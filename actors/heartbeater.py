@@ -47,7 +47,7 @@ class _Synced:
 
 @dataclass(frozen=True, slots=True)
 class _Failed:
-    error: BaseException
+    error: Exception
 
 
 Message = Tick | CurrentPool | _Synced | _Failed
@@ -66,10 +66,9 @@ class Heartbeater(AsyncioActor):
         poller: Address,
         guardian: Address,
     ) -> None:
-        super().__init__()
+        super().__init__(clock=clock)
         self._settings = settings
         self._orchestrator = orchestrator
-        self._clock = clock
         self._rng = rng
         self._poller = poller
         self._guardian = guardian
@@ -95,6 +94,7 @@ class Heartbeater(AsyncioActor):
                     log.info("pool.recovered", pool=pool.name)
                 self._say_peculiarities(pool, queues)
                 self._poller.tell(PoolSynced(pool=pool))
+                self._guardian.tell(PoolSynced(pool=pool))
                 self._rearm()
             case _Failed(error=error):
                 self._complain(error)
@@ -148,9 +148,7 @@ class Heartbeater(AsyncioActor):
         log.info("pool.created", pool=pool.name, type=pool.type)
         return pool
 
-    def _complain(self, error: BaseException) -> None:
-        if not isinstance(error, Exception):
-            raise error
+    def _complain(self, error: Exception) -> None:
         never_worked = self._pool is None
         if self._settings.once or (never_worked and isinstance(error, SettingsError)):
             self._guardian.tell(FatalError(error=error))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import random
+from dataclasses import replace
 
 from .courier import Courier
 from .domain.model import LogLine
 from .domain.outbox import Outbox
-from .domain.ports import Orchestrator
+from .domain.ports import Clock, Orchestrator
 from .messages.outbox import ShipLog
 
 LINE_OVERHEAD_BYTES = 300
@@ -29,6 +28,7 @@ class LogShipper(Courier[LogLine]):
         self,
         *,
         orchestrator: Orchestrator,
+        clock: Clock,
         rng: random.Random,
         pause_seconds: float = 2.0,
         batch_bytes: int = 3_000_000,
@@ -41,6 +41,7 @@ class LogShipper(Courier[LogLine]):
             ),
             deliver=orchestrator.send_logs,
             pause_seconds=pause_seconds,
+            clock=clock,
             rng=rng,
         )
         self._max_line_bytes = max_line_bytes - LINE_OVERHEAD_BYTES

@@ -16,7 +16,7 @@ from .messages.health import Polled, PollFailed
 from .messages.lifetime import Drain, FatalError, Tick
 from .messages.pool import CurrentPool, PoolSynced
 from .messages.runs import CurrentIntake, DueRuns, PollEnded, PollNow
-from .runtime import Address, AsyncioActor, Timer
+from .runtime import Address, AsyncioActor, Ticker
 
 log = structlog.get_logger("actors.poller")
 
@@ -52,7 +52,7 @@ Message = PoolSynced | Tick | PollNow | Drain | _Answered | _Failed
 
 
 class Poller(AsyncioActor):
-    """Owns: the polling rhythm (_timer, _polling, _again) and its complaint about the server.
+    """Owns: the polling rhythm (_ticker) and its complaint about the server.
 
     The pool it passes on is the Heartbeater's last word; a restarted Poller asks for it.
     """
@@ -69,7 +69,7 @@ class Poller(AsyncioActor):
         health: Address,
         guardian: Address,
     ) -> None:
-        super().__init__()
+        super().__init__(clock=clock)
         self._settings = settings
         self._orchestrator = orchestrator
         self._clock = clock
@@ -79,18 +79,17 @@ class Poller(AsyncioActor):
         self._health = health
         self._guardian = guardian
         self._pool: WorkPool | None = None
-        self._timer: Timer | None = None
-        self._polling = False
-        self._again = False
         self._draining = False
+        self._ticker: Ticker | None = None
         self._complaint = Complaint()
 
-    async def on_start(self) -> None:
+    def on_start(self) -> None:
         """A successor need not wait for the next sync to learn of the pool."""
+        self._ticker = self.every(self._pause, Tick())
         self.pipe(
             self._heartbeater.request(CurrentPool(), timeout=ASK_TIMEOUT_SECONDS),
-            on_result=lambda pool: Tick() if pool is None else PoolSynced(pool=pool),
-            on_error=lambda _: Tick(),
+            on_result=lambda pool: PollNow() if pool is None else PoolSynced(pool=pool),
+            on_error=lambda _: PollNow(),
         )
 
     def on_receive(self, message: Message) -> None:
@@ -99,31 +98,31 @@ class Poller(AsyncioActor):
             case PoolSynced(pool=pool):
                 first, self._pool = self._pool is None, pool
                 if first:
-                    self._poll()
+                    self._wake()
             case Tick():
                 self._poll()
             case PollNow():
-                if self._polling:
-                    self._again = True
-                else:
-                    self._poll()
+                self._wake()
             case _Answered(runs=runs):
                 self._take(runs)
             case _Failed(error=error):
                 self._complain(error)
             case Drain():
                 self._draining = True
-                if self._timer is not None:
-                    self._timer.cancel()
+                if self._ticker is not None:
+                    self._ticker.cancel()
+
+    def _pause(self) -> float:
+        return jittered(self._settings.query_seconds, self._rng)
+
+    def _wake(self) -> None:
+        if self._ticker is not None and self._pool is not None:
+            self._ticker.wake()
 
     def _poll(self) -> None:
-        if self._pool is None or self._polling or self._draining:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._polling = True
-        self._again = False
-        self.pipe(self._ask(), on_result=_Answered, on_error=_failed)
+        if self._pool is not None and self._ticker is not None:
+            self._ticker.hold()
+            self.pipe(self._ask(), on_result=_Answered, on_error=_Failed)
 
     async def _ask(self) -> list[FlowRun]:
         intake = await self._dispatcher.request(CurrentIntake(), timeout=ASK_TIMEOUT_SECONDS)
@@ -136,7 +135,6 @@ class Poller(AsyncioActor):
         )
 
     def _take(self, runs: list[FlowRun]) -> None:
-        self._polling = False
         if self._complaint.settle():
             log.info("poll.recovered", pool=self._settings.pool)
         self._health.tell(Polled(due=len(runs)))
@@ -145,26 +143,15 @@ class Poller(AsyncioActor):
             self._dispatcher.tell(DueRuns(runs=tuple(runs), pool=self._pool))
         if self._settings.once:
             self._dispatcher.tell(PollEnded())
-        else:
-            self._rearm()
+        elif self._ticker is not None:
+            self._ticker.rearm()
 
     def _complain(self, error: Exception) -> None:
-        self._polling = False
         self._health.tell(PollFailed(cause=str(error)))
         if self._settings.once:
             self._guardian.tell(FatalError(error=error))
             return
         if self._complaint.raise_(str(error)):
             log.warning("poll.failed", pool=self._settings.pool, error=str(error))
-        self._again = False
-        self._rearm()
-
-    def _rearm(self) -> None:
-        delay = 0.0 if self._again else jittered(self._settings.query_seconds, self._rng)
-        self._timer = self.after(delay, Tick())
-
-
-def _failed(error: BaseException) -> _Failed:
-    if not isinstance(error, Exception):
-        raise error
-    return _Failed(error)
+        if self._ticker is not None:
+            self._ticker.rearm(self._pause())

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import assert_never
+from typing import TypeVar, assert_never
 
 import structlog
 
@@ -46,6 +45,8 @@ from .messages.runs import (
     SupervisorStart,
 )
 from .runtime import Address, AsyncioActor
+
+T = TypeVar("T")
 
 TAIL_LINES = 50
 """How many of a run's last lines of output its crash message may draw on."""
@@ -123,7 +124,7 @@ class ProcessSupervisor(AsyncioActor):
     """
 
     def __init__(self, start: SupervisorStart, ports: SupervisorPorts) -> None:
-        super().__init__()
+        super().__init__(clock=ports.clock)
         self._run = start.run
         self._pool = start.pool
         self._adopted = start.adopted
@@ -320,8 +321,8 @@ class ProcessSupervisor(AsyncioActor):
     def _wait(
         self,
         effect: do.Effect | _Recall,
-        wait: Awaitable[object],
-        on_result: Callable[[object], object],
+        wait: Awaitable[T],
+        on_result: Callable[[T], object],
     ) -> None:
         self.pipe(wait, on_result=on_result, on_error=lambda error: _Failed(effect, error))
 

@@ -119,7 +119,8 @@ class Preparer:
                 worker_name=self.worker,
                 job_env=job.env,
             ),
-            working_dir=job.working_dir,
+            # The keeper works elsewhere: a relative directory is meant from the worker's.
+            working_dir=None if job.working_dir is None else job.working_dir.absolute(),
             control_channel=job.is_engine,
             nice=job.limits.nice,
         )

@@ -70,6 +70,8 @@ class KeptRun:
     """Whether the whole tree is gone, not only the process itself."""
     output_bytes: int = 0
     control_connected: bool = False
+    rebooted: bool = False
+    """Whether the machine was started anew since: nothing of the run can be alive."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,8 +47,8 @@ COMMAND = JobNote(command="true", is_engine=False)
 E = TypeVar("E")
 
 
-def state(type_: StateType, **fields: str) -> State:
-    return State(type=type_, name=type_.title(), **fields)
+def state(type_: StateType, message: str | None = None) -> State:
+    return State(type=type_, name=type_.title(), message=message)
 
 
 PENDING = state(StateType.PENDING)
@@ -82,13 +82,11 @@ class Life:
         return [(e.proposal.type, e.proposal.force) for e in self.all(Propose)]
 
     def answer(self, verdict: Verdict) -> Life:
-        return self.after(on.Answered(proposal=self.last_proposal, verdict=verdict))
+        return self.after(on.Answered(proposal=self.last_proposal(), verdict=verdict))
 
-    @property
     def last_proposal(self) -> Proposal:
         return self.all(Propose)[-1].proposal
 
-    @property
     def phase(self) -> Phase:
         return self.run.record.phase
 
@@ -127,7 +125,7 @@ def test_a_clean_engine_run_needs_one_proposal_and_is_settled_once_its_tree_is_g
 )
 def test_a_refused_claim_frees_the_slot_once_and_starts_nothing(verdict: Verdict) -> None:
     life = Life().after(on.Begun()).answer(verdict)
-    assert life.phase is Phase.OVER
+    assert life.phase() is Phase.OVER
     assert len(life.all(FreeSlot)) == 1
     assert not life.all(Prepare)
     assert life.all(Settle) == [Settle(reason=None)]
@@ -140,8 +138,8 @@ def test_a_rejected_claim_that_is_pending_is_our_own_repeat() -> None:
 
 def test_a_deleted_run_is_forgotten() -> None:
     life = Life().after(on.Begun())
-    life.after(on.Unanswerable(proposal=life.last_proposal, cause="not found"))
-    assert life.phase is Phase.OVER
+    life.after(on.Unanswerable(proposal=life.last_proposal(), cause="not found"))
+    assert life.phase() is Phase.OVER
     assert len(life.all(FreeSlot)) == 1
 
 
@@ -154,9 +152,9 @@ def test_a_plain_command_waits_until_it_is_due() -> None:
 
 def test_a_nonzero_exit_is_proposed_as_crashed_with_the_cause_in_words() -> None:
     life = Life().running().exited(-9)
-    assert life.last_proposal.type is StateType.CRASHED
-    assert "SIGKILL" in (life.last_proposal.message or "")
-    assert "last words" in (life.last_proposal.message or "")
+    assert life.last_proposal().type is StateType.CRASHED
+    assert "SIGKILL" in (life.last_proposal().message or "")
+    assert "last words" in (life.last_proposal().message or "")
     life.answer(Accepted(state=state(StateType.CRASHED))).gone()
     assert life.all(Settle) == [Settle(reason=Reason.FAILED)]
 
@@ -165,16 +163,16 @@ def test_a_flow_that_failed_by_itself_keeps_its_state() -> None:
     life = Life().running().exited(1)
     life.answer(Aborted(state=state(StateType.FAILED), reason="terminal")).gone()
     assert life.proposed() == [(StateType.PENDING, False), (StateType.CRASHED, False)]
-    assert life.phase is Phase.OVER
+    assert life.phase() is Phase.OVER
 
 
 def test_a_cancelled_run_is_ended_and_proposed_as_cancelled_with_its_message_kept() -> None:
     life = Life().running().after(on.CancelWanted(state=CANCELLING))
     assert life.all(EndTree) == [EndTree(signal=15, grace_seconds=30.0, announce_cancel=True)]
     life.exited(-15)
-    assert life.last_proposal.type is StateType.CANCELLED
-    assert life.last_proposal.message == "enough"
-    assert not life.last_proposal.force
+    assert life.last_proposal().type is StateType.CANCELLED
+    assert life.last_proposal().message == "enough"
+    assert not life.last_proposal().force
     life.answer(Accepted(state=state(StateType.CANCELLED))).gone()
     assert life.all(Settle) == [Settle(reason=Reason.CANCELLED)]
     assert [e.kind for e in life.all(Emit)][-1] is EventKind.CANCELLED
@@ -188,7 +186,7 @@ def test_force_is_used_over_cancelling_and_over_the_crash_that_our_cancel_caused
     life.answer(Aborted(state=held))
     assert life.proposed()[-1] == (StateType.CANCELLED, True)
     life.answer(Accepted(state=state(StateType.CANCELLED))).gone()
-    assert life.phase is Phase.OVER
+    assert life.phase() is Phase.OVER
 
 
 @pytest.mark.parametrize("held", [StateType.COMPLETED, StateType.FAILED])
@@ -196,7 +194,7 @@ def test_a_run_that_was_over_before_its_cancellation_keeps_its_state(held: State
     life = Life().running().after(on.CancelWanted(state=CANCELLING)).exited(0)
     life.answer(Aborted(state=state(held))).gone()
     assert (StateType.CANCELLED, True) not in life.proposed()
-    assert life.phase is Phase.OVER
+    assert life.phase() is Phase.OVER
 
 
 def test_a_crash_that_meets_cancelling_becomes_cancelled() -> None:
@@ -205,8 +203,8 @@ def test_a_crash_that_meets_cancelling_becomes_cancelled() -> None:
 
 
 def test_the_ids_of_reports_follow_from_the_claim() -> None:
-    first = Life().running().exited(3).last_proposal
-    again = Life().running().exited(3).last_proposal
+    first = Life().running().exited(3).last_proposal()
+    again = Life().running().exited(3).last_proposal()
     assert first.transition_id == again.transition_id != CLAIM
 
 
@@ -224,17 +222,17 @@ def test_cancelling_before_the_process_exists_ends_as_cancelled(phase: str) -> N
         life.after(on.Spawned(pid=7))
         assert life.all(EndTree)
         life.exited(-15).gone()
-    assert life.last_proposal.type is StateType.CANCELLED
+    assert life.last_proposal().type is StateType.CANCELLED
     assert bool(life.all(Spawn)) == (phase == "spawning")
     life.answer(Accepted(state=state(StateType.CANCELLED)))
-    assert life.phase is Phase.OVER
+    assert life.phase() is Phase.OVER
     assert len(life.all(FreeSlot)) == 1
 
 
 def test_what_cannot_be_prepared_is_crashed_with_the_cause() -> None:
     life = Life().claimed().after(on.CouldNotPrepare(cause="Variable 'x' is wrong."))
-    assert life.last_proposal.type is StateType.CRASHED
-    assert "Variable 'x' is wrong." in (life.last_proposal.message or "")
+    assert life.last_proposal().type is StateType.CRASHED
+    assert "Variable 'x' is wrong." in (life.last_proposal().message or "")
     life.answer(Accepted(state=state(StateType.CRASHED)))
     assert life.all(Settle) == [Settle(reason=Reason.COULD_NOT_START)]
     assert not life.all(Emit)
@@ -246,9 +244,9 @@ def test_what_cannot_be_spawned_is_crashed_with_the_cause() -> None:
         .claimed()
         .after(on.Prepared(job=COMMAND, related=()), on.CouldNotSpawn(cause="No such file: frob"))
     )
-    assert "No such file: frob" in (life.last_proposal.message or "")
+    assert "No such file: frob" in (life.last_proposal().message or "")
     life.answer(Accepted(state=state(StateType.CRASHED)))
-    assert life.phase is Phase.OVER
+    assert life.phase() is Phase.OVER
 
 
 def test_a_plain_command_that_ends_well_has_its_state_looked_at() -> None:
@@ -261,11 +259,11 @@ def test_a_plain_command_that_ends_well_has_its_state_looked_at() -> None:
 def test_a_command_that_reports_states_is_a_full_run() -> None:
     job = JobNote(command="true", is_engine=False, report_states=True)
     life = Life().running(job)
-    assert life.last_proposal.type is StateType.RUNNING
+    assert life.last_proposal().type is StateType.RUNNING
     life.answer(Accepted(state=state(StateType.RUNNING))).exited(0)
-    assert life.last_proposal.type is StateType.COMPLETED
+    assert life.last_proposal().type is StateType.COMPLETED
     failed = Life().running(job).exited(2)
-    assert failed.last_proposal.type is StateType.FAILED
+    assert failed.last_proposal().type is StateType.FAILED
 
 
 def test_a_run_past_its_time_is_ended_and_says_so() -> None:
@@ -273,8 +271,8 @@ def test_a_run_past_its_time_is_ended_and_says_so() -> None:
     life = Life().running(JobNote(command="x", limits=limits))
     assert life.all(StartTimeout) == [StartTimeout(seconds=60)]
     life.after(on.EndWanted(reason=Reason.TIMED_OUT)).exited(-15)
-    assert life.last_proposal.type is StateType.CRASHED
-    assert "60" in (life.last_proposal.message or "")
+    assert life.last_proposal().type is StateType.CRASHED
+    assert "60" in (life.last_proposal().message or "")
     life.answer(Accepted(state=state(StateType.CRASHED))).gone()
     assert life.all(Settle) == [Settle(reason=Reason.TIMED_OUT)]
 
@@ -288,9 +286,9 @@ def test_a_runner_command_cancels_by_itself() -> None:
 def test_leftovers_do_not_hold_the_slot() -> None:
     life = Life().running().exited(0)
     assert life.all(FreeSlot)
-    assert life.phase is Phase.REPORTING
+    assert life.phase() is Phase.REPORTING
     life.after(on.Vacated(leftovers=2))
-    assert life.phase is Phase.OVER
+    assert life.phase() is Phase.OVER
 
 
 class TestAdoption:
@@ -302,29 +300,29 @@ class TestAdoption:
 
     def test_a_claim_under_way_is_asked_again_with_the_same_id(self) -> None:
         life = self.successor(Life().after(on.Begun())).after(on.Adopted(pid=None))
-        assert life.last_proposal.transition_id == CLAIM
+        assert life.last_proposal().transition_id == CLAIM
 
     def test_what_was_never_started_is_prepared_again(self) -> None:
         before = Life().claimed().after(on.Prepared(job=ENGINE, related=()))
-        assert before.phase is Phase.SPAWNING
+        assert before.phase() is Phase.SPAWNING
         life = self.successor(before).after(on.Adopted(pid=None))
         assert life.all(Prepare)
 
     def test_what_was_started_meanwhile_is_running(self) -> None:
         before = Life().claimed().after(on.Prepared(job=ENGINE, related=()))
         life = self.successor(before).after(on.Adopted(pid=9))
-        assert life.phase is Phase.RUNNING
+        assert life.phase() is Phase.RUNNING
         assert not life.all(Spawn)
 
     def test_a_running_one_goes_on_and_its_exit_is_reported(self) -> None:
         life = self.successor(Life().running()).after(on.Adopted(pid=42))
         assert not life.proposed()
         life.exited(3)
-        assert life.last_proposal.type is StateType.CRASHED
+        assert life.last_proposal().type is StateType.CRASHED
 
     def test_one_that_nobody_knows_is_lost_not_guessed(self) -> None:
         life = self.successor(Life().running()).after(on.Adopted(pid=None))
-        assert life.last_proposal.type is StateType.CRASHED
+        assert life.last_proposal().type is StateType.CRASHED
         life.answer(Accepted(state=state(StateType.CRASHED)))
         assert life.all(Settle) == [Settle(reason=Reason.LOST)]
 
@@ -332,17 +330,17 @@ class TestAdoption:
         before = Life().running().after(on.CancelWanted(state=CANCELLING))
         life = self.successor(before).after(on.Adopted(pid=42, rebooted=True))
         assert not life.all(EndTree)
-        assert life.last_proposal.type is StateType.CANCELLED
+        assert life.last_proposal().type is StateType.CANCELLED
         life = self.successor(Life().running()).after(on.Adopted(pid=42, rebooted=True))
-        assert "restart" in (life.last_proposal.message or "")
+        assert "restart" in (life.last_proposal().message or "")
 
     def test_a_report_under_way_is_sent_again_with_the_same_id(self) -> None:
         before = Life().running().exited(3)
         life = self.successor(before).after(on.Adopted(pid=42))
-        assert life.last_proposal == before.last_proposal
+        assert life.last_proposal() == before.last_proposal()
         assert not life.all(FreeSlot)
         life.answer(Rejected(state=state(StateType.CRASHED))).gone()
-        assert life.phase is Phase.OVER
+        assert life.phase() is Phase.OVER
 
     def test_an_end_under_way_is_ordered_again(self) -> None:
         before = Life().running().after(on.CancelWanted(state=CANCELLING))

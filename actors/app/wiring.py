@@ -1,0 +1,239 @@
+"""Where actors meet adapters: who is started, in which order, knowing whom."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from slugify import slugify
+
+from ..cancellation_watcher import CancellationWatcher, WatchSettings
+from ..dispatcher import Dispatcher
+from ..domain.default_template import default_base_job_template
+from ..domain.model import Deployment, FlowRun, Json, WorkPool
+from ..domain.ports import Clock, Journal, Launcher, Orchestrator
+from ..domain.preparation import Prepare
+from ..domain.run_events import RunEvents
+from ..domain.worker_events import worker_resource
+from ..event_emitter import EventEmitter
+from ..guardian import Guardian
+from ..health_reporter import HealthReporter
+from ..heartbeater import Heartbeater, PoolSettings
+from ..log_shipper import LogShipper
+from ..messages.lifetime import OnDeadline
+from ..messages.runs import SupervisorStart
+from ..poller import Poller, PollSettings
+from ..process_supervisor import ProcessSupervisor, SupervisorPorts
+from ..runtime import AsyncioRef, ChildSpec, Directory, Restart
+
+RUN_PREFIX = "run/"
+"""Supervisors of runs are in the directory under this and their claim's key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerPlan:
+    """What one worker is to do. Seconds are floats; the defaults are Prefect's (contract 16)."""
+
+    name: str
+    pool: str
+    hostname: str
+    queues: tuple[str, ...] = ()
+    limit: int | None = None
+    query_seconds: float = 10.0
+    prefetch_seconds: float = 10.0
+    heartbeat_seconds: float = 30.0
+    run_once: bool = False
+    create_pool_if_not_found: bool = True
+    base_job_template: Mapping[str, Json] | None = None
+    drain_seconds: float | None = None
+    on_deadline: OnDeadline = OnDeadline.TERMINATE
+    log_pause_seconds: float = 2.0
+    log_batch_bytes: int = 3_000_000
+    log_line_bytes: int = 1_000_000
+    version: str = "3"
+    """The Prefect version told in worker events."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerPorts:
+    """What a worker needs of the outside; every part may be a fake."""
+
+    orchestrator: Orchestrator
+    launcher: Launcher
+    journal: Journal
+    clock: Clock
+    prepare: Prepare
+    pid_exists: Callable[[int], bool]
+    uses_runner: Callable[[FlowRun, Deployment | None, WorkPool | None], bool]
+    rng: random.Random = field(default_factory=random.Random)
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """A worker's actors: the directory of all, and the one that answers for them."""
+
+    directory: Directory
+    guardian: AsyncioRef
+
+
+def start_actors(plan: WorkerPlan, ports: WorkerPorts) -> Wiring:
+    """Start a worker's actors on the running loop; ping the guardian to know that they are up."""
+    directory = Directory()
+    guardian = Guardian.start(
+        _children(plan, ports, directory),
+        directory=directory,
+        clock=ports.clock,
+        worker=_resource(plan),
+        new_id=lambda: str(uuid.UUID(int=ports.rng.getrandbits(128), version=4)),
+        drain_seconds=plan.drain_seconds,
+        on_deadline=plan.on_deadline,
+        poller=directory.address("poller"),
+        dispatcher=directory.address("dispatcher"),
+        event_emitter=directory.address("event_emitter"),
+    )
+    directory.register("guardian", guardian)
+    return Wiring(directory, guardian)
+
+
+def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> list[ChildSpec]:
+    """The services, in the order in which they start; they stop in reverse.
+
+    Who is told comes before who tells, so that at the end nothing is told to nobody.
+    """
+    to = directory.address
+    shared = {"clock": ports.clock, "rng": ports.rng}
+    api = {"orchestrator": ports.orchestrator, **shared}
+
+    def event_emitter() -> AsyncioRef:
+        return EventEmitter.start(**api)
+
+    def log_shipper() -> AsyncioRef:
+        return LogShipper.start(
+            **api,
+            pause_seconds=plan.log_pause_seconds,
+            batch_bytes=plan.log_batch_bytes,
+            max_line_bytes=plan.log_line_bytes,
+        )
+
+    def health_reporter() -> AsyncioRef:
+        return HealthReporter.start(clock=ports.clock, query_seconds=plan.query_seconds)
+
+    def dispatcher() -> AsyncioRef:
+        return Dispatcher.start(
+            limit=plan.limit,
+            worker=plan.name,
+            journal=ports.journal,
+            **shared,
+            start_supervisor=_supervisors(plan, ports, directory),
+            alive_supervisors=lambda: [
+                ref for name, ref in directory if name.startswith(RUN_PREFIX) and ref.is_alive()
+            ],
+            poller=to("poller"),
+            guardian=to("guardian"),
+        )
+
+    def heartbeater() -> AsyncioRef:
+        settings = PoolSettings(
+            pool=plan.pool,
+            worker=plan.name,
+            default_template=default_base_job_template(),
+            template=plan.base_job_template,
+            queues=plan.queues,
+            heartbeat_seconds=plan.heartbeat_seconds,
+            create_if_missing=plan.create_pool_if_not_found,
+            once=plan.run_once,
+        )
+        return Heartbeater.start(settings, **api, poller=to("poller"), guardian=to("guardian"))
+
+    def poller() -> AsyncioRef:
+        settings = PollSettings(
+            pool=plan.pool,
+            queues=plan.queues,
+            query_seconds=plan.query_seconds,
+            prefetch_seconds=plan.prefetch_seconds,
+            once=plan.run_once,
+        )
+        return Poller.start(
+            settings,
+            **api,
+            heartbeater=to("heartbeater"),
+            dispatcher=to("dispatcher"),
+            health=to("health_reporter"),
+            guardian=to("guardian"),
+        )
+
+    def cancellation_watcher() -> AsyncioRef:
+        settings = WatchSettings(
+            pool=plan.pool,
+            hostname=plan.hostname,
+            queues=plan.queues,
+            watch_seconds=2 * plan.query_seconds,
+            once=plan.run_once,
+        )
+        return CancellationWatcher.start(
+            settings,
+            **api,
+            pid_exists=ports.pid_exists,
+            uses_runner=ports.uses_runner,
+            heartbeater=to("heartbeater"),
+            dispatcher=to("dispatcher"),
+            log_shipper=to("log_shipper"),
+        )
+
+    services = (
+        event_emitter,
+        log_shipper,
+        health_reporter,
+        dispatcher,
+        poller,
+        heartbeater,
+        cancellation_watcher,
+    )
+    return [
+        ChildSpec(name=start.__name__, start=start, restart=Restart.PERMANENT)
+        for start in services
+    ]
+
+
+def _supervisors(
+    plan: WorkerPlan, ports: WorkerPorts, directory: Directory
+) -> Callable[[SupervisorStart], AsyncioRef]:
+    to = directory.address
+    supervisor_ports = SupervisorPorts(
+        orchestrator=ports.orchestrator,
+        launcher=ports.launcher,
+        journal=ports.journal,
+        clock=ports.clock,
+        rng=ports.rng,
+        prepare=ports.prepare,
+        events=RunEvents(worker=_resource(plan), hostname=plan.hostname),
+        hostname=plan.hostname,
+        labels=lambda pool: _labels(plan, pool),
+        dispatcher=to("dispatcher"),
+        heartbeater=to("heartbeater"),
+        event_emitter=to("event_emitter"),
+        log_shipper=to("log_shipper"),
+    )
+
+    def start(what: SupervisorStart) -> AsyncioRef:
+        ref = ProcessSupervisor.start(what, supervisor_ports)
+        directory.register(f"{RUN_PREFIX}{what.run.record.key}", ref)
+        return ref
+
+    return start
+
+
+def _resource(plan: WorkerPlan) -> Mapping[str, str]:
+    return worker_resource(plan.name, slugify(plan.name), plan.version)
+
+
+def _labels(plan: WorkerPlan, pool: WorkPool) -> Mapping[str, str]:
+    """What Prefect's worker labels its runs with (contract 6.6)."""
+    return {
+        "prefect.worker.name": plan.name,
+        "prefect.worker.type": "process",
+        "prefect.work-pool.name": pool.name,
+        "prefect.work-pool.id": pool.id,
+    }

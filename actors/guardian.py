@@ -1,0 +1,120 @@
+"""Starts the services, keeps them alive within a budget, and ends the worker's life in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from .domain.model import Resource, WorkerEvent, WorkPool
+from .domain.policy import Backoff
+from .domain.ports import Clock
+from .domain.worker_events import Preceding, started, stopped
+from .messages.lifetime import Deadline, Drain, EndAllRuns, FatalError, Idle, OnDeadline
+from .messages.outbox import EmitEvent
+from .messages.pool import PoolSynced
+from .runtime import Address, ChildSpec, Directory, RestartBudget, Supervisor
+
+log = structlog.get_logger("actors.guardian")
+
+BUDGET = RestartBudget(intensity=10, period_seconds=60.0)
+"""Restarts of services before the worker gives up: a bug that strikes every few seconds."""
+
+BACKOFF = Backoff(initial=0.1, ceiling=5.0)
+
+
+class Guardian(Supervisor):
+    """Owns: the services (through Supervisor), _stage of the worker's life, _pool and _started.
+
+    It ends by a stop when all is done, or by a failure that says why the worker had to give up:
+    the error of a FatalError, or BudgetExhausted when a service keeps failing.
+    """
+
+    def __init__(
+        self,
+        children: Iterable[ChildSpec],
+        *,
+        directory: Directory,
+        clock: Clock,
+        worker: Resource,
+        new_id: Callable[[], str],
+        drain_seconds: float | None = None,
+        on_deadline: OnDeadline = OnDeadline.TERMINATE,
+        poller: Address,
+        dispatcher: Address,
+        event_emitter: Address,
+    ) -> None:
+        super().__init__(
+            children, budget=BUDGET, directory=directory, backoff=BACKOFF.bare_delay, clock=clock
+        )
+        self._clock = clock
+        self._worker = worker
+        self._new_id = new_id
+        self._drain_seconds = drain_seconds
+        self._on_deadline = on_deadline
+        self._poller = poller
+        self._dispatcher = dispatcher
+        self._event_emitter = event_emitter
+        self._pool: WorkPool | None = None
+        self._started: WorkerEvent | None = None
+        self._draining = False
+
+    def on_receive(self, message: Any) -> None:
+        """The worker's way from start to end."""
+        match message:
+            case PoolSynced(pool=pool):
+                self._pool = pool
+                self._say_started()
+            case Drain():
+                self._drain()
+            case Deadline():
+                self._deadline()
+            case Idle():
+                self._say_stopped()
+                self.stop()
+            case FatalError(error=error):
+                raise error
+            case _:
+                super().on_receive(message)
+
+    def _drain(self) -> None:
+        """Take nothing new and wait; the second order of this kind is the deadline."""
+        if self._draining:
+            return
+        self._draining = True
+        log.info("worker.draining", drain_seconds=self._drain_seconds)
+        self._poller.tell(Drain())
+        self._dispatcher.tell(Drain())
+        if self._drain_seconds is not None:
+            self.after(self._drain_seconds, Deadline())
+
+    def _deadline(self) -> None:
+        self._drain()
+        if self._on_deadline is OnDeadline.TERMINATE:
+            log.warning("worker.ending_runs", hint="Runs that are still there are ended.")
+            self._dispatcher.tell(EndAllRuns())
+        else:
+            log.warning("worker.leaving_runs", hint="The keeper holds them for the next worker.")
+            self._say_stopped()
+            self.stop()
+
+    def _say_started(self) -> None:
+        if self._started is None:
+            self._started = started(
+                self._worker, self._pool, id=self._new_id(), occurred=self._now()
+            )
+            self._event_emitter.tell(EmitEvent(self._started))
+
+    def _say_stopped(self) -> None:
+        if self._started is None:
+            return
+        before = Preceding(self._started.id, self._started.occurred)
+        event = stopped(
+            self._worker, self._pool, id=self._new_id(), occurred=self._now(), started=before
+        )
+        self._event_emitter.tell(EmitEvent(event))
+
+    def _now(self) -> datetime:
+        return self._clock.now()

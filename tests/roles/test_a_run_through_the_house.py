@@ -1,0 +1,412 @@
+"""The actors together, on virtual time: what an operator expects of a worker."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Literal
+
+import pytest
+
+from actors.domain.errors import NotFound, SettingsError, Unavailable
+from actors.domain.model import StateType
+from actors.messages.health import CurrentHealth
+from actors.messages.lifetime import Deadline, Drain, OnDeadline
+from tests.support.worker_world import POOL, WorkerWorld, play
+
+
+def test_a_due_run_is_claimed_started_and_left_completed() -> None:
+    async def story(world: WorkerWorld) -> None:
+        run = world.server.schedule(POOL, deployment_id=world.server.add_deployment())
+        await world.start()
+        await world.until_state(run, StateType.COMPLETED)
+        await world.until_settled()
+        assert world.server.types_of(run) == [
+            StateType.SCHEDULED,
+            StateType.PENDING,
+            StateType.RUNNING,
+            StateType.COMPLETED,
+        ]
+        pid = world.server.run(run).run.infrastructure_pid
+        assert pid is not None
+        assert pid.startswith("here:")
+        assert world.server.run(run).labels["prefect.worker.name"] == "w"
+
+    play(story)
+
+
+def test_a_missing_pool_is_created_with_a_template_and_a_heartbeat() -> None:
+    async def story(world: WorkerWorld) -> None:
+        await world.start(pool="new")
+        await world.until(lambda: bool(world.server.heartbeats))
+        assert world.server.pools["new"].pool.base_job_template["job_configuration"]
+
+    play(story)
+
+
+def test_a_missing_pool_that_may_not_be_created_ends_the_worker_with_the_remedy() -> None:
+    async def story(world: WorkerWorld) -> None:
+        wiring = await world.start(pool="new", create_pool_if_not_found=False)
+        await wiring.guardian.joined()
+        assert isinstance(wiring.guardian.failure, SettingsError)
+        assert "prefect work-pool create" in str(wiring.guardian.failure)
+
+    play(story)
+
+
+def test_no_more_runs_than_slots_and_the_next_starts_when_one_is_free() -> None:
+    async def story(world: WorkerWorld) -> None:
+        runs = [world.server.schedule(POOL) for _ in range(5)]
+        most = 0
+        await world.start(limit=2)
+        while any(world.state(run) is not StateType.COMPLETED for run in runs):
+            most = max(most, len(world.keeper.alive()))
+            await asyncio.sleep(0.2)
+        assert most == 2
+        assert world.clock.monotonic() < 60  # freed slots are filled at once, not by the rhythm
+
+    play(story)
+
+
+def test_a_crash_is_reported_with_its_cause_and_last_words() -> None:
+    async def story(world: WorkerWorld) -> None:
+        run = world.server.schedule(POOL)
+        await world.start()
+        await world.until(lambda: bool(world.keeper.alive()))
+        process = world.keeper.alive()[0]
+        world.journal.output[process.key] = ("Segmentation fault ahead",)
+        process.end(-11)
+        await world.until_state(run, StateType.CRASHED)
+        message = world.server.run(run).state.message or ""
+        assert "SIGSEGV" in message
+        assert "Segmentation fault ahead" in message
+
+    play(story)
+
+
+def test_a_cancelled_run_ends_cancelled_even_if_it_ignores_the_signal() -> None:
+    async def story(world: WorkerWorld) -> None:
+        world.keeper.script = world.sleeper
+        run = world.server.schedule(POOL)
+        await world.start()
+        await world.until_state(run, StateType.RUNNING)
+        process = world.keeper.alive()[0]
+        process.ignores_signals = True
+        world.server.cancel(run)
+        await world.until_state(run, StateType.CANCELLED)
+        assert process.told_to_cancel
+        assert process.exit is not None
+        assert process.exit.code == -9
+        await world.until_settled()
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    ("pid", "outcome"),
+    [
+        (None, StateType.CANCELLED),
+        ("here:99", StateType.CANCELLED),
+        ("elsewhere:99", StateType.CANCELLING),
+        ("99", StateType.CANCELLING),
+    ],
+)
+def test_of_a_run_that_is_not_ours_only_what_is_certain_is_said(
+    pid: str | None, outcome: StateType
+) -> None:
+    async def story(world: WorkerWorld) -> None:
+        run = world.server.schedule(POOL)
+        world.server.set_state(run, StateType.PENDING)
+        world.server.set_state(run, StateType.RUNNING)
+        if pid is not None:
+            await world.orchestrator.set_infrastructure_pid(run, pid)
+        world.server.cancel(run)
+        await world.start()
+        await asyncio.sleep(120)
+        assert world.state(run) is outcome
+
+    play(story)
+
+
+def test_a_killed_worker_is_succeeded_by_one_that_reports_the_right_exit() -> None:
+    async def story(world: WorkerWorld) -> None:
+        world.keeper.script = world.sleeper
+        runs = [world.server.schedule(POOL) for _ in range(3)]
+        await world.start()
+        await world.until(lambda: all(world.state(r) is StateType.RUNNING for r in runs))
+        alive = {p.order.env["PREFECT__FLOW_RUN_ID"]: p for p in world.keeper.alive()}
+        await world.kill()
+        alive[runs[0]].end(7)
+        await world.start()
+        await world.until_state(runs[0], StateType.CRASHED)
+        assert "7" in (world.server.run(runs[0]).state.message or "")
+        await world.until(lambda: len(world.supervisors()) == 2)
+        alive[runs[1]].end(3)
+        await world.until_state(runs[1], StateType.CRASHED)
+        world.server.cancel(runs[2])
+        await world.until_state(runs[2], StateType.CANCELLED)
+        assert len(world.keeper.spawned) == 3
+
+    play(story)
+
+
+@pytest.mark.parametrize("lost", ["before", "after"])
+def test_a_lost_answer_to_a_claim_neither_strands_nor_doubles_the_run(
+    lost: Literal["before", "after"],
+) -> None:
+    async def story(world: WorkerWorld) -> None:
+        left = 2
+
+        async def faults(operation: str, phase: Literal["before", "after"]) -> None:
+            nonlocal left
+            if operation == "propose_state" and phase == lost and left:
+                left -= 1
+                raise Unavailable("lost")
+
+        run = world.server.schedule(POOL)
+        world.orchestrator.faults = faults
+        await world.start()
+        await world.until_state(run, StateType.COMPLETED)
+        assert len(world.keeper.spawned) == 1
+
+    play(story)
+
+
+def test_an_outage_delays_the_report_and_loses_nothing() -> None:
+    async def story(world: WorkerWorld) -> None:
+        away = False
+
+        async def faults(operation: str, phase: str) -> None:
+            if away:
+                raise Unavailable("the server is away")
+
+        world.orchestrator.faults = faults
+        world.keeper.script = world.sleeper
+        run = world.server.schedule(POOL)
+        wiring = await world.start()
+        await world.until_state(run, StateType.RUNNING)
+        away = True
+        world.keeper.alive()[0].end(1)
+        await asyncio.sleep(600)
+        health = await wiring.directory.address("health_reporter").request(
+            CurrentHealth(), timeout=5
+        )
+        assert not health.healthy
+        away = False
+        await world.until_state(run, StateType.CRASHED)
+        await world.until_settled()
+
+    play(story)
+
+
+def test_draining_takes_nothing_new_and_ends_when_the_last_run_does() -> None:
+    async def story(world: WorkerWorld) -> None:
+        run = world.server.schedule(POOL)
+        wiring = await world.start()
+        await world.until_state(run, StateType.RUNNING)
+        wiring.guardian.tell(Drain())
+        later = world.server.schedule(POOL)
+        await wiring.guardian.joined()
+        assert wiring.guardian.failure is None
+        assert world.state(run) is StateType.COMPLETED
+        assert world.state(later) is StateType.SCHEDULED
+        assert [e.event for e in world.server.events][-1] == "prefect.worker.stopped"
+
+    play(story)
+
+
+@pytest.mark.parametrize("on_deadline", OnDeadline)
+def test_at_the_deadline_runs_are_ended_or_left(on_deadline: OnDeadline) -> None:
+    async def story(world: WorkerWorld) -> None:
+        world.keeper.script = world.sleeper
+        run = world.server.schedule(POOL)
+        wiring = await world.start(on_deadline=on_deadline)
+        await world.until_state(run, StateType.RUNNING)
+        wiring.guardian.tell(Drain())
+        wiring.guardian.tell(Deadline())
+        await wiring.guardian.joined()
+        if on_deadline is OnDeadline.TERMINATE:
+            assert world.state(run) is StateType.CRASHED
+            assert "worker" in (world.server.run(run).state.message or "").lower()
+            assert not world.keeper.alive()
+        else:
+            assert world.state(run) is StateType.RUNNING
+            assert world.keeper.alive()
+
+    play(story)
+
+
+@pytest.mark.parametrize("name", ["poller", "dispatcher", "heartbeater", "cancellation_watcher"])
+def test_a_service_that_fails_is_restarted_without_disturbing_a_run(name: str) -> None:
+    async def story(world: WorkerWorld) -> None:
+        world.keeper.script = world.sleeper
+        run = world.server.schedule(POOL)
+        wiring = await world.start(limit=2)
+        await world.until_state(run, StateType.RUNNING)
+        service = wiring.directory.find(name)
+        assert service is not None
+        service.kill()
+        await service.joined()
+        other = world.server.schedule(POOL)
+        await world.until_state(other, StateType.RUNNING)
+        assert len(await world.in_hand()) == 2
+        assert len(world.keeper.spawned) == 2
+        world.server.cancel(run)
+        await world.until_state(run, StateType.CANCELLED)
+
+    play(story)
+
+
+def test_a_supervisor_that_fails_is_succeeded_and_its_run_accounted_for() -> None:
+    async def story(world: WorkerWorld) -> None:
+        world.keeper.script = world.sleeper
+        run = world.server.schedule(POOL)
+        wiring = await world.start(limit=1)
+        await world.until_state(run, StateType.RUNNING)
+        supervisor = wiring.directory.find(world.supervisors()[0])
+        assert supervisor is not None
+        supervisor.kill()
+        await supervisor.joined()
+        assert [s.holds_slot for s in await world.in_hand()] == [True]
+        world.keeper.alive()[0].end(5)
+        await world.until_state(run, StateType.CRASHED)
+        await world.until_settled()
+        assert len(world.keeper.spawned) == 1
+
+    play(story)
+
+
+def test_a_service_that_keeps_failing_makes_the_worker_give_up_loudly() -> None:
+    async def story(world: WorkerWorld) -> None:
+        wiring = await world.start()
+        while not wiring.guardian.has_ended:
+            poller = wiring.directory.find("poller")
+            if poller is not None:
+                poller.kill()
+            await asyncio.sleep(0.5)
+        assert "poller" in str(wiring.guardian.failure)
+
+    play(story)
+
+
+def test_run_once_takes_one_poll_and_ends_after_its_runs() -> None:
+    async def story(world: WorkerWorld) -> None:
+        runs = [world.server.schedule(POOL) for _ in range(2)]
+        wiring = await world.start(run_once=True)
+        await wiring.guardian.joined()
+        assert wiring.guardian.failure is None
+        assert all(world.state(run) is StateType.COMPLETED for run in runs)
+
+    play(story)
+
+
+def test_run_once_against_a_dead_server_says_so() -> None:
+    async def story(world: WorkerWorld) -> None:
+        async def faults(operation: str, phase: str) -> None:
+            raise Unavailable("no server there")
+
+        world.orchestrator.faults = faults
+        wiring = await world.start(run_once=True)
+        await wiring.guardian.joined()
+        assert isinstance(wiring.guardian.failure, Unavailable)
+
+    play(story)
+
+
+def test_a_server_that_comes_later_is_waited_for() -> None:
+    async def story(world: WorkerWorld) -> None:
+        away = True
+
+        async def faults(operation: str, phase: str) -> None:
+            if away:
+                raise Unavailable("no server there")
+
+        world.orchestrator.faults = faults
+        run = world.server.schedule(POOL)
+        await world.start()
+        await asyncio.sleep(300)
+        away = False
+        await world.until_state(run, StateType.COMPLETED)
+
+    play(story)
+
+
+def test_a_refusal_of_any_kind_does_not_end_the_worker() -> None:
+    async def story(world: WorkerWorld) -> None:
+        strange = True
+
+        async def faults(operation: str, phase: str) -> None:
+            if strange:
+                raise NotFound("nothing of that kind here", status=404)
+
+        wiring = await world.start()
+        await asyncio.sleep(5)
+        world.orchestrator.faults = faults
+        await asyncio.sleep(300)
+        strange = False
+        run = world.server.schedule(POOL)
+        await world.until_state(run, StateType.COMPLETED)
+        assert wiring.guardian.is_alive()
+
+    play(story)
+
+
+def test_a_full_disk_costs_no_run() -> None:
+    async def story(world: WorkerWorld) -> None:
+        world.journal.full = True
+        run = world.server.schedule(POOL)
+        await world.start()
+        await world.until_state(run, StateType.COMPLETED)
+        await world.until_settled()
+
+    play(story)
+
+
+def test_a_plain_command_with_report_states_is_a_full_run() -> None:
+    async def story(world: WorkerWorld) -> None:
+        run = world.server.schedule(
+            POOL, job_variables={"command": "make report", "report_states": True}
+        )
+        await world.start()
+        await world.until_state(run, StateType.COMPLETED)
+        assert StateType.RUNNING in world.server.types_of(run)
+
+    play(story)
+
+
+def test_a_plain_command_that_reports_nothing_is_remarked_on() -> None:
+    async def story(world: WorkerWorld) -> None:
+        world.server.schedule(POOL, job_variables={"command": "make report"})
+        await world.start()
+        await world.until(lambda: any("report_states" in li.message for li in world.server.logs))
+        await world.until_settled()
+
+    play(story)
+
+
+def test_what_cannot_be_started_is_crashed_with_the_cause() -> None:
+    async def story(world: WorkerWorld) -> None:
+        world.keeper.refuse = lambda order: "No such command: frobnicate"
+        run = world.server.schedule(POOL)
+        await world.start(limit=1)
+        await world.until_state(run, StateType.CRASHED)
+        assert "frobnicate" in (world.server.run(run).state.message or "")
+        broken = world.server.schedule(POOL, job_variables={"command": "echo 'unclosed"})
+        await world.until_state(broken, StateType.CRASHED)
+        assert "quot" in (world.server.run(broken).state.message or "").lower()
+
+    play(story)
+
+
+def test_worker_events_follow_one_another() -> None:
+    async def story(world: WorkerWorld) -> None:
+        world.server.schedule(POOL, deployment_id=world.server.add_deployment(tags=("a",)))
+        await world.start()
+        await world.until(lambda: len(world.server.events) == 3)
+        started, submitted, executed = world.server.events
+        assert started.event == "prefect.worker.started"
+        assert submitted.event == "prefect.worker.submitted-flow-run"
+        assert executed.event == "prefect.worker.executed-flow-run"
+        assert executed.follows == submitted.id
+        assert any(r["prefect.resource.role"] == "tag" for r in executed.related)
+
+    play(story)

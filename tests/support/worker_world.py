@@ -1,0 +1,159 @@
+"""A whole worker on virtual time: the real actors, a Prefect server in memory, scripted processes.
+
+What is scripted behaves as the real thing does: a process with the engine's command reports its
+states to the server, one with another command does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from actors.app.preparation import Preparer
+from actors.app.wiring import RUN_PREFIX, Wiring, WorkerPlan, WorkerPorts, start_actors
+from actors.domain.ids import FlowRunId
+from actors.domain.model import StateType
+from actors.messages.runs import RunsInHand, Situation
+from actors.runtime import LoopClock, Ping, shut_down
+from actors.testing.journal import MemoryJournal
+from actors.testing.orchestrator import Faults, InMemoryOrchestrator
+from actors.testing.processes import Script, ScriptedKeeper, ScriptedLauncher, ScriptedProcess
+from actors.testing.virtual_time import START, run_virtual
+
+HOST = "here"
+POOL = "pool"
+PATIENCE_SECONDS = 3600.0
+"""Virtual: how long a test waits for what must happen."""
+
+
+class WorkerWorld:
+    """Everything around one worker that may be killed and started again."""
+
+    def __init__(
+        self, *, script: Script | None = None, faults: Faults | None = None, seed: int = 1
+    ) -> None:
+        self.clock = LoopClock(epoch=START)
+        self.rng = random.Random(seed)
+        self.orchestrator = InMemoryOrchestrator(self.clock, faults=faults)
+        self.server = self.orchestrator.world
+        self.server.add_pool(POOL)
+        self.keeper = ScriptedKeeper(self.clock, script or self.engine)
+        self.journal = MemoryJournal()
+        self.wiring: Wiring | None = None
+
+    # -- the worker ------------------------------------------------------------------------
+
+    async def start(self, **plan: Any) -> Wiring:
+        """Start a worker and wait until its actors are up."""
+        self.wiring = start_actors(
+            WorkerPlan(**{"name": "w", "pool": POOL, "hostname": HOST} | plan),
+            WorkerPorts(
+                orchestrator=self.orchestrator,
+                launcher=ScriptedLauncher(self.keeper),
+                journal=self.journal,
+                clock=self.clock,
+                rng=self.rng,
+                prepare=Preparer(
+                    orchestrator=self.orchestrator,
+                    folder=self.journal.folder,
+                    worker="w",
+                    engine_python=lambda: "python",
+                    base_env={},
+                    prefect_env={},
+                ),
+                pid_exists=lambda pid: any(p.identity.pid == pid for p in self.keeper.alive()),
+                uses_runner=lambda run, deployment, pool: False,
+            ),
+        )
+        await self.wiring.guardian.request(Ping(), timeout=None)
+        return self.wiring
+
+    async def stop(self) -> None:
+        """Stop the worker as a deadline with `leave` does; runs stay with the keeper."""
+        if self.wiring is not None:
+            await shut_down(self.wiring.guardian, 60.0)
+            self.keeper.disconnect()
+            self.wiring = None
+
+    async def kill(self) -> None:
+        """End the worker as `kill -9` does: no hook gets to say or save anything more."""
+        assert self.wiring is not None
+        for _, ref in self.wiring.directory:
+            ref.kill()
+        self.keeper.disconnect()
+        await asyncio.gather(*(ref.joined() for _, ref in self.wiring.directory))
+        self.wiring = None
+
+    def supervisors(self) -> list[str]:
+        """The claims that have a supervisor."""
+        assert self.wiring is not None
+        return [n for n, ref in self.wiring.directory if n.startswith(RUN_PREFIX)]
+
+    async def in_hand(self) -> tuple[Situation, ...]:
+        """What the Dispatcher knows of."""
+        assert self.wiring is not None
+        return await self.wiring.directory.address("dispatcher").request(RunsInHand(), timeout=60)
+
+    # -- around it ---------------------------------------------------------------------------
+
+    def engine(self, process: ScriptedProcess) -> None:
+        """An engine that runs a flow for five seconds."""
+        run_id = FlowRunId(process.order.env["PREFECT__FLOW_RUN_ID"])
+        if process.order.argv[1:] != ("-m", "prefect.engine"):
+            self.clock.call_later(5.0, lambda: process.end(0))
+            return
+
+        def begin() -> None:
+            if process.exit is None:
+                self.server.set_state(run_id, StateType.RUNNING)
+
+        def finish() -> None:
+            if process.exit is None:
+                self.server.set_state(run_id, StateType.COMPLETED)
+                process.end(0)
+
+        self.clock.call_later(1.0, begin)
+        self.clock.call_later(6.0, finish)
+
+    def sleeper(self, process: ScriptedProcess) -> None:
+        """An engine whose flow never ends by itself."""
+        run_id = FlowRunId(process.order.env["PREFECT__FLOW_RUN_ID"])
+
+        def begin() -> None:
+            self.server.set_state(run_id, StateType.RUNNING)
+
+        self.clock.call_later(1.0, begin)
+
+    def state(self, run_id: FlowRunId) -> StateType:
+        """The run's state at the server."""
+        return self.server.run(run_id).state.type
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Let time pass until something holds; an AssertionError if it never does."""
+        deadline = self.clock.monotonic() + PATIENCE_SECONDS
+        while not condition():
+            assert self.clock.monotonic() < deadline, "it never came to that"
+            await asyncio.sleep(0.1)
+
+    async def until_state(self, run_id: FlowRunId, type_: StateType) -> None:
+        """Let time pass until the server holds the run in this type of state."""
+        await self.until(lambda: self.state(run_id) is type_)
+
+    async def until_settled(self) -> None:
+        """Let time pass until no run is in hand."""
+        await self.until(lambda: not self.supervisors())
+
+
+def play(story: Callable[[WorkerWorld], Awaitable[None]], **world: Any) -> None:
+    """Tell a story on virtual time and stop the worker at its end."""
+
+    async def tell() -> None:
+        around = WorkerWorld(**world)
+        try:
+            await story(around)
+        finally:
+            await around.stop()
+
+    run_virtual(tell())
