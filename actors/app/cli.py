@@ -1,0 +1,142 @@
+"""The command ``actor-worker``.
+
+Only click is imported until it is clear what is wanted, so that ``--help`` and a mistyped option
+are answered at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from .options import SectionedCommand, start_options
+
+FAILURE: Final = 1
+USAGE: Final = 2
+INTERRUPTED: Final = 130
+
+EXIT_CODES: Final = """
+Exit codes: 0 stopped as asked, 1 something failed, 2 a wrong option or setting,
+130 interrupted before it could be stopped in order.
+"""
+
+
+def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            number = version("actor-worker")
+        except PackageNotFoundError:
+            number = "(run from its source, not installed)"
+        click.echo(f"actor-worker {number}")
+        context.exit()
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EXIT_CODES,
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
+def command() -> None:
+    """Runs the flow runs of Prefect work pools as processes."""
+
+
+@command.command(cls=SectionedCommand, epilog=EXIT_CODES)
+@start_options
+def start(install_policy: str | None, **given: Any) -> int:
+    """Start a worker for a work pool.
+
+    What is not given here is taken from ACTOR_WORKER_* in the environment (ACTOR_WORKER_LIMIT for
+    --limit), from the file of --config, and from Prefect's own settings (PREFECT_API_URL and
+    others, profiles.toml), in this order.
+    """
+    from .settings import CommandLineSettings
+    from .worker import run_worker
+
+    values = {name: value for name, value in given.items() if value not in (None, ())}
+    return run_worker(CommandLineSettings(**values))
+
+
+@command.command()
+@click.option("--once", is_flag=True, help="End when the sample runs are over.")
+@click.option("--remove", is_flag=True, help="Remove everything quickstart has made.")
+@click.option(
+    "--dir",
+    "folder",
+    metavar="FOLDER",
+    help="The folder for everything it makes.  [default: in the user's data folder]",
+)
+@click.option(
+    "--python",
+    metavar="PATH",
+    help="The Python that has Prefect.  [default: found beside the worker or on PATH]",
+)
+def quickstart(once: bool, remove: bool, folder: str | None, python: str | None) -> int:
+    """See real flow runs: a local Prefect server, a worker and four sample flows.
+
+    Everything is kept in one folder and listens on this machine alone. The server goes on, to be
+    looked at, until Ctrl-C.
+    """
+    from .quickstart.folder import QuickstartFolder, default_folder
+    from .quickstart.program import Quickstart
+    from .quickstart.program import remove as remove_all
+    from .quickstart.program import run as run_quickstart
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.default_int_handler)
+    place = QuickstartFolder(Path(folder) if folder else default_folder())
+    if remove:
+        remove_all(place, sys.stdout)
+        return 0
+    return run_quickstart(Quickstart(folder=place, python=python, once=once), sys.stdout)
+
+
+def run(arguments: Sequence[str], *, platform: str = sys.platform) -> int:
+    """Carry out a command line; its exit code. What goes wrong is said on stderr in words."""
+    from ..domain.errors import SettingsError, WorkerError
+
+    try:
+        if platform == "win32":
+            raise SettingsError(
+                "actor-worker does not run on Windows yet: it has not been tested there. Use"
+                " Linux, or WSL, or Prefect's own worker."
+            )
+        code = command.main(list(arguments), prog_name="actor-worker", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except SettingsError as error:
+        return _complain(error, USAGE)
+    except WorkerError as error:
+        return _complain(error, FAILURE)
+    except BrokenPipeError:
+        # nobody reads the help any more; what is left in the buffer must not be flushed later
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILURE
+    return code if isinstance(code, int) else 0
+
+
+def _complain(error: Exception, code: int) -> int:
+    click.echo(f"Error: {error}", err=True)
+    return code
+
+
+def main() -> None:
+    """The entry point."""
+    sys.exit(run(sys.argv[1:]))
