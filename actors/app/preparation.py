@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..domain.environment import run_environment
 from ..domain.errors import InvalidJob, NotFound
 from ..domain.ids import ClaimKey, FlowId
-from ..domain.job import Job, build_job
+from ..domain.job import RUNNER_COMMAND, Job, build_job
 from ..domain.masking import Masker
 from ..domain.model import Deployment, Flow, FlowRun, Json, WorkPool
 from ..domain.ports import Orchestrator
@@ -36,7 +36,7 @@ class Preparer:
     orchestrator: Orchestrator
     folder: Callable[[ClaimKey], Path]
     worker: str
-    engine_python: Callable[[], str]
+    engine_python: Callable[[], Awaitable[str]]
     base_env: Mapping[str, str]
     prefect_env: Mapping[str, str]
     secrets: frozenset[str] = frozenset()
@@ -52,7 +52,7 @@ class Preparer:
             run=run,
             deployment=deployment,
             flow=flow,
-            engine_python=self.engine_python(),
+            engine_python=await self.engine_python(),
         )
         return Preparation(
             order=self._order(record.key, run, job, deployment, flow),
@@ -124,3 +124,15 @@ class Preparer:
             control_channel=job.is_engine,
             nice=job.limits.nice,
         )
+
+
+def uses_runner(run: FlowRun, deployment: Deployment | None, pool: WorkPool | None) -> bool:
+    """Whether a run's command cancels by itself, as far as can be told without its blocks."""
+    template = {} if pool is None else pool.base_job_template
+    variables: Mapping[str, Json] = {} if deployment is None else deployment.job_variables
+    try:
+        populated = populate(template, variables, run.job_variables, environ={})
+    except InvalidJob:
+        return False
+    command = populated.configuration.get("command")
+    return isinstance(command, str) and RUNNER_COMMAND in command

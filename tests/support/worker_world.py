@@ -28,6 +28,10 @@ PATIENCE_SECONDS = 3600.0
 """Virtual: how long a test waits for what must happen."""
 
 
+async def _engine_python() -> str:
+    return "python"
+
+
 class WorkerWorld:
     """Everything around one worker that may be killed and started again."""
 
@@ -59,7 +63,7 @@ class WorkerWorld:
                     orchestrator=self.orchestrator,
                     folder=self.journal.folder,
                     worker="w",
-                    engine_python=lambda: "python",
+                    engine_python=_engine_python,
                     base_env={},
                     prefect_env={},
                 ),
