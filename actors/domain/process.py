@@ -57,6 +57,8 @@ class SpawnOrder:
     control_channel: bool = False
     nice: int = 0
     max_output_bytes: int = 16 * 1024 * 1024
+    end_leftovers: bool = True
+    """Whether processes that outlive the run's own one are ended too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""Adapter to the operating system: the keeper of all runs, and what the worker says to it."""

@@ -1,0 +1,137 @@
+"""The worker's end of the keeper's socket, on asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .keeper.names import SOCKET
+from .keeper.protocol import ProtocolError
+from .keeper.wire import Wire
+
+Frame = dict[str, Any]
+
+_MAX_PATH = 100
+"""Characters that an address of a Unix socket may have everywhere (unix(7): 108 on Linux)."""
+
+
+class ConnectionLost(Exception):
+    """The keeper is gone, or does not talk to us any more."""
+
+
+class KeeperConnection:
+    """Requests out, answers and facts in. Owns: _wire, _answers (request id -> future)."""
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        heard: Callable[[Frame, int | None], None],
+        lost: Callable[[KeeperConnection], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._wire = Wire(connection)
+        self._heard = heard
+        self._lost = lost
+        self._ids = itertools.count(1)
+        self._answers: dict[int, asyncio.Future[Frame]] = {}
+        self._open = True
+        self.ended = self._loop.create_future()
+        """Done once the connection is over, whoever ended it."""
+        self._loop.add_reader(self._wire.fileno(), self._readable)
+
+    async def request(self, frame: Frame, descriptor: int | None = None) -> Frame:
+        """Ask, and wait for the answer. ConnectionLost, or ProtocolError for too long a frame."""
+        if not self._open:
+            raise ConnectionLost
+        number = next(self._ids)
+        self._send({**frame, "id": number}, descriptor)
+        self._answers[number] = self._loop.create_future()
+        try:
+            return await self._answers[number]
+        finally:
+            self._answers.pop(number, None)
+
+    def send(self, frame: Frame) -> None:
+        """Say something that has no answer."""
+        if self._open:
+            with contextlib.suppress(ConnectionLost):
+                self._send({**frame, "id": next(self._ids)}, None)
+
+    def close(self) -> None:
+        """End the conversation; whoever waits for an answer gets ConnectionLost."""
+        if not self._open:
+            return
+        self._open = False
+        self._loop.remove_reader(self._wire.fileno())
+        self._loop.remove_writer(self._wire.fileno())
+        self._wire.close()
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(ConnectionLost())
+        self.ended.set_result(None)
+        self._lost(self)
+
+    def _send(self, frame: Frame, descriptor: int | None) -> None:
+        try:
+            self._wire.put(frame, descriptor)
+            self._wire.flush()
+        except OSError as error:
+            self.close()
+            raise ConnectionLost from error
+        if self._wire.pending:
+            self._loop.add_writer(self._wire.fileno(), self._writable)
+
+    def _writable(self) -> None:
+        try:
+            self._wire.flush()
+        except OSError:
+            self.close()
+            return
+        if not self._wire.pending:
+            self._loop.remove_writer(self._wire.fileno())
+
+    def _readable(self) -> None:
+        try:
+            frames = self._wire.take()
+        except (EOFError, OSError, ProtocolError):
+            self.close()
+            return
+        for frame, descriptor in frames:
+            self._heard(frame, descriptor)
+            answer = self._answers.get(frame.get("id", 0))
+            if answer is not None and not answer.done():
+                answer.set_result(frame)
+
+
+async def connect(folder: Path) -> socket.socket:
+    """A connection to the keeper of ``folder``. Raises OSError when there is none."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.setblocking(False)
+    try:
+        with _short_path(folder) as path:
+            await asyncio.get_running_loop().sock_connect(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextlib.contextmanager
+def _short_path(folder: Path) -> Any:
+    """An address for the socket that fits, however long the path of ``folder`` is."""
+    path = str(folder / SOCKET)
+    if len(os.fsencode(path)) < _MAX_PATH or sys.platform != "linux":
+        yield path
+        return
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{descriptor}/{SOCKET}"
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,137 @@
+"""Whose is which process: one look at all processes, shared by all runs that ask.
+
+A process belongs to a run by the run's marker in its environment, by descent from the run's own
+process, by its session, or because it was seen to belong before. Descent and session alone count
+only where the kernel vouches for them: below the run's living process, or below the keeper, which
+is the subreaper of whatever its runs orphan. So nothing is signalled that is not proved ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+
+from . import procfs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .procfs import Stat
+    from .table import Run
+
+Known = set[tuple[int, int]]
+"""Processes by pid and start."""
+
+
+class Census:
+    """The processes of one look, with the index that questions about them need."""
+
+    def __init__(self, stats: Iterable[Stat], markers: dict[int, str], keeper: int) -> None:
+        self._stats = {stat.pid: stat for stat in stats}
+        self._children: dict[int, list[Stat]] = {}
+        self._marked: dict[str, list[Stat]] = {}
+        for stat in self._stats.values():
+            self._children.setdefault(stat.parent, []).append(stat)
+            if stat.pid in markers:
+                self._marked.setdefault(markers[stat.pid], []).append(stat)
+        self._markers = markers
+        self._below_keeper = {stat.pid for stat in self._descendants([keeper])}
+
+    @classmethod
+    def take(cls) -> Census:
+        """Look at all processes now."""
+        keeper = os.getpid()
+        stats = [stat for stat in procfs.processes() if stat.pid != keeper and not stat.kernel]
+        markers = {}
+        for stat in stats:
+            if stat.alive:
+                found = procfs.marker(stat.pid)
+                if found is not None:
+                    markers[stat.pid] = found
+        return cls(stats, markers, keeper)
+
+    def members(self, run: Run) -> list[Stat]:
+        """The run's processes that are alive, its own one first where it is."""
+        root = self._stats.get(run.pid)
+        if root is not None and (root.start != run.start or run.exit is not None):
+            root = None
+        found = {stat.pid: stat for stat in self._marked.get(run.key, [])}
+        for stat in self._stats.values():
+            known = (stat.pid, stat.start) in run.known
+            vouched = root is not None or stat.pid in self._below_keeper
+            if known or (vouched and stat.session == run.pid):
+                found[stat.pid] = stat
+        if root is None and not self._stats and run.ours and run.exit is None:
+            root = procfs.unread(run.pid)
+        if root is not None:
+            found[root.pid] = root
+        roots = [stat.pid for stat in found.values()]
+        for stat in self._descendants(roots):
+            if self._markers.get(stat.pid, run.key) == run.key:
+                found[stat.pid] = stat
+        alive = [stat for stat in found.values() if stat.alive]
+        run.known = {(stat.pid, stat.start) for stat in alive}
+        return sorted(alive, key=lambda stat: stat.pid != run.pid)
+
+    def whole_groups(self, members: list[Stat]) -> set[int]:
+        """The process groups that consist of ``members`` only, so that killpg(2) is safe."""
+        ours = {stat.pid for stat in members}
+        groups = {stat.pgrp for stat in members}
+        foreign = {stat.pgrp for stat in self._stats.values() if stat.pid not in ours}
+        return groups - foreign - {0, os.getpgrp()}
+
+    def _descendants(self, roots: list[int]) -> list[Stat]:
+        found: dict[int, Stat] = {}
+        pending = list(roots)
+        while pending:
+            for stat in self._children.get(pending.pop(), []):
+                if stat.pid not in found:
+                    found[stat.pid] = stat
+                    pending.append(stat.pid)
+        return list(found.values())
+
+
+def send(member: Stat, number: int) -> None:
+    """Signal exactly this process: a pid that was given to another one meanwhile gets nothing."""
+    if not hasattr(os, "pidfd_open"):
+        _send_checked(member, number)
+        return
+    try:
+        handle = os.pidfd_open(member.pid)
+    except ProcessLookupError:
+        return
+    except OSError:  # a kernel before 5.3, or no descriptor left
+        _send_checked(member, number)
+        return
+    try:
+        if _same(member):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                signal.pidfd_send_signal(handle, number)
+    finally:
+        os.close(handle)
+
+
+def send_group(group: int, members: list[Stat], number: int) -> bool:
+    """Signal a whole group at once, so that no fork escapes; False when it is gone."""
+    if not any(stat.pgrp == group and _same(stat) for stat in members):
+        return False
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _same(member: Stat) -> bool:
+    if member.start == procfs.UNREAD:  # our own child, not waited for yet: nobody else's pid
+        return True
+    now = procfs.stat(member.pid)
+    return now is not None and now.start == member.start
+
+
+def _send_checked(member: Stat, number: int) -> None:
+    if _same(member):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(member.pid, number)

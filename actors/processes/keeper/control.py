@@ -1,0 +1,192 @@
+"""The control channel of one run's engine: it is told that it is cancelled before the signal.
+
+Contract 10.4, as a version 1 supervisor: the child connects to a loopback port, sends a token and
+a newline; whatever else it says is discarded, but for the answer to our one byte.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from .loop import READ
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .loop import Loop, Timer
+
+CANCEL = b"c"
+ACKNOWLEDGED = b"a"
+ANSWER_SECONDS = 1.0
+GREETING_SECONDS = 10.0
+MAX_STRANGERS = 4
+"""Connections that have not shown the token yet; further ones are closed."""
+
+
+class ControlChannel:
+    """Owns: _listener, _strangers (no token yet), _child (the engine's connection)."""
+
+    def __init__(self, loop: Loop, token: str, listener: socket.socket | None) -> None:
+        self._loop = loop
+        self.token = token
+        self._listener = listener
+        self._strangers: dict[int, tuple[socket.socket, bytearray, Timer]] = {}
+        self._child: socket.socket | None = None
+        self._answered: Callable[[], None] | None = None
+        self._patience: Timer | None = None
+        self.on_connected: Callable[[], None] = lambda: None
+        if listener is not None:
+            listener.setblocking(False)
+            loop.watch(listener.fileno(), READ, lambda _: self._accept())
+
+    @classmethod
+    def open(cls, loop: Loop) -> ControlChannel:
+        """Listen on a free loopback port. Raises OSError."""
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(MAX_STRANGERS)
+        except OSError:
+            listener.close()
+            raise
+        return cls(loop, os.urandom(16).hex(), listener)
+
+    @classmethod
+    def adopt(
+        cls, loop: Loop, token: str, connection: socket.socket, *, listening: bool
+    ) -> ControlChannel:
+        """A channel of a former keeper's: its listener, or the connection of its child."""
+        channel = cls(loop, token, connection if listening else None)
+        if not listening:
+            channel._welcome(connection)
+        return channel
+
+    @property
+    def port(self) -> int:
+        """The loopback port; 0 when no longer listening."""
+        return 0 if self._listener is None else int(self._listener.getsockname()[1])
+
+    @property
+    def connected(self) -> bool:
+        """Whether the engine is there."""
+        return self._child is not None
+
+    def descriptor(self) -> tuple[str, int] | None:
+        """What must outlive the keeper: ``control`` or ``listener``, and its descriptor."""
+        if self._child is not None:
+            return "control", self._child.fileno()
+        if self._listener is not None:
+            return "listener", self._listener.fileno()
+        return None
+
+    def announce_cancel(self, then: Callable[[], None]) -> None:
+        """Say that it is cancelled; ``then`` once that was heard, a second later at most."""
+        if self._child is None:
+            then()
+            return
+        try:
+            self._child.send(CANCEL)
+        except OSError:
+            self._leave()
+            then()
+            return
+        self._answered = then
+        self._patience = self._loop.call_later(ANSWER_SECONDS, self._settle)
+
+    def close(self) -> None:
+        """Close everything; a pending announcement counts as heard."""
+        self._stop_listening()
+        self._leave()
+
+    def _accept(self) -> None:
+        if self._listener is None:
+            return
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            return
+        if len(self._strangers) >= MAX_STRANGERS:
+            connection.close()
+            return
+        connection.setblocking(False)
+        number = connection.fileno()
+        patience = self._loop.call_later(GREETING_SECONDS, lambda: self._dismiss(number))
+        self._strangers[number] = (connection, bytearray(), patience)
+        self._loop.watch(number, READ, lambda _: self._greeted(number))
+
+    def _greeted(self, number: int) -> None:
+        connection, heard, patience = self._strangers[number]
+        try:
+            data = connection.recv(256)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        heard += data
+        line, newline, _ = bytes(heard).partition(b"\n")
+        if newline and _same(line.strip(), self.token.encode("ascii")):
+            patience.cancel()
+            del self._strangers[number]
+            self._loop.unwatch(number)
+            self._stop_listening()
+            self._welcome(connection)
+            self.on_connected()
+        elif newline or not data or len(heard) > 256:
+            self._dismiss(number)
+
+    def _welcome(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        self._child = connection
+        self._loop.watch(connection.fileno(), READ, lambda _: self._said())
+
+    def _said(self) -> None:
+        if self._child is None:
+            return
+        try:
+            data = self._child.recv(4096)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._leave()
+        elif ACKNOWLEDGED in data and self._answered is not None:
+            self._settle()
+
+    def _settle(self) -> None:
+        then, self._answered = self._answered, None
+        if self._patience is not None:
+            self._patience.cancel()
+        if then is not None:
+            then()
+
+    def _leave(self) -> None:
+        if self._child is not None:
+            self._loop.unwatch(self._child.fileno())
+            self._child.close()
+            self._child = None
+        self._settle()
+
+    def _dismiss(self, number: int) -> None:
+        connection, _, patience = self._strangers.pop(number)
+        patience.cancel()
+        self._loop.unwatch(number)
+        connection.close()
+
+    def _stop_listening(self) -> None:
+        for number in list(self._strangers):
+            self._dismiss(number)
+        if self._listener is not None:
+            self._loop.unwatch(self._listener.fileno())
+            self._listener.close()
+            self._listener = None
+
+
+def _same(one: bytes, other: bytes) -> bool:
+    """Compare without telling by the time it takes how much of a guess was right."""
+    difference = len(one) ^ len(other)
+    for left, right in zip(one, other, strict=False):
+        difference |= left ^ right
+    return difference == 0

@@ -1,0 +1,141 @@
+"""Ending trees: signal, grace period, SIGKILL until nothing is left. Sweeps are the same.
+
+One look at the processes serves all runs that are ending, and looks take a fifth of one CPU at
+most, however many runs end at once.
+"""
+
+from __future__ import annotations
+
+import signal
+
+from . import procfs
+from .census import Census, send, send_group
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .loop import Loop, Timer
+    from .procfs import Stat
+    from .table import Run
+
+FIRST_LOOK_AGAIN = 0.005
+LAST_LOOK_AGAIN = 0.25
+"""Seconds between looks at one ending run; doubled each time."""
+
+LOOK_SHARE = 4
+"""After a look that took t seconds, none for at least so many t."""
+
+
+class Ending:
+    """What was ordered for one tree, and how far it is."""
+
+    def __init__(self, number: int, deadline: float) -> None:
+        self.number = number
+        self.deadline = deadline
+        """On the loop's clock: SIGKILL from then on."""
+        self.signalled = False
+        self.killing = False
+        self.pause = FIRST_LOOK_AGAIN
+        self.due = 0.0
+
+
+class Endings:
+    """Owns: _runs (those ending), _timer and _rest_until (when to look next)."""
+
+    def __init__(self, loop: Loop, finished: Callable[[Run], None]) -> None:
+        self._loop = loop
+        self._finished = finished
+        self._runs: dict[str, Run] = {}
+        self._timer: Timer | None = None
+        self._rest_until = 0.0
+
+    def order(self, run: Run, number: int, grace: float) -> None:
+        """End the tree of ``run``: ``number`` now, SIGKILL after ``grace`` seconds.
+
+        Ordered again, the signal is sent again and the earlier deadline counts.
+        """
+        deadline = self._loop.now() + grace
+        if run.ending is not None:
+            deadline = min(deadline, run.ending.deadline)
+        run.ending = Ending(number, deadline)
+        self._runs[run.key] = run
+        self._schedule()
+
+    def sweep(self, run: Run, grace: float) -> None:
+        """The run's own process is over: end what it left, unless that was ordered already."""
+        if run.ending is None:
+            self.order(run, signal.SIGTERM, grace)
+        else:
+            self.hurry()
+
+    def hurry(self) -> None:
+        """Some process ended: look soon whether it was the last one of a tree."""
+        for run in self._runs.values():
+            if run.ending is not None:
+                run.ending.due = min(run.ending.due, self._loop.now() + FIRST_LOOK_AGAIN)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        dues = [run.ending.due for run in self._runs.values() if run.ending is not None]
+        if dues:
+            at = max(min(dues), self._rest_until)
+            self._timer = self._loop.call_later(max(0.0, at - self._loop.now()), self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        began = self._loop.now()
+        census = Census.take()
+        for run in list(self._runs.values()):
+            self._go_on(run, census)
+        now = self._loop.now()
+        self._rest_until = now + LOOK_SHARE * (now - began)
+        self._schedule()
+
+    def _go_on(self, run: Run, census: Census) -> None:
+        ending = run.ending
+        assert ending is not None
+        members = census.members(run)
+        now = self._loop.now()
+        if not members and run.exit is not None:
+            del self._runs[run.key]
+            run.ending = None
+            self._finished(run)
+            return
+        if now >= ending.deadline:
+            if not ending.killing:
+                ending.killing = True
+                ending.pause = FIRST_LOOK_AGAIN
+            self._note_leftovers(run, members)
+            _signal_all(census, members, signal.SIGKILL)
+        elif not ending.signalled:
+            ending.signalled = True
+            self._note_leftovers(run, members)
+            _signal_all(census, members, ending.number)
+            for stat in members:
+                if stat.stopped:  # it acts on the signal once it is continued
+                    send(stat, signal.SIGCONT)
+        ending.due = now + ending.pause
+        if not ending.killing:
+            ending.due = min(ending.due, ending.deadline)
+        ending.pause = min(ending.pause * 2, LAST_LOOK_AGAIN)
+
+    def _note_leftovers(self, run: Run, members: list[Stat]) -> None:
+        if run.exit is None:
+            return
+        for stat in members:
+            place = (stat.pid, stat.start)
+            if place not in run.leftovers and len(run.leftovers) < 100:
+                run.leftovers[place] = procfs.command_line(stat.pid) or stat.command
+
+
+def _signal_all(census: Census, members: list[Stat], number: int) -> None:
+    """Each member gets the signal once: whole groups at once, the others one by one."""
+    whole = census.whole_groups(members)
+    reached = {group for group in whole if send_group(group, members, number)}
+    for stat in members:
+        if stat.pgrp not in reached:
+            send(stat, number)

@@ -1,0 +1,169 @@
+"""The keeper itself: what the worker asks for, and when it is time to end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from .causes import CouldNotStart
+from .names import PROTOCOL, RUNS
+from .protocol import ProtocolError
+from .resume import Resumption
+from .runs import Runs
+from .server import Server
+from .spawn import CAUGHT
+from .spawner import Spawner
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .loop import Loop, Timer
+    from .protocol import Frame
+    from .server import Peer
+    from .spawn import Host
+    from .table import Run
+
+
+class Options:
+    """How long the keeper stays, and how it ends."""
+
+    def __init__(self, *, linger: float, embedded: bool, grace: float) -> None:
+        self.linger = linger
+        """Seconds without runs and without a worker after which it ends."""
+        self.embedded = embedded
+        """Whether it ends with its worker's connection, and all runs with it."""
+        self.grace = grace
+        """Seconds that runs have then between SIGTERM and SIGKILL."""
+
+
+class Keeper:
+    """Owns: everything else in this package."""
+
+    def __init__(self, loop: Loop, host: Host, options: Options, missing: list[str]) -> None:
+        self._loop = loop
+        self._options = options
+        self._missing = missing
+        self._server = Server(loop, self._asked, self._worker_left)
+        self._runs = Runs(loop, self._server.tell)
+        self._resumption = Resumption(loop, host, self._runs)
+        self._spawner = Spawner(loop, host, self._runs, self._resumption.resume)
+        self._linger: Timer | None = None
+        self._closing = False
+        self._runs.on_change = self._consider_ending
+
+    def start(self) -> None:
+        """Take up what is recorded, and listen. Raises OSError."""
+        child, *others = CAUGHT
+        asked_to_end = dict.fromkeys(map(int, others), self._end_when_idle)
+        self._loop.catch({int(child): self._reap, **asked_to_end})
+        self._resumption.resume_all(os.path.abspath(RUNS))
+        self._server.listen()
+        self._consider_ending()
+
+    def _asked(self, peer: Peer, frame: Frame, descriptor: int | None) -> None:
+        try:
+            self._do(peer, frame, descriptor)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ProtocolError(f"a request is malformed: {error!r}") from error
+
+    def _do(self, peer: Peer, frame: Frame, descriptor: int | None) -> None:
+        number, run = frame["id"], self._runs.table.get(frame.get("key", ""))
+        match frame["op"]:
+            case "hello":
+                self._welcome(peer, number)
+            case "spawn":
+                self._spawn(peer, number, frame)
+            case "end_tree":
+                if run is not None:
+                    self._end_tree(run, frame)
+                else:
+                    self._spawner.when_started(
+                        frame["key"], lambda run: self._end_tree(run, frame)
+                    )
+                peer.send({"id": number})
+            case "forget":
+                if run is not None:
+                    self._runs.forget(run)
+                peer.send({"id": number})
+            case "adopt" if descriptor is not None:
+                if run is not None:
+                    self._runs.adopt(run, frame, descriptor)
+                else:
+                    os.close(descriptor)
+                peer.send({"id": number})
+            case "table":
+                lines = [run.line() for run in self._runs.table.values()]
+                peer.send({"id": number, "runs": lines})
+            case "end" if self._options.embedded:
+                self._end_all()
+            case other:
+                raise ProtocolError(f"an unknown request: {other!r}")
+
+    def _welcome(self, peer: Peer, number: int) -> None:
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
+        peer.send(
+            {
+                "id": number,
+                "protocol": PROTOCOL,
+                "pid": os.getpid(),
+                "embedded": self._options.embedded,
+                "missing": self._missing,
+            }
+        )
+        for run in self._runs.table.values():
+            self._runs.keep(run)
+
+    def _spawn(self, peer: Peer, number: int, frame: Frame) -> None:
+        def answer(outcome: Run | CouldNotStart) -> None:
+            if isinstance(outcome, CouldNotStart):
+                peer.send({"id": number, "error": "could not start", "message": str(outcome)})
+                self._consider_ending()
+            else:
+                peer.send({"id": number, "run": outcome.line()})
+
+        if self._closing:
+            answer(CouldNotStart("The keeper of the runs is ending."))
+        else:
+            self._spawner.spawn(frame, answer)
+
+    def _end_tree(self, run: Run | CouldNotStart, frame: Frame) -> None:
+        if not isinstance(run, CouldNotStart):
+            announce = frame["announce_cancel"] is True
+            self._runs.end_tree(run, frame["signal"], frame["grace"], announce=announce)
+
+    def _reap(self) -> None:
+        self._runs.reap(self._spawner.reaped)
+
+    def _worker_left(self) -> None:
+        if self._options.embedded:
+            self._end_all()
+        self._consider_ending()
+
+    def _end_all(self) -> None:
+        self._closing = True
+        self._server.stop_listening()
+        for run in list(self._runs.table.values()):
+            self._runs.end_tree(run, signal.SIGTERM, self._options.grace, announce=False)
+        self._consider_ending()
+
+    def _end_when_idle(self) -> None:
+        print("asked to end: it will, once no run and no worker is left", file=sys.stderr)
+        self._options.linger = 0.0
+        self._consider_ending()
+
+    def _consider_ending(self) -> None:
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
+        if self._runs.busy or self._spawner.busy:
+            return
+        if self._closing:
+            self._end()
+        elif self._server.worker is None:
+            self._linger = self._loop.call_later(self._options.linger, self._end)
+
+    def _end(self) -> None:
+        self._server.close()
+        self._loop.stop()

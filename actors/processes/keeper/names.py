@@ -1,0 +1,36 @@
+"""Names that the keeper and the worker's side of it share: files, variables, protocol version."""
+
+from __future__ import annotations
+
+PROTOCOL = 1
+"""Version of the conversation on the socket. Both sides refuse another one."""
+
+SOCKET = "keeper.sock"
+LOCK = "keeper.lock"
+LOG = "keeper.log"
+RUNS = "runs"
+
+PROCESS_FILE = "process.json"
+"""Identity of a run's process. Created exclusively, by the process itself, before it execs."""
+EXIT_FILE = "exit.json"
+"""How the process ended, and whether its tree is gone."""
+FORGOTTEN_FILE = "forgotten"
+"""Empty; present once the worker has dropped the run from the keeper's table."""
+OUTPUT_PREFIX = "output-"
+"""Output segments are ``output-<offset of their first byte in the stream>``."""
+
+MARKER = "ACTOR_WORKER_RUN"
+"""The variable that carries the claim's key into every process of a run."""
+
+OURS = "ACTOR_WORKER_"
+NOT_FOR_RUNS = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
+NOT_FOR_RUNS_PREFIXES = (OURS, "LISTEN_")
+"""systemd's variables for the worker itself (sd_notify(3), sd_listen_fds(3)), and our own."""
+
+CONTROL_PORT = "PREFECT__CONTROL_PORT"
+CONTROL_TOKEN = "PREFECT__CONTROL_TOKEN"
+"""The engine's control channel (contract 10.4)."""
+
+READY = b"ready\n"
+BUSY = b"busy\n"
+"""What a starting keeper says on its ready pipe: listening, or another one holds the lock."""

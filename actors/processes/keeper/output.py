@@ -1,0 +1,159 @@
+"""A run's output on its way from the pipe to bounded files. It never blocks the run.
+
+The first quarter of the bound keeps how the run began, the rest rotates and keeps how it ended.
+What is in between is dropped, and so is what the disk refuses (full, read-only).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+
+from . import segments
+
+CHUNK = 1024 * 1024
+"""Bytes moved in one turn, so that one loud run does not starve the others."""
+
+RETRY_SECONDS = 1.0
+"""After a refusal the disk is left alone for so long."""
+
+MAX_SEGMENTS = 64
+"""A disk that is full now and then must not leave thousands of small files."""
+
+_SPLICE = hasattr(os, "splice")  # Linux (splice(2)); elsewhere bytes go through our memory
+_FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK if _SPLICE else 0
+
+
+class Output:
+    """Owns: pipe (the reading end), position, _file (descriptor of the segment being written).
+
+    ``position`` counts every byte of the stream, kept or dropped.
+    """
+
+    def __init__(self, folder: str, max_bytes: int, pipe: int | None) -> None:
+        self.pipe = pipe
+        self._folder = folder
+        self._head = max_bytes // 4
+        self._piece = (max_bytes - self._head) // 2
+        self._splice = _SPLICE
+        self._written = segments.list_segments(folder)
+        self.position = self._written[-1].end if self._written else 0
+        self._file: int | None = None
+        self._room = 0
+        self._refused_at: float | None = None
+        self._drop_empty()
+
+    def pump(self, budget: int = CHUNK) -> bool:
+        """Move what is there, at most ``budget`` bytes; False at the end of the stream.
+
+        The pipe stays open for the caller to stop watching it before it closes it: duplicates of
+        it elsewhere would keep its registration alive (epoll(7), question 6).
+        """
+        while self.pipe is not None and budget > 0:
+            moved = self._move(self.pipe, budget)
+            if moved is None:
+                return True
+            if moved == 0:
+                return False
+            self.position += moved
+            budget -= moved
+        return self.pipe is not None
+
+    def take_over(self, pipe: int, position: int) -> None:
+        """Go on with ``pipe``, ``position`` bytes of which were read by a former keeper."""
+        os.set_blocking(pipe, False)
+        self.pipe = pipe
+        self.position = max(self.position, position)
+
+    def close_pipe(self) -> None:
+        """Read no more of it."""
+        if self.pipe is not None:
+            os.close(self.pipe)
+            self.pipe = None
+        self._close_file()
+
+    def _move(self, pipe: int, budget: int) -> int | None:
+        """Bytes taken from the pipe, 0 at its end, None when nothing is there now."""
+        target = self._segment()
+        try:
+            if target is None:
+                return len(os.read(pipe, min(budget, 65536)))
+            if self._splice:
+                taken = kept = os.splice(pipe, target, min(budget, self._room), flags=_FLAGS)
+            else:
+                taken, kept = self._copy(pipe, target, min(budget, self._room))
+        except BlockingIOError:
+            return None
+        except OSError as error:  # the disk's doing, for reading from the pipe does not fail
+            if self._splice and error.errno == errno.EINVAL:
+                self._splice = False  # a file system that cannot take it
+            else:
+                self._refuse()
+            return self._move(pipe, budget)
+        self._room -= kept
+        self._written[-1].size += kept
+        if kept < taken:
+            self._refuse()
+        return taken
+
+    def _copy(self, pipe: int, target: int, count: int) -> tuple[int, int]:
+        data = os.read(pipe, min(count, 65536))
+        try:
+            return len(data), os.write(target, data) if data else 0
+        except OSError:
+            return len(data), 0
+
+    def _segment(self) -> int | None:
+        """The file to write to, with room in it; None while output has to be dropped."""
+        if self._file is not None and self._room > 0:
+            return self._file
+        if self._piece < 1 or self._resting():
+            return None
+        self._close_file()
+        head = not self._written and self._head > 0
+        try:
+            if not head:
+                self._rotate()
+            path = segments.path_of(self._folder, self.position)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            self._file = os.open(path, flags, 0o600)
+        except OSError:
+            self._refuse()
+            return None
+        self._written.append(segments.Segment(path, self.position, 0))
+        self._room = self._head if head else self._piece
+        return self._file
+
+    def _rotate(self) -> None:
+        """Make room for one more piece: the head stays, of the rest the newest."""
+        first = 1 if self._written and self._written[0].start == 0 else 0
+        kept = sum(segment.size for segment in self._written[first:])
+        while kept > self._piece or len(self._written) >= MAX_SEGMENTS:
+            oldest = self._written.pop(first)
+            kept -= oldest.size
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(oldest.path)
+
+    def _resting(self) -> bool:
+        if self._refused_at is None:
+            return False
+        return time.monotonic() - self._refused_at < RETRY_SECONDS
+
+    def _refuse(self) -> None:
+        self._refused_at = time.monotonic()
+        self._close_file()
+
+    def _close_file(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+        self._drop_empty()
+
+    def _drop_empty(self) -> None:
+        """An empty segment would stand in the way of the next one, which begins where it does."""
+        if self._written and self._written[-1].size == 0:
+            empty = self._written.pop()
+            with contextlib.suppress(OSError):
+                os.unlink(empty.path)

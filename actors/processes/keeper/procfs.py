@@ -1,0 +1,117 @@
+"""What the kernel says about processes: proc(5) read by hand, and who is who across reboots.
+
+Where there is no ``/proc`` (macOS) every question has an empty answer: nothing is proved ours
+but our own children.
+"""
+
+from __future__ import annotations
+
+import os
+
+from .names import MARKER
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PF_KTHREAD = 0x00200000  # include/linux/sched.h
+_MARKER = b"\0" + MARKER.encode("ascii") + b"="
+
+
+class Stat:
+    """The fields of ``/proc/<pid>/stat`` that tell where a process comes from."""
+
+    __slots__ = ("command", "kernel", "parent", "pgrp", "pid", "session", "start", "state")
+
+    def __init__(self, pid: int, command: str, rest: list[bytes]) -> None:
+        self.pid = pid
+        self.command = command
+        self.state = rest[0].decode("ascii")
+        self.parent = int(rest[1])
+        self.pgrp = int(rest[2])
+        self.session = int(rest[3])
+        self.kernel = bool(int(rest[6]) & _PF_KTHREAD)
+        self.start = int(rest[19])
+        """Clock ticks after boot: with the pid it names one process of this boot."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can still do something: not a zombie, not dead."""
+        return self.state not in "ZXx"
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a signal stopped it (SIGSTOP, SIGTSTP)."""
+        return self.state == "T"
+
+
+UNREAD = 0
+"""The start of a process where the platform does not tell it."""
+
+
+def unread(pid: int) -> Stat:
+    """What is known without ``/proc`` of a run's own process: it leads its session and group."""
+    lead = str(pid).encode("ascii")
+    return Stat(pid, "", [b"R", b"0", lead, lead, *[b"0"] * 16])
+
+
+def stat(pid: int) -> Stat | None:
+    """The process ``pid`` as it is now; None when there is none."""
+    data = _read(f"/proc/{pid}/stat")
+    head, found, tail = data.rpartition(b")")  # the command may hold anything, even brackets
+    if not found:
+        return None
+    fields = tail.split()
+    if len(fields) < 20:
+        return None
+    command = head.partition(b"(")[2].decode("utf-8", "replace")
+    return Stat(pid, command, fields)
+
+
+def processes() -> Iterator[Stat]:
+    """Every process that is there, one after the other: not one moment's picture."""
+    try:
+        names = os.listdir("/proc")
+    except OSError:
+        return
+    for name in names:
+        if name.isdigit():
+            found = stat(int(name))
+            if found is not None:
+                yield found
+
+
+def marker(pid: int) -> str | None:
+    """The run that the environment of ``pid`` names; None when none or when we may not look."""
+    data = b"\0" + _read(f"/proc/{pid}/environ")
+    _, found, rest = data.partition(_MARKER)
+    if not found:
+        return None
+    return rest.partition(b"\0")[0].decode("utf-8", "replace")
+
+
+def command_line(pid: int, limit: int = 200) -> str:
+    """The arguments of ``pid`` joined by spaces, at most ``limit`` characters."""
+    data = _read(f"/proc/{pid}/cmdline").rstrip(b"\0").replace(b"\0", b" ")
+    return data.decode("utf-8", "replace")[:limit]
+
+
+def boot_id() -> str:
+    """Changes with every boot of the machine; empty where the platform does not tell it."""
+    return _read("/proc/sys/kernel/random/boot_id").decode("ascii").strip()
+
+
+def pid_namespace() -> str:
+    """Names the set of processes that pids refer to (pid_namespaces(7))."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.readall() or b""
+    except OSError:  # gone (also ESRCH while reading), or not for us
+        return b""

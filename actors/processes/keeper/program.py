@@ -1,0 +1,102 @@
+"""The keeper as a program: detached, alone on its state folder, ready, and then turning."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import json
+import os
+import resource
+import signal
+
+from .keeper import Keeper, Options
+from .loop import Loop
+from .names import BUSY, LOCK, LOG, READY
+from .spawn import NOT_DEFAULT, Host
+
+_PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
+_MAX_LOG = 1024 * 1024
+
+
+def main(arguments: list[str]) -> int:
+    """Run a keeper as the JSON object in the first argument says; the exit code.
+
+    ``state``: the state folder. ``ready``: the descriptor to say READY or BUSY on. ``linger``,
+    ``embedded`` and ``grace``: see Options.
+    """
+    given = json.loads(arguments[0])
+    if os.fork() > 0:  # whoever started us waits for this process, not for the keeper
+        os._exit(0)
+    os.setsid()
+    os.chdir(given["state"])
+    ready: int = given["ready"]
+    os.set_inheritable(ready, False)
+    _detach(ready)
+    lock = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.write(ready, BUSY)
+        return 3
+    _log_to_file()
+    host, missing = _prepare()
+    loop = Loop()
+    options = Options(linger=given["linger"], embedded=given["embedded"], grace=given["grace"])
+    keeper = Keeper(loop, host, options, missing)
+    keeper.start()
+    os.write(ready, READY)
+    os.close(ready)
+    loop.run()
+    return 0
+
+
+def _detach(ready: int) -> None:
+    """Hold nothing open that belongs to whoever started us, but the ready pipe."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+    os.closerange(3, ready)
+    os.closerange(ready + 1, os.sysconf("SC_OPEN_MAX"))
+
+
+def _log_to_file() -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    if os.path.exists(LOG) and os.path.getsize(LOG) > _MAX_LOG:
+        flags |= os.O_TRUNC
+    log = os.open(LOG, flags, 0o600)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+
+
+def _prepare() -> tuple[Host, list[str]]:
+    """Make this process a keeper; what runs are to get back, and what the platform lacks."""
+    for number in signal.valid_signals() - set(NOT_DEFAULT):
+        if number not in (signal.SIGKILL, signal.SIGSTOP):
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    host = Host(os.umask(0o077), (soft, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return host, _missing()
+
+
+def _missing() -> list[str]:
+    """What this platform cannot do for runs, in sentences."""
+    missing = []
+    if not _become_subreaper():
+        missing.append("no subreaper: processes that a run orphans are found by their marker only")
+    if not os.path.exists("/proc/self/stat"):
+        missing.append("no /proc: only a run's own process is found, not what it starts")
+    if not hasattr(os, "pidfd_open"):
+        missing.append("no pidfd: the end of a former keeper's runs is seen a second late")
+    if not hasattr(os, "splice"):
+        missing.append("no splice: output is copied through the keeper")
+    return missing
+
+
+def _become_subreaper() -> bool:
+    try:
+        return bool(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+    except (OSError, AttributeError):
+        return False

@@ -1,0 +1,214 @@
+"""The runs that the keeper holds: watched, ended, recorded, told."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+
+from .control import ControlChannel
+from .ending import Endings
+from .loop import READ
+from .names import FORGOTTEN_FILE
+from .table import LOST, exit_of
+from .temp import TempDirs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .loop import Loop, Timer
+    from .protocol import Frame
+    from .table import Run
+
+LEFTOVER_GRACE = 2.0
+"""Seconds that what a run left behind has between SIGTERM and SIGKILL."""
+SAVE_AGAIN = 5.0
+"""Seconds until a full or read-only disk is asked again to take an exit status."""
+TELL_OUTPUT = 0.02
+"""Seconds that news of output wait for more of it."""
+
+
+class Runs:
+    """Owns: table (key -> run), _by_pid (our own children), _news (keys with untold output)."""
+
+    def __init__(self, loop: Loop, tell: Callable[[Frame, int | None], None]) -> None:
+        self._loop = loop
+        self._tell = tell
+        self.table: dict[str, Run] = {}
+        self._by_pid: dict[int, Run] = {}
+        self._endings = Endings(loop, self._tree_gone)
+        self._temp_dirs = TempDirs()
+        self._news: set[str] = set()
+        self._news_timer: Timer | None = None
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when a run is over completely."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything of any run may still be there."""
+        return any(not run.swept for run in self.table.values())
+
+    def add(self, run: Run) -> None:
+        """Hold ``run`` from now on."""
+        self.table[run.key] = run
+        if run.ours:
+            self._by_pid[run.pid] = run
+        if run.control is not None:
+            run.control.on_connected = lambda: self.keep_control(run)
+        self._watch_pipe(run)
+
+    def keep(self, run: Run) -> None:
+        """Give the worker duplicates of what must outlive the keeper."""
+        if run.output.pipe is not None:
+            self._tell({"fact": "keep", "key": run.key, "what": "pipe"}, run.output.pipe)
+        self.keep_control(run)
+
+    def keep_control(self, run: Run) -> None:
+        """Likewise of the control channel as it is now."""
+        found = None if run.control is None else run.control.descriptor()
+        if run.control is not None and found is not None:
+            what, descriptor = found
+            frame = {"fact": "keep", "key": run.key, "what": what, "token": run.control.token}
+            self._tell(frame, descriptor)
+
+    def adopt(self, run: Run, frame: Frame, descriptor: int) -> None:
+        """Take back what the worker kept while there was no keeper."""
+        if frame["what"] == "pipe" and run.output.pipe is None:
+            run.output.take_over(descriptor, frame["position"])
+            self._watch_pipe(run)
+            self._pump(run)
+            if run.exit is not None and run.exit["code"] is None:
+                run.exit_position = run.output.position
+            if run.swept:
+                self._close_pipe(run)
+        elif frame["what"] != "pipe" and run.control is None and run.exit is None:
+            connection = socket.socket(fileno=descriptor)
+            run.control = ControlChannel.adopt(
+                self._loop, frame["token"], connection, listening=frame["what"] == "listener"
+            )
+            run.control.on_connected = lambda: self.keep_control(run)
+        else:
+            os.close(descriptor)
+
+    def end_tree(self, run: Run, number: int, grace: float, *, announce: bool) -> None:
+        """End everything of ``run``."""
+        if run.swept:
+            return
+        if announce and run.exit is None and run.control is not None:
+            run.control.announce_cancel(lambda: self._order_end(run, number, grace))
+        else:
+            self._order_end(run, number, grace)
+
+    def forget(self, run: Run) -> None:
+        """Drop ``run`` from the table, once nothing of it is left."""
+        run.forgotten = True
+        if run.swept:
+            self._drop(run)
+
+    def reap(self, unknown: Callable[[int, Frame], None]) -> None:
+        """Wait for every child that ended; ``unknown`` is told of those that are no run's."""
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == 0:
+                break
+            if pid in self._by_pid:
+                self.exited(self._by_pid[pid], exit_of(status, usage))
+            elif not self._temp_dirs.reaped(pid):
+                unknown(pid, exit_of(status, usage))
+        self._endings.hurry()
+
+    def lost(self, run: Run) -> None:
+        """The run's process is over and nobody was there to hear how."""
+        self.exited(run, dict(LOST))
+
+    def exited(self, run: Run, how: Frame) -> None:
+        """The run's own process is over. What it printed is read before this is told."""
+        if run.exit is not None:
+            return
+        self._by_pid.pop(run.pid, None)
+        self._pump(run)
+        run.exit = how
+        run.exit_position = run.output.position
+        if run.pidfd is not None:
+            self._loop.unwatch(run.pidfd)
+            os.close(run.pidfd)
+            run.pidfd = None
+        if run.control is not None:
+            run.control.close()
+            run.control = None
+        self.record(run)
+        self._tell({"fact": "exited", "run": run.line()}, None)
+        self.go_on(run)
+
+    def go_on(self, run: Run) -> None:
+        """After the exit: see to what it left behind."""
+        if run.ends_leftovers or run.ending is not None:
+            self._endings.sweep(run, LEFTOVER_GRACE)
+        else:
+            self._tree_gone(run)
+
+    def _order_end(self, run: Run, number: int, grace: float) -> None:
+        if not run.swept:
+            self._endings.order(run, number, grace)
+
+    def _tree_gone(self, run: Run) -> None:
+        self._pump(run)
+        if run.ends_leftovers:
+            self._close_pipe(run)
+        self._temp_dirs.remove(run.note.get("temp_dir"), lambda: self._over(run))
+
+    def _over(self, run: Run) -> None:
+        run.swept = True
+        self.record(run)
+        self._tell({"fact": "gone", "run": run.line()}, None)
+        if run.forgotten:
+            self._drop(run)
+        self.on_change()
+
+    def _drop(self, run: Run) -> None:
+        self._close_pipe(run)
+        self.table.pop(run.key, None)
+        path = os.path.join(run.folder, FORGOTTEN_FILE)
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as error:  # it comes back with the next keeper, and is over then as now
+            print(f"{run.key}: cannot be marked as forgotten: {error}", file=sys.stderr)
+
+    def record(self, run: Run) -> None:
+        """Write down how ``run`` ended, now or as soon as the disk takes it."""
+        try:
+            run.save_exit()
+        except FileNotFoundError:
+            print(f"{run.key}: its folder is gone", file=sys.stderr)
+        except OSError as error:
+            print(f"{run.key}: its exit cannot be recorded yet: {error}", file=sys.stderr)
+            self._loop.call_later(SAVE_AGAIN, lambda: self.record(run))
+
+    def _watch_pipe(self, run: Run) -> None:
+        if run.output.pipe is not None:
+            self._loop.watch(run.output.pipe, READ, lambda _: self._pump(run))
+
+    def _close_pipe(self, run: Run) -> None:
+        if run.output.pipe is not None:
+            self._loop.unwatch(run.output.pipe)
+            run.output.close_pipe()
+
+    def _pump(self, run: Run) -> None:
+        before = run.output.position
+        if not run.output.pump():
+            self._close_pipe(run)
+        if run.output.position > before:
+            self._news.add(run.key)
+            if self._news_timer is None:
+                self._news_timer = self._loop.call_later(TELL_OUTPUT, self._tell_news)
+
+    def _tell_news(self) -> None:
+        self._news_timer = None
+        news, self._news = self._news, set()
+        positions = {key: self.table[key].output.position for key in news if key in self.table}
+        if positions:
+            self._tell({"fact": "output", "positions": positions}, None)

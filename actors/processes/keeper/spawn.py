@@ -1,0 +1,238 @@
+"""From an order to a process: fork(2), prepare, execve(2).
+
+The process itself creates its ``process.json``, exclusively, as its last deed before it becomes
+the command. So no command ever runs that is not recorded, and of several attempts for one claim
+one at most gets to run, whoever is killed in between. (vfork or posix_spawn would save 0.2 ms and
+offer no moment for this.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import resource
+import signal
+import time
+
+from . import causes, files, procfs
+from .names import (
+    MARKER,
+    NOT_FOR_RUNS,
+    NOT_FOR_RUNS_PREFIXES,
+    PROCESS_FILE,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import NoReturn
+
+    from .protocol import Frame
+
+TEMP_SUFFIX = "prefect"
+
+CAUGHT = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""The signals that the keeper's loop handles."""
+NOT_DEFAULT = (*CAUGHT, signal.SIGPIPE, signal.SIGXFSZ)
+"""Those, and the ones that a starting Python ignores: all that a run gets back."""
+
+
+class Host:
+    """What every run gets back as it was before the keeper changed it for itself."""
+
+    def __init__(self, umask: int, open_files: tuple[int, int]) -> None:
+        self.umask = umask
+        self.open_files = open_files
+        self.boot_id = procfs.boot_id()
+        self.pid_namespace = procfs.pid_namespace()
+
+
+class Order:
+    """A process to start, as the worker's frame tells it. Raises CouldNotStart."""
+
+    def __init__(self, frame: Frame) -> None:
+        self.key: str = frame["key"]
+        self.folder: str = frame["folder"]
+        self.argv: list[str] = frame["argv"]
+        self.env: dict[str, str] = frame["env"]
+        self.working_dir: str | None = frame["working_dir"]
+        self.control_channel: bool = frame["control_channel"]
+        self.nice: int = frame["nice"]
+        self.max_output_bytes: int = frame["max_output_bytes"]
+        self.end_leftovers: bool = frame["end_leftovers"]
+        causes.check(self.argv, self.env)
+
+
+class Started:
+    """A forked process: its record, and the reading ends of its output and of its fate."""
+
+    __slots__ = ("fate", "note", "output", "pid")
+
+    def __init__(self, pid: int, note: Frame, output: int, fate: int) -> None:
+        self.pid = pid
+        self.note = note
+        self.output = output
+        self.fate = fate
+        """At its end without a word: the command runs. Else: why it does not."""
+
+
+def run_environment(order: Order, extra: Mapping[str, str]) -> dict[str, str]:
+    """The run's environment: the order's without what is the worker's own, and the marker."""
+    env = {MARKER: order.key}
+    for name, value in order.env.items():
+        if name not in NOT_FOR_RUNS and not name.startswith(NOT_FOR_RUNS_PREFIXES):
+            env[name] = value
+    env.update(extra)
+    return env
+
+
+def start(order: Order, env: Mapping[str, str], host: Host) -> Started:
+    """Fork the process of ``order``. Raises OSError when there is no process or pipe to have."""
+    temp_dir = None if order.working_dir is not None else _make_temp_dir(env)
+    descriptors: list[int] = []
+    try:
+        descriptors += os.pipe()
+        descriptors += os.pipe()
+        output, output_in, fate, fate_in = descriptors
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        pid = os.fork()
+    except OSError:
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        for descriptor in descriptors:
+            os.close(descriptor)
+        if temp_dir is not None:
+            os.rmdir(temp_dir)
+        raise
+    if pid == 0:
+        _become(order, env, host, temp_dir, output_in, fate_in)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.close(output_in)
+    os.close(fate_in)
+    os.set_blocking(output, False)
+    os.set_blocking(fate, False)
+    return Started(pid, _record(order, host, temp_dir, pid), output, fate)
+
+
+def failure(said: bytes) -> tuple[str, int] | None:
+    """Stage and errno that the fate pipe told; None when the command runs."""
+    if not said:
+        return None
+    stage, number = json.loads(said)
+    return stage, number
+
+
+def explain(failed: tuple[str, int], order: Order, note: Frame) -> str:
+    """Why the command of ``order`` does not run, in words."""
+    where = order.working_dir or note["temp_dir"] or "/"
+    return causes.explain(*failed, order.argv, where, _search_path(order.env))
+
+
+def remove_temp_dir(note: Frame) -> None:
+    """Remove the temporary directory of a process that did not become the command."""
+    if note["temp_dir"] is not None:
+        with contextlib.suppress(OSError):
+            os.rmdir(note["temp_dir"])
+
+
+def _make_temp_dir(env: Mapping[str, str]) -> str:
+    base = env.get("TMPDIR") or "/tmp"
+    path = os.path.join(base, f"tmp{os.urandom(6).hex()}{TEMP_SUFFIX}")
+    os.mkdir(path, 0o700)
+    return path
+
+
+def _search_path(env: Mapping[str, str]) -> str:
+    return env.get("PATH") or os.defpath
+
+
+def _become(
+    order: Order,
+    env: Mapping[str, str],
+    host: Host,
+    temp_dir: str | None,
+    output: int,
+    fate: int,
+) -> NoReturn:
+    """In the child: turn into the command, or tell ``fate`` at which stage that failed."""
+    stage = "setup"
+    recorded = False
+    try:
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        fate = _keep_only(fate)
+        _restore(host)
+        os.setsid()
+        os.dup2(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), 0)
+        stage = "directory"
+        os.chdir(order.working_dir or temp_dir or "/")
+        stage = "nice"
+        if order.nice:
+            os.nice(order.nice)
+        stage = "record"
+        files.create(order.folder, PROCESS_FILE, _record(order, host, temp_dir, os.getpid()))
+        recorded = True
+        stage = "exec"
+        _execute(order.argv, env)
+    except BaseException as error:
+        if recorded:
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(order.folder, PROCESS_FILE))
+        number = error.errno if isinstance(error, OSError) else None
+        os.write(fate, json.dumps([stage, number or errno.EINVAL]).encode("ascii"))
+    finally:
+        os._exit(127)
+
+
+def _record(order: Order, host: Host, temp_dir: str | None, pid: int) -> Frame:
+    found = procfs.stat(pid)
+    return {
+        "format": 1,
+        "key": order.key,
+        "pid": pid,
+        "start_ticks": 0 if found is None else found.start,
+        "boot_id": host.boot_id,
+        "pid_namespace": host.pid_namespace,
+        "started_at": time.time(),
+        "temp_dir": temp_dir,
+        "max_output_bytes": order.max_output_bytes,
+        "end_leftovers": order.end_leftovers,
+    }
+
+
+def _keep_only(descriptor: int) -> int:
+    """Close all but stdio and ``descriptor``: the keeper's lock must not hang on a slow child."""
+    if descriptor != 3:
+        os.dup2(descriptor, 3, inheritable=False)
+    os.closerange(4, os.sysconf("SC_OPEN_MAX"))
+    return 3
+
+
+def _restore(host: Host) -> None:
+    """Signals, limits and umask as a process expects them that was not started by the keeper.
+
+    Signals were blocked before the fork, so one that came since then is not swallowed by a
+    handler of the keeper's: it is delivered here, at the end.
+    """
+    signal.set_wakeup_fd(-1)
+    for number in NOT_DEFAULT:
+        signal.signal(number, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_NOFILE, host.open_files)
+    os.umask(host.umask)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _execute(argv: list[str], env: Mapping[str, str]) -> None:
+    """execve(2) with the search of execvp(3) in the run's own PATH, never through a shell."""
+    if "/" in argv[0]:
+        os.execve(argv[0], argv, env)
+    refused: OSError | None = None
+    for folder in _search_path(env).split(os.pathsep):
+        try:
+            os.execve(os.path.join(folder, argv[0]), argv, env)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except PermissionError as error:
+            refused = error
+    raise refused or FileNotFoundError(errno.ENOENT, "not found", argv[0])

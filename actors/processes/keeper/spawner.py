@@ -1,0 +1,134 @@
+"""Spawn orders under way: at most one process per claim, however often it is ordered."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from . import spawn
+from .causes import CouldNotStart
+from .control import ControlChannel
+from .loop import READ
+from .names import CONTROL_PORT, CONTROL_TOKEN
+from .spawn import Order
+from .table import Run, note_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .loop import Loop
+    from .protocol import Frame
+    from .runs import Runs
+    from .spawn import Host, Started
+
+    Resume = Callable[[str, Frame], Run]
+    Answer = Callable[[Run | CouldNotStart], None]
+
+
+class Pending:
+    """A process that was forked and has not yet said whether it became the command."""
+
+    def __init__(self, order: Order, started: Started, control: ControlChannel | None) -> None:
+        self.order = order
+        self.started = started
+        self.control = control
+        self.answers: list[Answer] = []
+
+
+class Spawner:
+    """Owns: _pending (key -> forked process whose fate is open)."""
+
+    def __init__(self, loop: Loop, host: Host, runs: Runs, resume: Resume) -> None:
+        self._loop = loop
+        self._host = host
+        self._runs = runs
+        self._resume = resume
+        self._pending: dict[str, Pending] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether any start is under way."""
+        return bool(self._pending)
+
+    def when_started(self, key: str, then: Answer) -> bool:
+        """Call ``then`` once the start of ``key`` that is under way is decided; False if none."""
+        if key not in self._pending:
+            return False
+        self._pending[key].answers.append(then)
+        return True
+
+    def spawn(self, frame: Frame, answer: Answer) -> None:
+        """Start what ``frame`` orders, or answer with what is there (or was) for its key."""
+        key = frame["key"]
+        if key in self._runs.table:
+            answer(self._runs.table[key])
+            return
+        if self.when_started(key, answer):
+            return
+        note = note_of(frame["folder"])
+        if note is not None:
+            answer(self._resume(frame["folder"], note))
+            return
+        try:
+            pending = self._fork(Order(frame))
+        except CouldNotStart as error:
+            answer(error)
+            return
+        pending.answers.append(answer)
+        self._pending[key] = pending
+        self._loop.watch(pending.started.fate, READ, lambda _: self._decided(pending))
+
+    def reaped(self, pid: int, how: Frame) -> None:
+        """A child ended that is no run's: the process of a start under way, or an orphan."""
+        for pending in list(self._pending.values()):
+            if pending.started.pid == pid:
+                self._decided(pending)
+                run = self._runs.table.get(pending.order.key)
+                if run is not None and run.pid == pid:
+                    self._runs.exited(run, how)
+
+    def _fork(self, order: Order) -> Pending:
+        control = None
+        extra = {}
+        try:
+            if order.control_channel:
+                control = ControlChannel.open(self._loop)
+                extra = {CONTROL_PORT: str(control.port), CONTROL_TOKEN: control.token}
+            env = spawn.run_environment(order, extra)
+            return Pending(order, spawn.start(order, env, self._host), control)
+        except OSError as error:
+            if control is not None:
+                control.close()
+            raise CouldNotStart(f"No process could be created: {error.strerror}.") from error
+
+    def _decided(self, pending: Pending) -> None:
+        started, order = pending.started, pending.order
+        try:
+            said = os.read(started.fate, 4096)
+        except BlockingIOError:
+            return
+        del self._pending[order.key]
+        self._loop.unwatch(started.fate)
+        os.close(started.fate)
+        failure = spawn.failure(said)
+        if failure is None:
+            run = Run.from_note(order.folder, started.note, started.output, ours=True)
+            run.control = pending.control
+            self._runs.add(run)
+            self._answer(pending, run)
+            self._runs.keep(run)
+            return
+        os.close(started.output)
+        if pending.control is not None:
+            pending.control.close()
+        spawn.remove_temp_dir(started.note)
+        note = note_of(order.folder)
+        if failure == ("record", errno.EEXIST) and note is not None:
+            self._answer(pending, self._resume(order.folder, note))
+        else:
+            self._answer(pending, CouldNotStart(spawn.explain(failure, order, started.note)))
+
+    def _answer(self, pending: Pending, outcome: Run | CouldNotStart) -> None:
+        for answer in pending.answers:
+            answer(outcome)

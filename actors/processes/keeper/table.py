@@ -1,0 +1,159 @@
+"""The keeper's table: a run from its order to its end, and what of it is on disk."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from . import files, procfs
+from .names import EXIT_FILE, FORGOTTEN_FILE, PROCESS_FILE
+from .output import Output
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import resource
+    from collections.abc import Iterator
+
+    from .control import ControlChannel
+    from .ending import Ending
+    from .protocol import Frame
+    from .spawn import Host
+
+_RSS_UNIT = 1 if os.uname().sysname == "Darwin" else 1024
+"""Bytes that one of ``ru_maxrss`` stands for (getrusage(2))."""
+
+
+class Run:
+    """One claim's process. ``note`` is its ``process.json``, ``exit`` how it ended."""
+
+    def __init__(self, folder: str, note: Frame, output: Output, *, ours: bool) -> None:
+        self.folder = folder
+        self.note = note
+        self.key: str = note["key"]
+        self.pid: int = note["pid"]
+        self.start: int = note["start_ticks"]
+        self.output = output
+        self.ours = ours
+        """Whether it is the keeper's own child; a former keeper's child is only watched."""
+        self.exit: Frame | None = None
+        self.exit_position = 0
+        """How far the output was when the process ended: all that it printed itself."""
+        self.swept = False
+        self.rebooted = False
+        self.leftovers: dict[tuple[int, int], str] = {}
+        self.known: set[tuple[int, int]] = set()
+        self.ending: Ending | None = None
+        self.control: ControlChannel | None = None
+        self.forgotten = False
+        self.pidfd: int | None = None
+        """Through it the end of a process is seen that is not the keeper's child."""
+
+    @classmethod
+    def from_note(cls, folder: str, note: Frame, pipe: int | None, *, ours: bool) -> Run:
+        """The run that ``note`` tells of; ``pipe`` is where its output can be read."""
+        bound = note.get("max_output_bytes", 0)
+        return cls(folder, note, Output(folder, bound, pipe), ours=ours)
+
+    @property
+    def ends_leftovers(self) -> bool:
+        """Whether what it leaves behind is ended."""
+        return self.note.get("end_leftovers", True) is not False
+
+    def line(self) -> Frame:
+        """Its line in the table, as the worker is told."""
+        return {
+            "key": self.key,
+            "folder": self.folder,
+            "pid": self.pid,
+            "start_ticks": self.start,
+            "boot_id": self.note["boot_id"],
+            "pid_namespace": self.note["pid_namespace"],
+            "exit": self.exit,
+            "exit_position": self.exit_position,
+            "swept": self.swept,
+            "rebooted": self.rebooted,
+            "leftovers": self.leftover_list(),
+            "position": self.output.position,
+            "piped": self.output.pipe is not None,
+            "control": self.control is not None and self.control.connected,
+        }
+
+    def take_exit(self, content: Frame) -> None:
+        """Take what a former keeper recorded of the end."""
+        fields = ("code", "ended_at", "user_seconds", "system_seconds", "max_rss_bytes")
+        self.exit = {name: content[name] for name in fields if name in content}
+        self.exit_position = content.get("position", self.output.position)
+        self.swept = content.get("swept") is True
+        self.rebooted = content.get("rebooted") is True
+        self.leftovers = {(pid, 0): command for pid, command in content.get("leftovers", ())}
+
+    def leftover_list(self) -> list[list[object]]:
+        """What had to be ended after the run, as (pid, command) pairs."""
+        return [[pid, command] for (pid, _), command in self.leftovers.items()]
+
+    def save_exit(self) -> None:
+        """Record the end on disk. Raises OSError."""
+        content = {
+            "format": 1,
+            "key": self.key,
+            **(self.exit or {}),
+            "position": self.exit_position,
+            "swept": self.swept,
+            "rebooted": self.rebooted,
+            "leftovers": self.leftover_list(),
+        }
+        files.replace(self.folder, EXIT_FILE, content)
+
+
+def exit_of(status: int, usage: resource.struct_rusage) -> Frame:
+    """A process's end as wait4(2) tells it; the code follows subprocess."""
+    return {
+        "code": os.waitstatus_to_exitcode(status),
+        "ended_at": time.time(),
+        "user_seconds": usage.ru_utime,
+        "system_seconds": usage.ru_stime,
+        "max_rss_bytes": usage.ru_maxrss * _RSS_UNIT,
+    }
+
+
+LOST: Frame = {"code": None, "ended_at": None}
+"""The end of a process that nobody waited for."""
+
+
+def recorded(runs_folder: str) -> Iterator[tuple[str, Frame]]:
+    """The folder and ``process.json`` of every run that was started and not forgotten."""
+    try:
+        names = sorted(os.listdir(runs_folder))
+    except OSError:
+        return
+    for name in names:
+        folder = os.path.join(runs_folder, name)
+        note = note_of(folder)
+        if note is not None and not os.path.exists(os.path.join(folder, FORGOTTEN_FILE)):
+            yield folder, note
+
+
+def note_of(folder: str) -> Frame | None:
+    """The folder's ``process.json``; None when there is none or it is not what it should be."""
+    note = files.read(folder, PROCESS_FILE)
+    wanted = {"key": str, "pid": int, "start_ticks": int, "boot_id": str, "pid_namespace": str}
+    if note is None or not all(isinstance(note.get(name), kind) for name, kind in wanted.items()):
+        return None
+    return note
+
+
+def still_there(note: Frame, host: Host) -> bool:
+    """Whether the noted process exists: same boot, same pid namespace, same start, our marker."""
+    if rebooted(note, host):
+        return False
+    found = procfs.stat(note["pid"])
+    if found is None or not found.alive or found.start != note["start_ticks"]:
+        return False
+    # A process may have written its title over its environment: silence is no contradiction.
+    return procfs.marker(note["pid"]) in (note["key"], None)
+
+
+def rebooted(note: Frame, host: Host) -> bool:
+    """Whether the machine or container was restarted since the process was started."""
+    here = (host.boot_id, host.pid_namespace)
+    return (note["boot_id"], note["pid_namespace"]) != here

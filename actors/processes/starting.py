@@ -1,0 +1,112 @@
+"""Starting a keeper and waiting until it listens."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..domain.errors import KeeperError
+from .keeper.names import BUSY, LOG, READY
+
+_PROGRAM = Path(__file__).parent / "keeper"
+_PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR")
+"""All that an interpreter needs to start; the rest could hold secrets and would stay for days."""
+
+START_SECONDS = 30.0
+"""A machine under load starts an interpreter within a second; this is for one that swaps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeeperOptions:
+    """How a keeper that we start behaves."""
+
+    linger_seconds: float = 30.0
+    """It ends after so long without runs and without a worker."""
+    embedded: bool = False
+    """It ends with this worker's connection, and ends its runs before."""
+    end_grace_seconds: float = 5.0
+    """Embedded: seconds that runs have then between SIGTERM and SIGKILL."""
+
+
+async def start_keeper(folder: Path, options: KeeperOptions) -> bool:
+    """Start a keeper on ``folder``; False when one is there already.
+
+    Raises KeeperError when it cannot be started.
+    """
+    reading, writing = os.pipe()
+    try:
+        process = _launch(folder, options, writing)
+    except OSError as error:
+        os.close(reading)
+        raise KeeperError(f"The keeper cannot be started: {error}.") from error
+    finally:
+        os.close(writing)
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            said = await _read_to_end(reading)
+    except TimeoutError:
+        process.kill()
+        raise KeeperError(f"The keeper did not start within {START_SECONDS:.0f} s.") from None
+    finally:
+        os.close(reading)
+        process.wait()  # it has forked the keeper and ended before the keeper said anything
+    if said == BUSY:
+        return False
+    if said != READY:
+        raise KeeperError(f"The keeper ended at its start. Its log says: {_last_words(folder)}")
+    return True
+
+
+def _launch(folder: Path, options: KeeperOptions, ready: int) -> subprocess.Popen[bytes]:
+    given = {
+        "state": str(folder),
+        "ready": ready,
+        "linger": options.linger_seconds,
+        "embedded": options.embedded,
+        "grace": options.end_grace_seconds,
+    }
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    log = os.open(folder / LOG, flags, 0o600)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", "-X", "utf8", str(_PROGRAM), json.dumps(given)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+            pass_fds=(ready,),
+        )
+    finally:
+        os.close(log)
+
+
+async def _read_to_end(descriptor: int) -> bytes:
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[bytes] = loop.create_future()
+    said = bytearray()
+
+    def readable() -> None:
+        data = os.read(descriptor, 256)
+        said.extend(data)
+        if not data and not done.done():
+            done.set_result(bytes(said))
+
+    loop.add_reader(descriptor, readable)
+    try:
+        return await done
+    finally:
+        loop.remove_reader(descriptor)
+
+
+def _last_words(folder: Path) -> str:
+    with contextlib.suppress(OSError):
+        lines = (folder / LOG).read_text("utf-8", "replace").splitlines()
+        return " / ".join(lines[-3:]) or "nothing"
+    return "nothing"
