@@ -1,0 +1,31 @@
+"""For every test: it has to leave the process as it found it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.leaks import KINDS, Snapshot
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        f"keeps(*kinds): the test may leave things of these kinds behind ({', '.join(KINDS)}), "
+        "because a fixture of wider scope owns them; say why in a comment",
+    )
+
+
+@pytest.fixture(autouse=True)
+def _leaves_nothing_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves threads, tasks, processes, descriptors or actors behind.
+
+    Fixtures of wider scope are up before this one and belong to what was there before.
+    """
+    keeping = [kind for mark in request.node.iter_markers("keeps") for kind in mark.args]
+    before = Snapshot.take()
+    yield
+    leftovers = before.leftovers(keeping)
+    if leftovers:
+        pytest.fail("The test left behind:\n  " + "\n  ".join(leftovers), pytrace=False)
