@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 from urllib.parse import quote
+from uuid import UUID
 
 from ..domain.errors import InvalidRequest, Unavailable
 from ..domain.ids import DeploymentId, FlowId, FlowRunId
@@ -167,7 +168,12 @@ class PrefectApi:
         return await self._read_block(path, f"block {type_slug}/{name}")
 
     async def read_block_by_id(self, block_document_id: str) -> Json:
-        """``GET /block_documents/{id}``, secrets included."""
+        """``GET /block_documents/{id}``, secrets included. InvalidRequest: no UUID."""
+        try:
+            UUID(block_document_id)
+        except ValueError:
+            # Typed routes answer a wrong form as if they did not exist.
+            raise InvalidRequest(f"block document id {block_document_id!r} is no UUID") from None
         path = f"/block_documents/{_part(block_document_id)}"
         return await self._read_block(path, f"block {block_document_id}")
 

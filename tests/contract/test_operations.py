@@ -1,0 +1,337 @@
+"""Everything a worker asks of a server beside states: the real ones and ours answer alike."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from actors.domain.errors import Conflict, Forbidden, InvalidRequest, NotFound
+from actors.domain.ids import DeploymentId, FlowId, FlowRunId
+from actors.domain.model import LogLine, StateType, WorkerEvent
+from tests.contract.conftest import Ask
+from tests.contract.worlds import World
+
+TEMPLATE = {
+    "job_configuration": {"command": "{{ command }}"},
+    "variables": {"type": "object", "properties": {"command": {"type": "string"}}},
+}
+
+
+def soon(seconds: float = 1) -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=seconds)
+
+
+def some_id() -> str:
+    return str(uuid.uuid4())
+
+
+def test_a_pool_is_created_once_and_read_back(ask: Ask) -> None:
+    async def scenario(world: World) -> None:
+        name = f"new {some_id()[:8]}"
+        with pytest.raises(NotFound):
+            await world.orchestrator.read_work_pool(name)
+        created = await world.orchestrator.create_work_pool(name, "process", None)
+        assert (created.name, created.type, created.base_job_template) == (name, "process", {})
+        assert await world.orchestrator.read_work_pool(name) == created
+        with pytest.raises(Conflict):
+            await world.orchestrator.create_work_pool(name, "process", None)
+
+    ask(scenario)
+
+
+def test_a_pool_takes_a_template_at_once_or_later(ask: Ask) -> None:
+    async def scenario(world: World) -> None:
+        name = f"new {some_id()[:8]}"
+        created = await world.orchestrator.create_work_pool(name, "process", TEMPLATE)
+        assert created.base_job_template == TEMPLATE
+        await world.orchestrator.update_base_job_template(world.pool, TEMPLATE)
+        pool = await world.orchestrator.read_work_pool(world.pool)
+        assert pool.base_job_template == TEMPLATE
+
+    ask(scenario)
+
+
+def test_reserved_pool_names_are_forbidden(ask: Ask) -> None:
+    async def scenario(world: World) -> None:
+        with pytest.raises(Forbidden):
+            await world.orchestrator.create_work_pool("Prefect Mine", "process", None)
+
+    ask(scenario)
+
+
+def test_what_belongs_to_an_unknown_pool_is_not_found(ask: Ask) -> None:
+    async def scenario(world: World) -> None:
+        api = world.orchestrator
+        with pytest.raises(NotFound):
+            await api.send_heartbeat("no such pool", "worker", 30)
+        with pytest.raises(NotFound):
+            await api.update_base_job_template("no such pool", TEMPLATE)
+        with pytest.raises(NotFound):
+            await api.read_due_runs("no such pool", [], before=soon())
+        assert await api.read_cancelling_runs("no such pool", [], excluding=[]) == []
+
+    ask(scenario)
+
+
+def test_a_heartbeat_is_taken(ask: Ask) -> None:
+    async def scenario(world: World) -> None:
+        await world.orchestrator.send_heartbeat(world.pool, "worker", 30)
+        await world.orchestrator.send_heartbeat(world.pool, "worker", 30)
+
+    ask(scenario)
+
+
+def test_queues_are_listed_all_or_by_name(ask: Ask) -> None:
+    async def scenario(world: World) -> None:
+        world.add_queue("high", 1)
+        read = world.orchestrator.read_work_queues
+        assert {queue.name for queue in await read(world.pool, [])} == {"default", "high"}
+        assert [queue.name for queue in await read(world.pool, ["high", "none"])] == ["high"]
+        assert not (await read(world.pool, ["high"]))[0].is_paused
+
+    ask(scenario)
+
+
+def test_due_runs_come_by_queue_priority_and_time(ask: Ask) -> None:
+    async def scenario(world: World) -> None:
+        world.add_queue("high", 1)
+        deployment = world.deploy()
+        late = world.schedule(deployment, seconds_ahead=-10)
+        later = world.schedule(deployment, seconds_ahead=-5)
+        first = world.schedule(deployment, queue="high", seconds_ahead=-1)
+        future = world.schedule(deployment, seconds_ahead=60)
+        read = world.orchestrator.read_due_runs
+        assert [r.id for r in await read(world.pool, [], before=soon())] == [first, late, later]
+        assert [r.id for r in await read(world.pool, ["high"], before=soon())] == [first]
+        assert [r.id for r in await read(world.pool, [], before=soon(), limit=1)] == [first]
+        ahead = await read(world.pool, [], before=soon(100), limit=1000)
+        assert [r.id for r in ahead] == [first, late, later, future]
+
+    ask(scenario)
+
+
+def test_a_due_run_tells_what_it_is(ask: Ask) -> None:
+    async def scenario(world: World) -> None:
+        deployment = world.deploy(tags=["b"])
+        run_id = world.schedule(deployment, job_variables={"env": {"K": "v"}})
+        [run] = await world.orchestrator.read_due_runs(world.pool, [], before=soon())
+        assert (run.id, run.deployment_id) == (run_id, deployment)
+        assert (run.state.type, run.state.name) == (StateType.SCHEDULED, "Scheduled")
+        assert (run.state.id, run.state.details) == (None, {})
+        assert run.job_variables == {"env": {"K": "v"}}
+        assert run.infrastructure_pid is None
+        assert run.due is not None
+        assert run.due.tzinfo is not None
+        whole = await world.orchestrator.read_flow_run(run_id)
+        assert whole.state.id is not None
+        assert whole.due == run.due
+
+    ask(scenario)
+
+
+def test_an_unknown_queue_is_not_found_when_polling(ask: Ask) -> None:
+    async def scenario(world: World) -> None:
+        with pytest.raises(NotFound, match="none"):
+            await world.orchestrator.read_due_runs(world.pool, ["none"], before=soon())
+
+    ask(scenario)
+
+
+def test_a_paused_pool_has_nothing_due(ask: Ask) -> None:
+    async def scenario(world: World) -> None:
+        world.schedule(world.deploy())
+        world.pause()
+        assert (await world.orchestrator.read_work_pool(world.pool)).is_paused
+        assert await world.orchestrator.read_due_runs(world.pool, [], before=soon()) == []
+
+    ask(scenario)
+
+
+def test_cancelling_runs_are_found_under_new_and_old_names(ask: Ask) -> None:
+    async def scenario(world: World) -> None:
+        deployment = world.deploy()
+        new, old, excluded, over = (world.schedule(deployment) for _ in range(4))
+        for run in (new, old, excluded, over):
+            await world.orchestrator.set_infrastructure_pid(run, "host:1")
+            world.set_state(run, StateType.RUNNING)
+        world.set_state(new, StateType.CANCELLING)
+        world.set_state(old, StateType.CANCELLED, "Cancelling")
+        world.set_state(excluded, StateType.CANCELLING)
+        world.set_state(over, StateType.CANCELLED)
+        found = await world.orchestrator.read_cancelling_runs(
+            world.pool, [], excluding=[excluded, FlowRunId(some_id())]
+        )
+        assert {run.id for run in found} == {new, old}
+        assert {run.state.type for run in found} == {StateType.CANCELLING, StateType.CANCELLED}
+        assert {run.infrastructure_pid for run in found} == {"host:1"}
+        assert all(run.state.id is not None for run in found)
+
+    ask(scenario)
+
+
+def test_cancelling_runs_are_found_by_queue(ask: Ask) -> None:
+    async def scenario(world: World) -> None:
+        world.add_queue("high", 1)
+        deployment = world.deploy()
+        here, there = world.schedule(deployment, queue="high"), world.schedule(deployment)
+        for run in (here, there):
+            world.set_state(run, StateType.RUNNING)
+            world.set_state(run, StateType.CANCELLING)
+        found = await world.orchestrator.read_cancelling_runs(world.pool, ["high"], excluding=[])
+        assert [run.id for run in found] == [here]
+
+    ask(scenario)
+
+
+def test_deployments_and_flows_are_read(ask: Ask) -> None:
+    async def scenario(world: World) -> None:
+        deployment_id = world.deploy(job_variables={"env": {"A": "1"}}, tags=["x", "y"], limit=2)
+        deployment = await world.orchestrator.read_deployment(deployment_id)
+        assert deployment.id == deployment_id
+        assert deployment.job_variables == {"env": {"A": "1"}}
+        assert set(deployment.tags) == {"x", "y"}
+        assert deployment.concurrency_limit == 2
+        assert deployment.storage_document_id is None
+        assert deployment.flow_id is not None
+        flow = await world.orchestrator.read_flow(deployment.flow_id)
+        assert flow.id == deployment.flow_id
+
+    ask(scenario)
+
+
+def test_missing_things_are_not_found(ask: Ask) -> None:
+    async def scenario(world: World) -> None:
+        api = world.orchestrator
+        with pytest.raises(NotFound):
+            await api.read_deployment(DeploymentId(some_id()))
+        with pytest.raises(NotFound):
+            await api.read_flow(FlowId(some_id()))
+        with pytest.raises(NotFound):
+            await api.read_flow_run(FlowRunId(some_id()))
+        with pytest.raises(NotFound):
+            await api.read_block_by_name("secret", f"none-{some_id()[:8]}")
+        with pytest.raises(NotFound):
+            await api.read_block_by_id(some_id())
+        with pytest.raises(NotFound):
+            await api.read_variable(f"none_{some_id()[:8]}")
+
+    ask(scenario)
+
+
+def test_a_block_id_of_the_wrong_form_is_refused(ask: Ask) -> None:
+    async def scenario(world: World) -> None:
+        with pytest.raises((InvalidRequest, NotFound)):
+            await world.orchestrator.read_block_by_id("no uuid")
+
+    ask(scenario)
+
+
+def test_blocks_come_with_their_secrets(ask: Ask) -> None:
+    async def scenario(world: World) -> None:
+        name = f"block-{some_id()[:8]}"
+        block_id = world.add_block(name, "s3cr3t")
+        assert await world.orchestrator.read_block_by_name("secret", name) == {"value": "s3cr3t"}
+        assert await world.orchestrator.read_block_by_id(block_id) == {"value": "s3cr3t"}
+
+    ask(scenario)
+
+
+def test_variables_hold_any_json(ask: Ask) -> None:
+    async def scenario(world: World) -> None:
+        for value in ("text", {"a": [1, None, "x"]}, 3):
+            name = f"variable_{some_id()[:8]}"
+            world.add_variable(name, value)
+            assert await world.orchestrator.read_variable(name) == value
+
+    ask(scenario)
+
+
+def test_log_lines_arrive_in_the_runs_log(ask: Ask) -> None:
+    async def scenario(world: World) -> None:
+        run = world.schedule(world.deploy())
+        start = datetime(2026, 1, 1, tzinfo=UTC)
+        lines = [
+            LogLine(
+                flow_run_id=run,
+                level=level,
+                message=message,
+                timestamp=start + timedelta(milliseconds=number),
+            )
+            for number, (level, message) in enumerate([(20, "hello"), (40, "tschüß 🎈")])
+        ]
+        await world.orchestrator.send_logs(lines)
+        await world.orchestrator.send_logs([])
+        assert world.log_of(run) == lines
+
+    ask(scenario)
+
+
+def test_events_are_taken(ask: Ask) -> None:
+    async def scenario(world: World) -> None:
+        first = WorkerEvent(
+            id=some_id(),
+            event="prefect.worker.started",
+            occurred=datetime.now(UTC),
+            resource={"prefect.resource.id": "prefect.worker.process.w"},
+            related=(
+                {"prefect.resource.id": "prefect.work-pool.p", "prefect.resource.role": "r"},
+            ),
+        )
+        second = WorkerEvent(
+            id=some_id(),
+            event="prefect.worker.stopped",
+            occurred=datetime.now(UTC),
+            resource={"prefect.resource.id": "prefect.worker.process.w"},
+            follows=first.id,
+            payload={"a": 1},
+        )
+        await world.orchestrator.send_events([first, second])
+        await world.orchestrator.send_events([])
+
+    ask(scenario)
+
+
+def test_labels_are_merged_where_the_server_knows_them(ask: Ask) -> None:
+    async def scenario(world: World) -> None:
+        run = world.schedule(world.deploy())
+        knows = world.version >= (3, 1, 1)
+        assert await world.orchestrator.add_labels(run, {"a": "1"}) is knows
+        if knows:
+            with pytest.raises(NotFound):
+                await world.orchestrator.add_labels(FlowRunId(some_id()), {"a": "1"})
+
+    ask(scenario)
+
+
+def test_the_infrastructure_pid_is_kept(ask: Ask) -> None:
+    async def scenario(world: World) -> None:
+        run = world.schedule(world.deploy())
+        await world.orchestrator.set_infrastructure_pid(run, "host:4711")
+        assert (await world.orchestrator.read_flow_run(run)).infrastructure_pid == "host:4711"
+
+    ask(scenario)
+
+
+def test_the_server_tells_its_version(ask: Ask) -> None:
+    async def scenario(world: World) -> None:
+        version = await world.orchestrator.read_server_version()
+        assert tuple(map(int, version.split("."))) == world.version
+
+    ask(scenario)
+
+
+def test_of_many_claims_of_one_run_one_wins(ask: Ask) -> None:
+    async def scenario(world: World) -> None:
+        from actors.domain.model import Accepted
+        from tests.contract.test_states import propose
+
+        run = world.schedule(world.deploy())
+        verdicts = await asyncio.gather(
+            *(propose(world, run, StateType.PENDING) for _ in range(8))
+        )
+        assert sum(isinstance(verdict, Accepted) for verdict in verdicts) == 1
+
+    ask(scenario)

@@ -1,0 +1,209 @@
+"""One face on a Prefect server and on the in-memory one, so that the same tests ask both."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from actors.domain.ids import DeploymentId, FlowRunId
+from actors.domain.model import LogLine, StateType
+from actors.domain.ports import Orchestrator
+from actors.orchestrator.api import PrefectApi
+from actors.orchestrator.options import Credentials, SessionOptions
+from actors.orchestrator.session import Session
+from actors.runtime import LoopClock
+from actors.testing.orchestrator import InMemoryOrchestrator
+from actors.testing.state_rules import OnFull
+from tests.support.prefect_admin import PrefectAdmin
+from tests.support.prefect_server import PrefectServer
+
+
+class World(Protocol):
+    """A server with one pool of its own, and the hands of its users and engines."""
+
+    pool: str
+
+    @property
+    def orchestrator(self) -> Orchestrator: ...
+
+    @property
+    def version(self) -> tuple[int, ...]: ...
+
+    def deploy(
+        self, *, limit: int | None = None, on_full: str = "ENQUEUE", **fields: Any
+    ) -> DeploymentId: ...
+
+    def schedule(
+        self,
+        deployment: DeploymentId,
+        *,
+        queue: str = "default",
+        seconds_ahead: float = 0,
+        job_variables: Mapping[str, Any] | None = None,
+    ) -> FlowRunId: ...
+
+    def add_queue(self, name: str, priority: int) -> None: ...
+
+    def pause(self) -> None: ...
+
+    def set_state(self, run: FlowRunId, type: StateType, name: str | None = None) -> None:
+        """What an engine, a user or an old server does, by force."""
+
+    def delete_run(self, run: FlowRunId) -> None: ...
+
+    def types_of(self, run: FlowRunId) -> list[StateType]: ...
+
+    def log_of(self, run: FlowRunId) -> list[LogLine]: ...
+
+    def add_block(self, name: str, secret: str) -> str:
+        """A ``secret`` block; its id."""
+
+    def add_variable(self, name: str, value: Any) -> None: ...
+
+
+class RealWorld:
+    """A Prefect server over HTTP."""
+
+    def __init__(self, orchestrator: Orchestrator, server: PrefectServer) -> None:
+        self.orchestrator = orchestrator
+        self._admin = PrefectAdmin(server)
+        self.pool = f"pool {uuid.uuid4().hex[:8]}"
+        self._path = self.pool.replace(" ", "%20")
+        self._admin.create_pool(self.pool)
+        version = self._admin.request("GET", "/admin/version")
+        self.version = tuple(map(int, version.split(".")))
+
+    def deploy(
+        self, *, limit: int | None = None, on_full: str = "ENQUEUE", **fields: Any
+    ) -> DeploymentId:
+        if limit is not None:
+            fields["concurrency_limit"] = limit
+            if self.version > (3, 0, 4):
+                fields["concurrency_options"] = {"collision_strategy": on_full}
+        name = f"deployment-{uuid.uuid4().hex[:8]}"
+        return DeploymentId(self._admin.create_deployment(name, self.pool, **fields))
+
+    def schedule(
+        self,
+        deployment: DeploymentId,
+        *,
+        queue: str = "default",
+        seconds_ahead: float = 0,
+        job_variables: Mapping[str, Any] | None = None,
+    ) -> FlowRunId:
+        due = datetime.now(UTC) + timedelta(seconds=seconds_ahead)
+        fields: dict[str, Any] = {"work_queue_name": queue}
+        if job_variables is not None:
+            fields["job_variables"] = job_variables
+        return FlowRunId(self._admin.create_run(deployment, due=due, **fields))
+
+    def add_queue(self, name: str, priority: int) -> None:
+        self._admin.create_queue(self._path, name, priority=priority)
+
+    def pause(self) -> None:
+        self._admin.request("PATCH", f"/work_pools/{self._path}", {"is_paused": True})
+
+    def set_state(self, run: FlowRunId, type: StateType, name: str | None = None) -> None:
+        fields = {} if name is None else {"name": name}
+        self._admin.set_state(run, type.value, force=True, **fields)
+
+    def delete_run(self, run: FlowRunId) -> None:
+        self._admin.request("DELETE", f"/flow_runs/{run}")
+
+    def types_of(self, run: FlowRunId) -> list[StateType]:
+        return [StateType(type) for type in self._admin.states_of(run)]
+
+    def log_of(self, run: FlowRunId) -> list[LogLine]:
+        return [
+            LogLine(
+                flow_run_id=FlowRunId(line["flow_run_id"]),
+                level=line["level"],
+                message=line["message"],
+                timestamp=datetime.fromisoformat(line["timestamp"]),
+                logger=line["name"],
+            )
+            for line in self._admin.logs_of(run)
+        ]
+
+    def add_block(self, name: str, secret: str) -> str:
+        return self._admin.create_block("secret", name, {"value": secret})
+
+    def add_variable(self, name: str, value: Any) -> None:
+        self._admin.create_variable(name, value)
+
+
+class FakeWorld:
+    """The in-memory orchestrator."""
+
+    def __init__(self, version: str) -> None:
+        self.orchestrator = self._fake = InMemoryOrchestrator(LoopClock(), version=version)
+        self._world = self._fake.world
+        self.pool = "pool fake"
+        self.version = self._world.server
+        self._world.add_pool(self.pool)
+
+    def deploy(
+        self, *, limit: int | None = None, on_full: str = "ENQUEUE", **fields: Any
+    ) -> DeploymentId:
+        return self._world.add_deployment(
+            concurrency_limit=limit,
+            on_full=OnFull(on_full),
+            job_variables=fields.get("job_variables"),
+            tags=tuple(fields.get("tags", ())),
+        )
+
+    def schedule(
+        self,
+        deployment: DeploymentId,
+        *,
+        queue: str = "default",
+        seconds_ahead: float = 0,
+        job_variables: Mapping[str, Any] | None = None,
+    ) -> FlowRunId:
+        return self._world.schedule(
+            self.pool,
+            deployment_id=deployment,
+            queue=queue,
+            due=datetime.now(UTC) + timedelta(seconds=seconds_ahead),
+            job_variables=job_variables,
+        )
+
+    def add_queue(self, name: str, priority: int) -> None:
+        self._world.add_queue(self.pool, name, priority=priority)
+
+    def pause(self) -> None:
+        self._world.pause_pool(self.pool)
+
+    def set_state(self, run: FlowRunId, type: StateType, name: str | None = None) -> None:
+        self._world.set_state(run, type, name, force=True)
+
+    def delete_run(self, run: FlowRunId) -> None:
+        self._world.delete_run(run)
+
+    def types_of(self, run: FlowRunId) -> list[StateType]:
+        return self._world.types_of(run)
+
+    def log_of(self, run: FlowRunId) -> list[LogLine]:
+        return [line for line in self._world.logs if line.flow_run_id == run]
+
+    def add_block(self, name: str, secret: str) -> str:
+        return self._world.add_block("secret", name, {"value": secret})
+
+    def add_variable(self, name: str, value: Any) -> None:
+        self._world.variables[name] = value
+
+
+@asynccontextmanager
+async def connected(server: PrefectServer) -> AsyncIterator[PrefectApi]:
+    """The adapter for a real server, and nothing left of it afterwards."""
+    options = SessionOptions(
+        base_url=server.api_url, credentials=Credentials(auth_string=server.auth_string)
+    )
+    session = Session(options, clock=LoopClock())
+    try:
+        yield PrefectApi(session)
+    finally:
+        await session.aclose()

@@ -1,0 +1,103 @@
+"""What users and engines do to a Prefect server, for tests: plain requests, no client."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from base64 import b64encode
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.error import HTTPError
+
+from tests.support.prefect_server import PrefectServer
+
+
+class PrefectAdmin:
+    """Everything a test needs from the server's API beside the worker's own operations."""
+
+    def __init__(self, server: PrefectServer) -> None:
+        self.server = server
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def request(self, method: str, path: str, body: Any = None) -> Any:
+        """The JSON of the answer; HTTPError, with the server's words, for a refusal."""
+        headers = {"Content-Type": "application/json"}
+        if self.server.auth_string is not None:
+            token = b64encode(self.server.auth_string.encode()).decode()
+            headers["Authorization"] = f"Basic {token}"
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(
+            self.server.api_url + path, data=data, headers=headers, method=method
+        )
+        for attempt in range(5):
+            try:
+                with self._opener.open(request, timeout=60) as answer:
+                    content = answer.read()
+                return json.loads(content) if content else None
+            except HTTPError as error:
+                with error:
+                    said = error.read().decode(errors="replace")
+                if error.code != 503 or attempt == 4:  # SQLite under contention answers 503
+                    raise AssertionError(f"{method} {path}: {error.code} {said}") from None
+        raise AssertionError("unreachable")
+
+    def create_pool(self, name: str, **fields: Any) -> Any:
+        return self.request("POST", "/work_pools/", {"name": name, "type": "process", **fields})
+
+    def create_queue(self, pool: str, name: str, **fields: Any) -> Any:
+        return self.request("POST", f"/work_pools/{pool}/queues", {"name": name, **fields})
+
+    def create_flow(self, name: str = "flow") -> str:
+        return str(self.request("POST", "/flows/", {"name": name})["id"])
+
+    def create_deployment(self, name: str, pool: str, **fields: Any) -> str:
+        """``fields`` are further keys, such as entrypoint, path, job_variables, tags."""
+        body = {
+            "name": name,
+            "flow_id": fields.pop("flow_id", None) or self.create_flow(f"flow-of-{name}"),
+            "work_pool_name": pool,
+            "enforce_parameter_schema": False,
+            **fields,
+        }
+        return str(self.request("POST", "/deployments/", body)["id"])
+
+    def create_run(self, deployment_id: str, *, due: datetime | None = None, **fields: Any) -> str:
+        """A scheduled flow run, due now unless told otherwise."""
+        moment = (due or datetime.now(UTC)).isoformat()
+        state = {"type": "SCHEDULED", "state_details": {"scheduled_time": moment}}
+        path = f"/deployments/{deployment_id}/create_flow_run"
+        return str(self.request("POST", path, {"state": state, **fields})["id"])
+
+    def set_state(self, run_id: str, type: str, *, force: bool = False, **fields: Any) -> Any:
+        body = {"state": {"type": type, **fields}, "force": force}
+        return self.request("POST", f"/flow_runs/{run_id}/set_state", body)
+
+    def read_run(self, run_id: str) -> Any:
+        return self.request("GET", f"/flow_runs/{run_id}")
+
+    def states_of(self, run_id: str) -> list[str]:
+        """Types of all states of the run, oldest first."""
+        states = self.request("GET", f"/flow_run_states/?flow_run_id={run_id}")
+        return [state["type"] for state in sorted(states, key=lambda s: s["timestamp"])]
+
+    def logs_of(self, run_id: str) -> list[Any]:
+        body = {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_ASC"}
+        return list(self.request("POST", "/logs/filter", body))
+
+    def create_variable(self, name: str, value: Any) -> None:
+        self.request("POST", "/variables/", {"name": name, "value": value})
+
+    def create_block(self, type_slug: str, name: str, data: Mapping[str, Any]) -> str:
+        """A document of a block type that exists on every server, such as ``secret``."""
+        kind = self.request("GET", f"/block_types/slug/{type_slug}")["id"]
+        schemas = self.request(
+            "POST", "/block_schemas/filter", {"block_schemas": {"block_type_id": {"any_": [kind]}}}
+        )
+        body = {
+            "name": name,
+            "data": data,
+            "block_type_id": kind,
+            "block_schema_id": schemas[0]["id"],
+        }
+        return str(self.request("POST", "/block_documents/", body)["id"])

@@ -1,0 +1,71 @@
+"""Fixtures that give tests a real Prefect server, one per version and test session.
+
+Starting one takes ten seconds, so those who need no special settings share it; use names of
+your own for pools and deployments. Import the fixtures into the ``conftest.py`` that needs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.prefect_server import PrefectServer, interpreter
+
+SERIES = ("3.8", "3.1", "3.0")
+
+
+@dataclass
+class _Shared:
+    server: PrefectServer
+    users: int = 0
+
+
+_shared: dict[str, _Shared] = {}
+"""One per series, also when several ``conftest.py`` import the fixtures below."""
+
+
+@contextmanager
+def shared_server(series: str, folder: Path) -> Iterator[PrefectServer]:
+    """The session's server of this series; skips where no interpreter has that Prefect."""
+    python = interpreter(series)
+    if python is None:
+        name = f"ACTOR_WORKER_TEST_PREFECT_{series.replace('.', '_')}"
+        pytest.skip(f"{name} names no Python that has Prefect {series}")
+    if series not in _shared:
+        server = PrefectServer(python, folder / f"prefect-{series}")
+        server.start()
+        _shared[series] = _Shared(server)
+    shared = _shared[series]
+    shared.users += 1
+    try:
+        yield shared.server
+    finally:
+        shared.users -= 1
+        if not shared.users:
+            del _shared[series]
+            shared.server.stop()
+
+
+@pytest.fixture(scope="session")
+def prefect_3_8(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    """The shared server of Prefect 3.8."""
+    with shared_server("3.8", tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def prefect_3_1(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    """The shared server of Prefect 3.1."""
+    with shared_server("3.1", tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def prefect_3_0(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    """The shared server of Prefect 3.0."""
+    with shared_server("3.0", tmp_path_factory.mktemp("server")) as server:
+        yield server
