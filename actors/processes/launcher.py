@@ -20,9 +20,9 @@ from .keeper.protocol import ProtocolError
 from .kept import Kept
 from .starting import KeeperOptions, start_keeper
 from .state_folder import StateFolder
-from .telling import Line, Teller, exit_status, identity, kept_run
+from .telling import Line, Teller, identity, kept_run
 
-__all__ = ["KeeperLauncher", "KeeperOptions", "exit_status"]
+__all__ = ["KeeperLauncher", "KeeperOptions"]
 
 ATTEMPTS = 100
 ATTEMPT_PAUSE = 0.05
