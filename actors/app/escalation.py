@@ -18,27 +18,25 @@ Step = Callable[[int], None]
 """What one more signal sets off; it is told the signal's number."""
 
 
-class Escalation:
-    """Carries out ``steps`` in turn, one a signal; the last one again for every further signal."""
+@contextmanager
+def stop_signals(steps: Sequence[tuple[str, Step]]) -> Iterator[None]:
+    """Let each stop signal set off the next of ``steps`` while inside; the last one stays.
 
-    def __init__(self, steps: Sequence[tuple[str, Step]]) -> None:
-        self._steps = steps
-        self._asked = 0
+    A step's name is what the log says will happen. Outside, the signals do what they do by
+    default.
+    """
+    loop = asyncio.get_running_loop()
+    asked = 0
 
-    def ask(self, number: int) -> None:
-        """A signal came."""
-        name, step = self._steps[min(self._asked, len(self._steps) - 1)]
-        self._asked += 1
-        log.info("worker.signal", signal=signal.Signals(number).name, times=self._asked, then=name)
+    def ask(number: int) -> None:
+        nonlocal asked
+        name, step = steps[min(asked, len(steps) - 1)]
+        asked += 1
+        log.info("worker.signal", signal=signal.Signals(number).name, times=asked, then=name)
         step(number)
 
-
-@contextmanager
-def stop_signals(escalation: Escalation) -> Iterator[None]:
-    """Send stop signals to ``escalation`` while inside; outside they do what they did before."""
-    loop = asyncio.get_running_loop()
     for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, escalation.ask, number)
+        loop.add_signal_handler(number, ask, number)
     try:
         yield
     finally:

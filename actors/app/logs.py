@@ -63,7 +63,10 @@ class LineWriter:
 
 
 class LogPipe:
-    """The installed pipe. ``mask`` and the bound context may change while it is in use."""
+    """The installed pipe. ``mask`` and ``context`` may be replaced while it is in use.
+
+    ``context`` is asked for every line what to put on it: the worker's name, its pool.
+    """
 
     def __init__(
         self,
@@ -76,7 +79,7 @@ class LogPipe:
     ) -> None:
         self.format = format
         self.mask = mask
-        self._context: dict[str, Any] = {}
+        self.context: Callable[[], Mapping[str, object]] = dict
         self._writer = LineWriter(stream)
         shared: list[Processor] = [
             structlog.contextvars.merge_contextvars,
@@ -118,10 +121,6 @@ class LogPipe:
         """Lines that could not be written."""
         return self._writer.dropped
 
-    def bind(self, **context: object) -> None:
-        """Put ``context`` (the worker's name, its pool) on every line from now on."""
-        self._context.update(context)
-
     def close(self) -> None:
         """Take the pipe out again and leave logging as it was before."""
         root = logging.getLogger()
@@ -134,7 +133,7 @@ class LogPipe:
         return self._writer
 
     def _add_context(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
-        return self._context | dict(event)
+        return {**self.context(), **event}
 
     def _without_nulls_and_secrets(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
         mask = self.mask

@@ -5,48 +5,75 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from ..domain.masking import Masker
 from . import logs
-from .escalation import Escalation, stop_signals
+from .escalation import Step, stop_signals
 from .wrong_settings import unknown_variables
 
 if TYPE_CHECKING:
     from .settings import Settings
+
+INTERRUPTED: Final = 130
+"""The exit code of a worker that was told to stop before it had started."""
 
 log = structlog.get_logger(__name__)
 
 
 def run_worker(settings: Settings) -> int:
     """Run a worker until it has stopped; its exit code. WorkerError: it could not do its job."""
-    pipe = logs.configure(format=settings.log_format, level=settings.log_level)
+    pipe = logs.configure(
+        format=settings.log_format,
+        level=settings.log_level,
+        mask=Masker(settings.prefect.secrets()).text,
+    )
     try:
         for remark in unknown_variables(type(settings).model_fields):
             log.warning("settings.unknown_variable", remark=remark)
         return asyncio.run(_life(settings, pipe))
+    except asyncio.CancelledError:
+        return INTERRUPTED
     finally:
         pipe.close()
 
 
 async def _life(settings: Settings, pipe: logs.LogPipe) -> int:
+    # imported here: a wrong setting is answered without it
     from .system import ActorSystem
 
     system = ActorSystem(settings)
-    escalation = Escalation(
-        [
-            ("finish the runs, then stop", lambda _: system.drain()),
-            ("do not wait any longer", lambda _: system.stop_now()),
-            ("leave at once", leave),
-        ]
-    )
-    with stop_signals(escalation):
+    pipe.context = lambda: {"worker": system.name or None, "pool": settings.pool}
+    up = False
+    life = asyncio.current_task()
+
+    def order(give: Callable[[], None]) -> Step:
+        """``give`` the order to a system that is up; one that is not is called off."""
+
+        def step(_: int) -> None:
+            if up:
+                give()
+            elif life is not None:
+                life.cancel()
+
+        return step
+
+    steps = [
+        ("finish the runs and stop", order(system.drain)),
+        ("do not wait for the runs any longer", order(system.stop_now)),
+        ("end at once", leave),
+    ]
+    with stop_signals(steps):
         async with system:
+            up = True
+            pipe.mask = Masker(settings.prefect.secrets() | system.secrets).text
             announce(pipe, "worker.started", f"Worker {system.name!r} started!")
             await system.wait()
-    announce(pipe, "worker.stopped", f"Worker {system.name!r} stopped!")
-    return system.exit_code
+        announce(pipe, "worker.stopped", f"Worker {system.name!r} stopped!")
+    return 0
 
 
 def leave(number: int) -> None:

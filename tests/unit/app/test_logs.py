@@ -56,7 +56,7 @@ def test_a_line_is_a_json_object_with_the_event_and_its_fields(out: Out) -> None
 
 def test_what_is_bound_is_on_every_line_and_nulls_on_none(out: Out) -> None:
     with installed(out) as pipe:
-        pipe.bind(worker="node-7", pool="p")
+        pipe.context = lambda: {"worker": "node-7", "pool": "p", "spare": None}
         with bound_contextvars(flow_run_id="f1", flow_run_name=None):
             structlog.get_logger().info("run.exited", signal=None)
             logging.getLogger("urllib3").warning("retrying %s", "x")
@@ -67,7 +67,7 @@ def test_what_is_bound_is_on_every_line_and_nulls_on_none(out: Out) -> None:
 
 def test_a_loggers_own_field_wins_over_what_is_bound(out: Out) -> None:
     with installed(out) as pipe:
-        pipe.bind(worker="node-7")
+        pipe.context = lambda: {"worker": "node-7"}
         structlog.get_logger().info("worker.seen", worker="other")
     assert out.last()["worker"] == "other"
 
@@ -114,7 +114,7 @@ def test_a_level_hides_what_is_below_it_for_ours_and_others(out: Out) -> None:
 @pytest.mark.parametrize("format", ["json", "console"])
 def test_secrets_are_masked_in_every_text_wherever_it_hides(out: Out, format: str) -> None:
     with installed(out, format=format, mask=Masker(["hunter22"]).text) as pipe:
-        pipe.bind(server="http://me:hunter22@host")
+        pipe.context = lambda: {"server": "http://me:hunter22@host"}
         log = structlog.get_logger()
         log.info("a hunter22", nested={"list": ["hunter22", 1]}, path=Path("/hunter22"))
         logging.getLogger("urllib3").warning("url %s", "http://x/hunter22")

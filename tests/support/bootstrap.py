@@ -1,0 +1,121 @@
+"""Makes everything the tests need and runs them: ``python3 -m tests``, from a fresh clone.
+
+Standard library only: it runs on a machine that has nothing but Python. An environment is made
+once, and again only when what belongs in it has changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import subprocess
+import sys
+import venv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+PINS: Final = ROOT / "tests" / "support" / "pins"
+
+ENVIRONMENT: Final = ROOT / ".venv"
+EXTRAS: Final = "local,test,dev"
+
+OLD_PREFECTS: Final = {"3.1": "3.1.15", "3.0": "3.0.0"}
+"""Further Prefects that tests can run against, each in an environment of its own."""
+
+OLDEST_PYTHON: Final = (3, 11)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Make the environments, then run pytest in the first; its exit code."""
+    if sys.version_info < OLDEST_PYTHON:
+        wanted = ".".join(map(str, OLDEST_PYTHON))
+        print(f"Python {wanted} or newer is needed, this is {sys.version.split()[0]}.")
+        return 2
+    asked, for_pytest = _parser().parse_known_args(arguments)
+    try:
+        python = environment()
+        old = {series: prefect_environment(series) for series in _series(asked.prefect)}
+    except subprocess.CalledProcessError as error:
+        print(f"This failed with exit code {error.returncode}: {' '.join(map(str, error.cmd))}")
+        if "ensurepip" in error.cmd:
+            print("Python's own installer is missing. On Debian: apt install python3-venv")
+        return 1
+    if asked.only_install:
+        return 0
+    variables = {variable_of("3.8"): str(python)} | {
+        variable_of(series): str(interpreter) for series, interpreter in old.items()
+    }
+    command = [str(python), "-m", "pytest", *for_pytest]
+    return subprocess.run(command, cwd=ROOT, env=os.environ | variables).returncode
+
+
+def environment() -> Path:
+    """The interpreter of the project's own environment, with the checkout and Prefect 3.8."""
+    return _made(
+        ENVIRONMENT,
+        ["--editable", f"{ROOT}[{EXTRAS}]"],
+        depends_on=[ROOT / "setup.cfg", ROOT / "setup.py"],
+    )
+
+
+def prefect_environment(series: str) -> Path:
+    """The interpreter of an environment that has nothing but this older Prefect."""
+    pins = PINS / f"prefect-{OLD_PREFECTS[series]}.txt"
+    folder = ROOT / f".venv-prefect-{series}"
+    return _made(folder, ["--requirement", str(pins)], depends_on=[pins])
+
+
+def variable_of(series: str) -> str:
+    """The variable by which tests find the interpreter that has a Prefect of this series."""
+    return f"ACTOR_WORKER_TEST_PREFECT_{series.replace('.', '_')}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python3 -m tests",
+        description="Make what the tests need and run them. Everything else is given to pytest.",
+    )
+    parser.add_argument(
+        "--prefect",
+        action="append",
+        default=[],
+        choices=[*OLD_PREFECTS, "all"],
+        help="also run against a Prefect of this series; may be repeated",
+    )
+    parser.add_argument(
+        "--only-install", action="store_true", help="make the environments and run nothing"
+    )
+    return parser
+
+
+def _series(asked: Iterable[str]) -> list[str]:
+    wanted = set(asked)
+    return [series for series in OLD_PREFECTS if series in wanted or "all" in wanted]
+
+
+def _made(folder: Path, install: list[str], *, depends_on: list[Path]) -> Path:
+    """The interpreter of the virtual environment ``folder``, with what ``install`` asks pip for.
+
+    A stamp in it says from what it was made; where that is still the same, nothing is done.
+    """
+    python = folder / "bin" / "python"
+    stamp = folder / "made-from"
+    made_from = _fingerprint(install, depends_on)
+    if python.exists() and stamp.exists() and stamp.read_text() == made_from:
+        return python
+    print(f"Making {folder} (a minute or two, once) ...", flush=True)
+    if not python.exists():
+        venv.create(folder, with_pip=True)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", *install], cwd=ROOT, check=True)
+    stamp.write_text(made_from)
+    return python
+
+
+def _fingerprint(install: list[str], depends_on: list[Path]) -> str:
+    digest = hashlib.sha256(repr((sys.version, install)).encode())
+    for path in depends_on:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

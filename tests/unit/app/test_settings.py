@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.app.settings import CommandLineSettings, Settings
+from actors.app.wrong_settings import unknown_variables
+from actors.domain.errors import SettingsError
+from actors.messages.lifetime import OnDeadline
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_around(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The settings of whoever runs the tests are not the tests'."""
+    import os
+
+    for name in os.environ:
+        if name.upper().startswith(("ACTOR_WORKER_", "PREFECT_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect-home"))
+
+
+def complaint(kind: type[Settings] = Settings, **values: Any) -> str:
+    with pytest.raises(SettingsError) as caught:
+        kind(**values)
+    return str(caught.value)
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_a_pool_is_all_that_is_needed() -> None:
+    settings = Settings(pool="p")
+    assert (settings.limit, settings.work_queues, settings.on_deadline) == (
+        None,
+        (),
+        OnDeadline.TERMINATE,
+    )
+
+
+def test_a_missing_pool_is_named_with_every_way_to_give_it() -> None:
+    said = complaint()
+    for way in ("--pool", "-p", "ACTOR_WORKER_POOL", "--config"):
+        assert way in said
+
+
+def test_settings_do_not_change() -> None:
+    settings = Settings(pool="p")
+    with pytest.raises(Exception, match="frozen"):
+        settings.limit = 3
+
+
+def test_the_stronger_source_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    config = write(tmp_path / "c.toml", 'pool = "file"\nlimit = 1\nkeep_runs = 1\nname = "file"')
+    monkeypatch.setenv("ACTOR_WORKER_LIMIT", "2")
+    monkeypatch.setenv("ACTOR_WORKER_KEEP_RUNS", "2")
+    settings = Settings(config=config, keep_runs=3)
+    assert (settings.keep_runs, settings.limit, settings.name) == (3, 2, "file")
+    assert (settings.pool, settings.keep_runs_days) == ("file", 7.0)
+
+
+def test_the_file_can_be_named_in_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ACTOR_WORKER_CONFIG", str(write(tmp_path / "c.toml", 'pool = "file"')))
+    assert Settings().pool == "file"
+
+
+def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACTOR_WORKER_LIMIT", "")
+    assert Settings(pool="p").limit is None
+
+
+def test_queues_in_a_variable_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACTOR_WORKER_WORK_QUEUES", "high, low,")
+    assert Settings(pool="p").work_queues == ("high", "low")
+
+
+def test_a_wrong_argument_is_named_as_the_caller_gave_it() -> None:
+    assert complaint(pool="p", limit="x") == (
+        "limit (argument of Settings): 'x' is not a whole number."
+    )
+    assert complaint(CommandLineSettings, pool="p", work_queues=3).startswith(
+        "--work-queue (command line): "
+    )
+
+
+def test_a_wrong_variable_is_named_as_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("actor_worker_limit", "x")
+    assert complaint(pool="p") == "actor_worker_limit (environment): 'x' is not a whole number."
+
+
+def test_a_wrong_line_of_the_file_is_named_by_its_number(tmp_path: Path) -> None:
+    config = write(tmp_path / "c.toml", "# settings\n\nlimit = 0\n")
+    assert complaint(pool="p", config=config) == f"limit ({config}, line 3): 0 is less than 1."
+
+
+def test_what_the_file_says_is_not_blamed_for_what_overrides_it(tmp_path: Path) -> None:
+    config = write(tmp_path / "c.toml", "limit = 3\n")
+    assert complaint(pool="p", config=config, limit=0).startswith("limit (argument of Settings)")
+
+
+@pytest.mark.parametrize("key", ["work-queues", "work_queue", '"workqueues"'])
+def test_an_unknown_key_is_named_with_its_line_and_the_closest_setting(
+    tmp_path: Path, key: str
+) -> None:
+    config = write(tmp_path / "c.toml", f'pool = "p"\n{key} = ["a"]\n')
+    assert complaint(config=config) == (
+        f"{key.strip(chr(34))} ({config}, line 2): there is no such setting."
+        " Did you mean work_queues?"
+    )
+
+
+def test_an_unknown_key_that_resembles_nothing_is_named_alone(tmp_path: Path) -> None:
+    config = write(tmp_path / "c.toml", "zzz = 1\n")
+    assert (
+        complaint(pool="p", config=config) == f"zzz ({config}, line 1): there is no such setting."
+    )
+
+
+def test_all_that_is_wrong_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACTOR_WORKER_LOG_LEVEL", "loud")
+    assert len(complaint(pool="p", limit=0, query_seconds=0).splitlines()) == 3
+
+
+def test_a_file_that_cannot_be_read_or_is_no_toml_is_named(tmp_path: Path) -> None:
+    gone = tmp_path / "gone.toml"
+    assert complaint(config=gone) == (
+        f"The settings file {gone} cannot be read: No such file or directory."
+    )
+    broken = write(tmp_path / "broken.toml", "limit = = 3\n")
+    assert f"{broken} is not TOML" in complaint(config=broken)
+    assert "line 1" in complaint(config=broken)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("limit", 1.5, "1.5 is not a whole number"),
+        ("limit", 0, "0 is less than 1"),
+        ("query_seconds", 0, "0 is not greater than 0"),
+        ("query_seconds", "soon", "'soon' is not a number"),
+        ("prefetch_seconds", -1, "-1 is less than 0"),
+        ("heartbeat_seconds", "inf", "'inf' is not a finite number"),
+        ("health_port", 70000, "70000 is more than 65535"),
+        ("run_once", "perhaps", "'perhaps' is neither true nor false"),
+        ("log_format", "xml", "'xml' is not 'console' or 'json'"),
+        ("on_deadline", "hope", "'hope' is not 'terminate' or 'leave'"),
+        ("pool", "", "it is empty"),
+        ("pool", 3, "3 is not a text"),
+        ("name", "a/b", "contains '/'"),
+        ("type", "docker", "can only be 'process' and not 'docker'"),
+    ],
+)
+def test_a_wrong_value_is_explained(field: str, value: Any, words: str) -> None:
+    said = complaint(**({"pool": "p"} | {field: value}))
+    assert said.startswith(f"{field} (argument of Settings): ")
+    assert words in said
+    assert said.count(".") == said.rstrip(".").count(".") + 1
+
+
+def test_the_type_process_may_be_given() -> None:
+    assert Settings(pool="p", type="process").type == "process"
+
+
+TEMPLATE = {
+    "job_configuration": {
+        "command": "{{ command }}",
+        "env": {"KEY": "{{ prefect.blocks.secret.key }}", "HOME": "{{ $HOME }}"},
+        "name": "{{ ctx.flow_run.name }}",
+    },
+    "variables": {"type": "object", "properties": {"command": {"type": "string"}}},
+}
+
+
+def test_a_base_job_template_is_read_from_its_file(tmp_path: Path) -> None:
+    file = write(tmp_path / "t.json", json.dumps(TEMPLATE))
+    assert Settings(pool="p", base_job_template=str(file)).base_job_template == TEMPLATE
+    assert Settings(pool="p", base_job_template=TEMPLATE).base_job_template == TEMPLATE
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"a": ', "is not JSON: Expecting value in line 1, column 7"),
+        ("[]", "holds no JSON object"),
+        ("{}", "has no object 'job_configuration'"),
+        ('{"job_configuration": {}}', "has no object 'variables'"),
+        (
+            '{"job_configuration": {"command": "{{ comand }}"}, "variables": {"properties": {}}}',
+            "uses {{ comand }}, which 'variables' does not declare",
+        ),
+    ],
+)
+def test_a_base_job_template_that_the_server_would_refuse_is_refused_at_once(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    file = write(tmp_path / "t.json", text)
+    said = complaint(CommandLineSettings, pool="p", base_job_template=str(file))
+    assert said.startswith(f"--base-job-template (command line): the file {file}")
+    assert words in said
+
+
+def test_a_variable_that_sets_nothing_is_remarked_with_the_closest() -> None:
+    environ = {
+        "ACTOR_WORKER_LIMT": "3",
+        "ACTOR_WORKER_LIMIT": "3",
+        "ACTOR_WORKER_TEST_PREFECT_3_8": "/x",
+        "PATH": "/bin",
+    }
+    assert unknown_variables(Settings.model_fields, environ) == [
+        "ACTOR_WORKER_LIMT (environment): there is no such setting."
+        " Did you mean ACTOR_WORKER_LIMIT?"
+    ]
