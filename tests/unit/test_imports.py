@@ -44,7 +44,8 @@ RULES = {
         libraries=f"{LOGGING} pydantic pydantic_core requests slugify urllib3 websockets",
     ),
     "processes": part(
-        house="domain messages processes.keeper", libraries=f"{LOGGING} platformdirs psutil"
+        house="domain messages processes.keeper",
+        libraries=f"{LOGGING} platformdirs psutil pydantic",
     ),
     "processes.keeper": part(libraries="keeper"),  # its own name, when started isolated
     "processes.warm_host": part(),
