@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import quote
 from uuid import UUID
 
-from ..domain.errors import InvalidRequest, Unavailable
+from ..domain.errors import InvalidRequest, NotFound, Unavailable
 from ..domain.ids import DeploymentId, FlowId, FlowRunId
 from ..domain.model import (
     Deployment,
@@ -168,12 +168,12 @@ class PrefectApi:
         return await self._read_block(path, f"block {type_slug}/{name}")
 
     async def read_block_by_id(self, block_document_id: str) -> Json:
-        """``GET /block_documents/{id}``, secrets included. InvalidRequest: no UUID."""
+        """``GET /block_documents/{id}``, secrets included."""
         try:
             UUID(block_document_id)
         except ValueError:
-            # Typed routes answer a wrong form as if they did not exist.
-            raise InvalidRequest(f"block document id {block_document_id!r} is no UUID") from None
+            # The route would answer a wrong form as if there were no such route.
+            raise NotFound(f"no block document has the id {block_document_id!r}") from None
         path = f"/block_documents/{_part(block_document_id)}"
         return await self._read_block(path, f"block {block_document_id}")
 

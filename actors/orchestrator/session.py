@@ -7,7 +7,6 @@ anything else (a place, a back-off, a token) waits on the loop.
 from __future__ import annotations
 
 import json
-import logging
 import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,8 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit, urlunsplit
+
+import structlog
 
 from ..domain.errors import InvalidRequest, OrchestratorError, Unauthorized, Unavailable
 from ..domain.masking import Masker
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 Query = Mapping[str, str]
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger(__name__)
 
 _HOPELESS = frozenset({Trouble.UNTRUSTED, Trouble.UNUSABLE, Trouble.MISCONFIGURED})
 """Troubles that a second try right away would only meet again."""
@@ -123,7 +124,7 @@ class Session:
         try:
             fresh = self._reread()
         except Exception as error:
-            _log.warning("the credentials could not be read again: %s", error)
+            _log.warning("api.credentials_unreadable", error=str(error))
             return False
         if fresh == self._credentials:
             return False

@@ -7,11 +7,11 @@ without is required (contract sections 4 to 6, 8).
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
+import structlog
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..domain.errors import Unavailable
@@ -34,7 +34,7 @@ from ..domain.model import (
 
 T = TypeVar("T")
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger(__name__)
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -273,7 +273,7 @@ def read_list(model: type[W], convert: Callable[[W], T], value: Json, what: str)
             items.append(read(model, convert, item, what))
         except Unavailable as error:
             failure = error
-            _log.warning("left out of an answer: %s", error)
+            _log.warning("api.item_left_out", error=str(error))
     if failure is not None and not items:
         raise failure
     return items
