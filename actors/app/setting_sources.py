@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import PydanticBaseSettingsSource
 
 from ..domain.errors import SettingsError
+from ..orchestrator.profile import PrefectProfile, load_profile
 
 ENV_PREFIX: Final = "ACTOR_WORKER_"
 
@@ -20,6 +21,17 @@ CONFIG_VARIABLE: Final = "ACTOR_WORKER_CONFIG"
 
 TEST_PREFIX: Final = "ACTOR_WORKER_TEST_"
 """Variables of the project's own tests; no settings."""
+
+
+PREFECT_SETTINGS: Final[Mapping[str, str]] = {
+    "query_seconds": "worker_query_seconds",
+    "prefetch_seconds": "worker_prefetch_seconds",
+    "heartbeat_seconds": "worker_heartbeat_seconds",
+    "health_host": "worker_webserver_host",
+    "health_port": "worker_webserver_port",
+    "log_level": "logging_level",
+}
+"""Our settings that Prefect has too: its fields in PrefectProfile."""
 
 
 def variable_of(field: str) -> str:
@@ -44,6 +56,30 @@ class FileSource(PydanticBaseSettingsSource):
         """What the file says. SettingsError: it cannot be read."""
         path = self.current_state.get("config")
         return {} if path is None else read_file(Path(path))
+
+
+class PrefectSource(PydanticBaseSettingsSource):
+    """Prefect's own settings: those given as ``prefect``, else what this process would use."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """One field's value from Prefect's settings."""
+        return self().get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """The profile, and those of our settings that it names. SettingsError: a wrong one."""
+        profile = self.current_state.get("prefect")
+        if not isinstance(profile, PrefectProfile):
+            profile = load_profile()
+        found = {ours: getattr(profile, theirs) for ours, theirs in PREFECT_SETTINGS.items()}
+        return {"prefect": profile, **found}
+
+
+def prefect_place(field: str, profile: PrefectProfile) -> str | None:
+    """Which of Prefect's settings gives ``field``, and where that is set; None when none does."""
+    if field not in PREFECT_SETTINGS:
+        return None
+    variable = f"PREFECT_{PREFECT_SETTINGS[field].upper()}"
+    return f"{variable} ({profile.source_of(variable)})"
 
 
 def read_file(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -21,9 +21,10 @@ from pydantic_settings import (
 
 from ..domain.errors import SettingsError
 from ..messages.lifetime import OnDeadline
+from ..orchestrator.profile import PrefectProfile
 from .base_job_template import read_base_job_template
 from .naming import check_name
-from .setting_sources import ENV_PREFIX, FileSource
+from .setting_sources import ENV_PREFIX, FileSource, PrefectSource
 from .wrong_settings import explain
 
 WORKER_TYPE: Final = "process"
@@ -40,8 +41,21 @@ def _split(value: Any) -> Any:
     return value
 
 
-def _upper(value: Any) -> Any:
-    return value.upper() if isinstance(value, str) else value
+def _profile(value: Any) -> PrefectProfile:
+    if isinstance(value, PrefectProfile):
+        return value
+    raise ValueError("it is not a PrefectProfile")
+
+
+_OTHER_NAMES: Final = {"WARN": "WARNING", "FATAL": "CRITICAL", "NOTSET": "DEBUG"}
+"""Names of Python's logging that mean one of the five levels."""
+
+
+def _level(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    name = value.upper()
+    return _OTHER_NAMES.get(name, name)
 
 
 class Settings(BaseSettings):
@@ -85,7 +99,7 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] | None = None
     """None: pretty on a terminal, JSON elsewhere."""
     log_level: Annotated[
-        Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)
+        Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_level)
     ] = "INFO"
     state_dir: Path | None = None
     """The folder where runs are recorded; None: one that follows from server, pool and host."""
@@ -101,6 +115,9 @@ class Settings(BaseSettings):
     """Whether processes that a run leaves behind are ended when it is over."""
     embedded: bool = False
     """Whether the keeper ends with the worker, and its runs with it: for tests and libraries."""
+    # neither looked into nor dumped by pydantic: it is whole already, and it holds secrets
+    prefect: Annotated[PrefectProfile, NoDecode, PlainValidator(_profile)] = Field(exclude=True)
+    """Prefect's own settings: the server's address, credentials, timeouts."""
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -123,7 +140,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The sources, strongest first."""
-        return (init_settings, env_settings, FileSource(settings_cls))
+        return (init_settings, env_settings, FileSource(settings_cls), PrefectSource(settings_cls))
 
     @field_validator("name")
     @classmethod

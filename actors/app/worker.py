@@ -26,14 +26,16 @@ log = structlog.get_logger(__name__)
 
 def run_worker(settings: Settings) -> int:
     """Run a worker until it has stopped; its exit code. WorkerError: it could not do its job."""
+    secrets = settings.prefect.session_options().secrets()
     pipe = logs.configure(
-        format=settings.log_format,
-        level=settings.log_level,
-        mask=Masker(settings.prefect.secrets()).text,
+        format=settings.log_format, level=settings.log_level, mask=Masker(secrets).text
     )
     try:
-        for remark in unknown_variables(type(settings).model_fields):
-            log.warning("settings.unknown_variable", remark=remark)
+        for remark in (
+            *settings.prefect.warnings,
+            *unknown_variables(type(settings).model_fields),
+        ):
+            log.warning("settings.doubtful", remark=remark)
         return asyncio.run(_life(settings, pipe))
     except asyncio.CancelledError:
         return INTERRUPTED
@@ -69,7 +71,6 @@ async def _life(settings: Settings, pipe: logs.LogPipe) -> int:
     with stop_signals(steps):
         async with system:
             up = True
-            pipe.mask = Masker(settings.prefect.secrets() | system.secrets).text
             announce(pipe, "worker.started", f"Worker {system.name!r} started!")
             await system.wait()
         announce(pipe, "worker.stopped", f"Worker {system.name!r} stopped!")

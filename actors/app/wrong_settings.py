@@ -12,12 +12,14 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from ..domain.errors import SettingsError
+from ..orchestrator.profile import load_profile
 from .setting_sources import (
     CONFIG_VARIABLE,
     ENV_PREFIX,
     TEST_PREFIX,
     given_variable,
     line_in_file,
+    prefect_place,
     read_file,
     variable_of,
 )
@@ -97,7 +99,7 @@ def _source(
     if file is not None and field in read_file(file):
         line = line_in_file(file, field)
         return f"{field} ({file}{'' if line is None else f', line {line}'})"
-    return field
+    return prefect_place(field, given.get("prefect") or load_profile()) or field
 
 
 def closest(name: str, names: Collection[str]) -> str:

@@ -10,6 +10,7 @@ from actors.app.settings import CommandLineSettings, Settings
 from actors.app.wrong_settings import unknown_variables
 from actors.domain.errors import SettingsError
 from actors.messages.lifetime import OnDeadline
+from actors.orchestrator.profile import load_profile
 
 
 @pytest.fixture(autouse=True)
@@ -162,6 +163,58 @@ def test_a_wrong_value_is_explained(field: str, value: Any, words: str) -> None:
     assert said.startswith(f"{field} (argument of Settings): ")
     assert words in said
     assert said.count(".") == said.rstrip(".").count(".") + 1
+
+
+@pytest.mark.parametrize(
+    ("field", "variable", "text", "value"),
+    [
+        ("query_seconds", "PREFECT_WORKER_QUERY_SECONDS", "2.5", 2.5),
+        ("prefetch_seconds", "PREFECT_WORKER_PREFETCH_SECONDS", "0", 0.0),
+        ("heartbeat_seconds", "PREFECT_WORKER_HEARTBEAT_SECONDS", "8", 8.0),
+        ("health_host", "PREFECT_WORKER_WEBSERVER_HOST", "127.0.0.1", "127.0.0.1"),
+        ("health_port", "PREFECT_WORKER_WEBSERVER_PORT", "0", 0),
+        ("log_level", "PREFECT_LOGGING_LEVEL", "WARN", "WARNING"),
+    ],
+)
+def test_prefects_own_settings_are_the_weakest_source(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    field: str,
+    variable: str,
+    text: str,
+    value: object,
+) -> None:
+    monkeypatch.setenv(variable, text)
+    assert getattr(Settings(pool="p"), field) == value
+    assert Settings(pool="p").prefect.environment()[variable] == text
+    stronger = getattr(Settings.model_construct(), field)
+    config = write(tmp_path / "c.toml", f"{field} = {json.dumps(stronger)}")
+    assert getattr(Settings(pool="p", config=config), field) == stronger
+
+
+def test_a_wrong_setting_of_prefects_is_named_as_prefects(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PREFECT_WORKER_HEARTBEAT_SECONDS", "0.5")
+    assert complaint(pool="p") == (
+        "PREFECT_WORKER_HEARTBEAT_SECONDS (the environment): 0.5 is less than 1."
+    )
+
+
+def test_a_program_may_pass_prefects_settings_in() -> None:
+    profile = load_profile({"PREFECT_WORKER_QUERY_SECONDS": "3"})
+    settings = Settings(pool="p", prefect=profile)
+    assert settings.prefect is profile
+    assert settings.query_seconds == 3.0
+
+
+def test_credentials_are_in_no_representation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_KEY", "pnu_very_secret")
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", "me:very_secret")
+    settings = Settings(pool="p")
+    assert settings.prefect.api_key == "pnu_very_secret"
+    for shown in (repr(settings), str(settings), settings.model_dump_json()):
+        assert "very_secret" not in shown
 
 
 def test_the_type_process_may_be_given() -> None:
