@@ -131,11 +131,17 @@ class Supervisor(AsyncioActor):
             self._plan_restart(spec, error.__cause__)
 
     async def _stop_children(self) -> None:
-        """Idempotent. A child takes its place in the order from its first start."""
-        for spec in reversed(self._specs):
-            ref = self._children.pop(spec.name, None)
-            if ref is not None:
-                await shut_down(ref, spec.shutdown_seconds, clock=self._actor_clock)
+        """Idempotent. One that is killed meanwhile leaves no child behind either."""
+        try:
+            for spec in reversed(self._specs):
+                if spec.name in self._children:
+                    ref = self._children[spec.name]
+                    await shut_down(ref, spec.shutdown_seconds, clock=self._actor_clock)
+                    del self._children[spec.name]
+        except BaseException:
+            for ref in self._children.values():
+                ref.kill()
+            raise
 
 
 class _ChildEnded(Order):
