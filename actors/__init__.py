@@ -1,1 +1,29 @@
-"""A process worker for Prefect work pools, built from actors."""
+"""A process worker for Prefect work pools, built from actors.
+
+What programs use: :class:`ActorSystem` (the worker as a library), :class:`Settings` (what it is
+to do) and :mod:`actors.messages` (the language of its actors). They are imported when first asked
+for, so that ``import actors`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from . import messages
+    from .app.settings import Settings
+    from .app.system import ActorSystem
+
+__all__ = ["ActorSystem", "Settings", "messages"]
+
+_HOMES = {"ActorSystem": "app.system", "Settings": "app.settings"}
+
+
+def __getattr__(name: str) -> object:
+    import importlib
+
+    if name == "messages":
+        return importlib.import_module(".messages", __name__)
+    if name in _HOMES:
+        return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

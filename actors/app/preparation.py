@@ -40,6 +40,7 @@ class Preparer:
     base_env: Mapping[str, str]
     prefect_env: Mapping[str, str]
     secrets: frozenset[str] = frozenset()
+    end_leftovers: bool = True
     _flows: dict[FlowId, Flow] = field(default_factory=dict)
 
     async def __call__(self, record: RunRecord, pool: WorkPool) -> Preparation:
@@ -123,6 +124,7 @@ class Preparer:
             working_dir=None if job.working_dir is None else job.working_dir.absolute(),
             control_channel=job.is_engine,
             nice=job.limits.nice,
+            end_leftovers=self.end_leftovers,
         )
 
 

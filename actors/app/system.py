@@ -14,18 +14,20 @@ from typing import Self
 import platformdirs
 import psutil
 
-from ..domain.errors import SettingsError, WorkerError
+from ..domain.errors import WorkerError
 from ..domain.ports import Clock, Journal, Launcher, Orchestrator
 from ..messages.health import CurrentHealth, Health
 from ..messages.lifetime import Deadline, Drain, FatalError
 from ..messages.runs import RunsInHand, Situation
+from ..orchestrator.api import PrefectApi
+from ..orchestrator.profile import load_profile
+from ..orchestrator.session import Session
 from ..processes.journal import FolderJournal
-from ..processes.launcher import KeeperLauncher
+from ..processes.launcher import KeeperLauncher, KeeperOptions
 from ..processes.state_folder import StateFolder
 from ..runtime import LoopClock, Ping, shut_down
 from ..web.health import HealthServer
 from . import prefect_python
-from .api import connect
 from .naming import Seat, seats, take_seat
 from .preparation import Preparer, uses_runner
 from .settings import Settings
@@ -129,9 +131,11 @@ class ActorSystem:
         engine_python = self._look_for_prefect(opened)
         orchestrator = self._orchestrator or self._connect(opened)
         folder = self._take_seat(opened, hostname)
-        launcher = self._launcher or await opened.enter_async_context(
-            KeeperLauncher(folder.path, embedded=settings.embedded)
-        )
+        launcher = self._launcher
+        if launcher is None:
+            launcher = await opened.enter_async_context(
+                KeeperLauncher(folder, KeeperOptions(embedded=settings.embedded))
+            )
         journal = self._journal or FolderJournal(folder)
         if settings.with_healthcheck:
             await self._serve_health(opened)
@@ -150,6 +154,7 @@ class ActorSystem:
                     base_env=dict(os.environ),
                     prefect_env=settings.prefect.environment(),
                     secrets=self.secrets,
+                    end_leftovers=settings.end_leftovers,
                 ),
                 pid_exists=psutil.pid_exists,
                 uses_runner=uses_runner,
@@ -160,10 +165,14 @@ class ActorSystem:
         await guardian.request(Ping(), timeout=None)
 
     def _connect(self, opened: AsyncExitStack) -> Orchestrator:
-        orchestrator, session = connect(self.settings.prefect, clock=self._clock)
+        session = Session(
+            self.settings.prefect.session_options(),
+            clock=self._clock,
+            reread=lambda: load_profile().credentials(),
+        )
         opened.push_async_callback(session.aclose)
         self.secrets = session.secrets
-        return orchestrator
+        return PrefectApi(session)
 
     def _take_seat(self, opened: AsyncExitStack, hostname: str) -> StateFolder:
         settings = self.settings
@@ -215,7 +224,7 @@ class ActorSystem:
         opened.push_async_callback(server.stop)
 
     def _plan(self, hostname: str) -> WorkerPlan:
-        settings = self.settings
+        settings, prefect = self.settings, self.settings.prefect
         return WorkerPlan(
             name=self.name,
             pool=settings.pool,
@@ -230,6 +239,10 @@ class ActorSystem:
             base_job_template=settings.base_job_template,
             drain_seconds=settings.drain_seconds,
             on_deadline=settings.on_deadline,
+            log_to_api=prefect.logging_to_api_enabled,
+            log_pause_seconds=prefect.logging_to_api_batch_interval,
+            log_batch_bytes=prefect.logging_to_api_batch_size - prefect.logging_to_api_max_log_size,
+            log_line_bytes=prefect.logging_to_api_max_log_size,
         )
 
     def _running(self) -> Wiring:

@@ -49,6 +49,7 @@ class WorkerPlan:
     base_job_template: Mapping[str, Json] | None = None
     drain_seconds: float | None = None
     on_deadline: OnDeadline = OnDeadline.TERMINATE
+    log_to_api: bool = True
     log_pause_seconds: float = 2.0
     log_batch_bytes: int = 3_000_000
     log_line_bytes: int = 1_000_000
@@ -184,7 +185,7 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
 
     services = (
         event_emitter,
-        log_shipper,
+        *([log_shipper] if plan.log_to_api else []),
         health_reporter,
         dispatcher,
         poller,
