@@ -46,8 +46,8 @@ class Runs:
 
     @property
     def busy(self) -> bool:
-        """Whether anything of any run may still be there."""
-        return any(not run.swept for run in self.table.values())
+        """Whether any run lives, is being ended or is being swept."""
+        return any(not run.swept or run.ending is not None for run in self.table.values())
 
     def add(self, run: Run) -> None:
         """Hold ``run`` from now on."""
@@ -92,8 +92,8 @@ class Runs:
             os.close(descriptor)
 
     def end_tree(self, run: Run, number: int, grace: float, *, announce: bool) -> None:
-        """End everything of ``run``."""
-        if run.swept:
+        """End everything of ``run``, also what it was allowed to leave behind."""
+        if run.swept and run.ends_leftovers:
             return
         if announce and run.exit is None and run.control is not None:
             run.control.announce_cancel(lambda: self._order_end(run, number, grace))
@@ -152,7 +152,7 @@ class Runs:
             self._tree_gone(run)
 
     def _order_end(self, run: Run, number: int, grace: float) -> None:
-        if not run.swept:
+        if not (run.swept and run.ends_leftovers):
             self._endings.order(run, number, grace)
 
     def _tree_gone(self, run: Run) -> None:

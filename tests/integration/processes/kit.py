@@ -1,0 +1,184 @@
+"""Real keepers and real processes for tests, and what must be true once they are gone."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import os
+import select
+import sys
+import uuid
+from collections.abc import Callable, Collection, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ParamSpec
+
+from actors.domain.ids import ClaimKey
+from actors.domain.process import (
+    ExitStatus,
+    Leftovers,
+    OutputWritten,
+    ProcessExited,
+    ProcessFact,
+    SpawnOrder,
+    TreeGone,
+)
+from actors.processes.keeper import procfs
+from actors.processes.launcher import KeeperLauncher, KeeperOptions
+from actors.processes.state_folder import StateFolder
+
+PATIENCE = 30.0
+"""Seconds until a wait for something that must happen counts as failed."""
+
+P = ParamSpec("P")
+
+
+@dataclass
+class Facts:
+    """A listener that remembers, and on which one can wait."""
+
+    told: list[ProcessFact] = field(default_factory=list)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __call__(self, fact: ProcessFact) -> None:
+        self.told.append(fact)
+        self._news.set()
+
+    @property
+    def lines(self) -> list[str]:
+        return [
+            line for fact in self.told if isinstance(fact, OutputWritten) for line in fact.lines
+        ]
+
+    @property
+    def dropped(self) -> int:
+        return sum(fact.dropped for fact in self.told if isinstance(fact, OutputWritten))
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while not true():
+                self._news.clear()
+                await self._news.wait()
+
+    async def line(self, start: str) -> str:
+        """The first line that begins so, once it was printed."""
+
+        def found() -> list[str]:
+            return [line for line in self.lines if line.startswith(start)]
+
+        await self.until(lambda: bool(found()))
+        return found()[0]
+
+    async def exited(self) -> ExitStatus:
+        def found() -> list[ExitStatus]:
+            return [fact.status for fact in self.told if isinstance(fact, ProcessExited)]
+
+        await self.until(lambda: bool(found()))
+        assert len(found()) == 1
+        return found()[0]
+
+    async def gone(self) -> Leftovers:
+        def found() -> list[Leftovers]:
+            return [fact.leftovers for fact in self.told if isinstance(fact, TreeGone)]
+
+        await self.until(lambda: bool(found()))
+        assert len(found()) == 1
+        return found()[0]
+
+
+def order(state: StateFolder, *argv: str, key: ClaimKey | None = None) -> SpawnOrder:
+    """An order for ``argv`` with a plain environment; ``dataclasses.replace`` does the rest."""
+    key = key or ClaimKey(f"{uuid.uuid4()}.{os.urandom(4).hex()}")
+    folder = state.runs / key
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return SpawnOrder(
+        key=key,
+        folder=folder,
+        argv=argv,
+        env={"PATH": os.environ["PATH"]},
+        working_dir=Path("/"),
+    )
+
+
+def shell(state: StateFolder, script: str) -> SpawnOrder:
+    """An order for a shell script."""
+    return order(state, "sh", "-c", script)
+
+
+def python(state: StateFolder, script: str) -> SpawnOrder:
+    """An order for a Python script that starts fast."""
+    return order(state, sys.executable, "-I", "-S", "-u", "-c", script)
+
+
+def embedded(state: StateFolder) -> KeeperLauncher:
+    """A launcher whose keeper ends with it, and its runs do."""
+    return KeeperLauncher(state, KeeperOptions(embedded=True, end_grace_seconds=1.0))
+
+
+def lasting(state: StateFolder) -> KeeperLauncher:
+    """A launcher whose keeper outlives it, but no longer than there are runs."""
+    return KeeperLauncher(state, KeeperOptions(linger_seconds=0.0))
+
+
+class Gate:
+    """A FIFO at which a run waits until the test lets it go on: ``read x < gate``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        os.mkfifo(path, 0o600)
+        self._end = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def open(self) -> None:
+        os.write(self._end, b"go\n")
+
+    def close(self) -> None:
+        os.close(self._end)
+
+
+def on_loop(story: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Make a test of a coroutine function."""
+
+    @functools.wraps(story)
+    def test(*args: P.args, **kwargs: P.kwargs) -> None:
+        asyncio.run(story(*args, **kwargs))
+
+    return test
+
+
+def marked(keys: Collection[str]) -> list[str]:
+    """The living processes that carry one of the markers, in words."""
+    return [
+        f"{stat.pid} {procfs.command_line(stat.pid) or stat.command} ({stat.state})"
+        for stat in procfs.processes()
+        if stat.alive and procfs.marker(stat.pid) in keys
+    ]
+
+
+def zombies_of(pid: int) -> list[int]:
+    """Children of ``pid`` that it has not waited for."""
+    return [stat.pid for stat in procfs.processes() if stat.parent == pid and not stat.alive]
+
+
+def keepers_of(state: StateFolder) -> list[int]:
+    """The keepers at work on the state folder."""
+    folder = json.dumps(str(state.path))
+    return [
+        stat.pid
+        for stat in procfs.processes()
+        if folder in procfs.command_line(stat.pid, limit=4096)
+    ]
+
+
+def ended(pid: int, patience: float = PATIENCE) -> bool:
+    """Whether the process, not our child, ends within ``patience`` seconds."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        waiting = select.poll()
+        waiting.register(handle, select.POLLIN)
+        return bool(waiting.poll(patience * 1000))
+    finally:
+        os.close(handle)
