@@ -22,6 +22,10 @@ LogFormat = Literal["console", "json"]
 Mask = Callable[[str], str]
 
 
+_FIRST = ("timestamp", "level", "event")
+"""What every line has, and has first, for whoever reads it with their eyes."""
+
+
 def no_mask(text: str) -> str:
     """``text`` as it is: the mask of a program that has no secrets."""
     return text
@@ -137,9 +141,10 @@ class LogPipe:
 
     def _without_nulls_and_secrets(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
         mask = self.mask
+        ordered = {key: event.pop(key) for key in _FIRST}
         return {
             key: value if key[0] == "_" else _masked(value, mask)
-            for key, value in event.items()
+            for key, value in {**ordered, **event}.items()
             if value is not None
         }
 

@@ -38,6 +38,25 @@ class QuickstartFolder:
         self.server_log = self.path / "server.log"
         self.worker_log = self.path / "worker.log"
         self._mark = self.path / MARK
+        self._port = self.path / "port"
+
+    @property
+    def command(self) -> str:
+        """The command line that means this folder."""
+        command = "actor-worker quickstart"
+        return command if self.path == default_folder() else f"{command} --dir {self.path}"
+
+    @property
+    def port(self) -> int | None:
+        """The port that an earlier quickstart served on, for links that stay good."""
+        try:
+            return int(self._port.read_text())
+        except (OSError, ValueError):
+            return None
+
+    @port.setter
+    def port(self, port: int) -> None:
+        self._port.write_text(str(port))
 
     def prepare(self) -> None:
         """Make the folder and the flows in it; flows that a person has changed are kept.

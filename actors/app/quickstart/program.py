@@ -89,7 +89,7 @@ def _story(
 ) -> int:
     folder = quickstart.folder
     screen.say(f"Everything is kept in {folder.path}")
-    port = free_port()
+    port = folder.port = free_port(folder.port)
     address = f"http://{HOST}:{port}"
     api = ServerApi(f"{address}/api")
     at_end.callback(api.close)
@@ -126,24 +126,34 @@ def _story(
         )
         _serve((server, worker))
         screen.say()
-    screen.say("To remove everything quickstart has made: actor-worker quickstart --remove")
+    screen.say(f"To remove everything it has made: {folder.command} --remove")
     return 0 if as_expected else 1
 
 
-def _serve(programs: tuple[Program, ...]) -> None:
+def _serve(programs: tuple[Program, ...], address: str, screen: Screen) -> None:
     """Return when a person has had enough; WorkerError when a program ends by itself."""
     with suppress(KeyboardInterrupt):
+        screen.say(
+            f"The server's pages are at {address} and the worker goes on. Ctrl-C ends both."
+        )
         while True:
             for program in programs:
                 program.must_live()
             time.sleep(LOOK_SECONDS)
+    screen.say()
 
 
-def free_port() -> int:
-    """A port nobody listens on. Another program may take it before the server does: it says so."""
-    with socket.create_server((HOST, 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
+def free_port(wanted: int | None = None) -> int:
+    """A port nobody listens on: ``wanted``, so that links from before are good, or any other.
+
+    Another program may take it before the server does; the server's last words then say so.
+    """
+    for port in (wanted, 0):
+        if port is not None:
+            with suppress(OSError), socket.create_server((HOST, port)) as probe:
+                free: int = probe.getsockname()[1]
+                return free
+    raise WorkerError(f"There is no free port on {HOST}.")
 
 
 def start_server(folder: QuickstartFolder, python: Path, port: int) -> Program:

@@ -1,8 +1,8 @@
 """The two programs beside quickstart, from their start to the end of the last process of theirs.
 
 Each is started in a session of its own, so that Ctrl-C reaches quickstart alone and it can end
-them in order. Whatever they start carries a mark in its environment by which it is found again,
-also when an earlier quickstart was killed.
+them in order. They and whatever they start have the folder's own TMPDIR in their environment, by
+which they are found again, also when an earlier quickstart was killed.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import psutil
 from ...domain.errors import WorkerError
 from .folder import QuickstartFolder
 
-MARK: Final = "QUICKSTART_OF_ACTOR_WORKER"
-"""The variable that every process started by quickstart carries: the path of its folder."""
+MARK: Final = "TMPDIR"
+"""The variable by which a process of a quickstart is known: it names a place in its folder."""
 
 SWEEP_SECONDS: Final = 5.0
 """How long a process that is swept up may take to follow SIGTERM."""
@@ -35,11 +35,10 @@ def environment(folder: QuickstartFolder, **more: str) -> dict[str, str]:
     return (
         kept
         | {
-            MARK: str(folder.path),
+            MARK: str(folder.temporary),
             "PREFECT_HOME": str(folder.prefect_home),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
-            "TMPDIR": str(folder.temporary),
             "NO_PROXY": "127.0.0.1,localhost",
             "no_proxy": "127.0.0.1,localhost",
         }
@@ -114,7 +113,7 @@ def _is_marked(process: psutil.Process, folder: QuickstartFolder) -> bool:
     if process.pid == os.getpid():
         return False
     try:
-        return process.environ().get(MARK) == str(folder.path)
+        return process.environ().get(MARK) == str(folder.temporary)
     except (psutil.Error, OSError):
         return False
 
