@@ -1,0 +1,147 @@
+"""The outside of one worker: its server, its seat, its keeper, its journal, its interpreter."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import platformdirs
+
+from ..domain.ports import Clock, Journal, Launcher, Orchestrator
+from ..orchestrator.api import PrefectApi
+from ..orchestrator.profile import load_profile
+from ..orchestrator.session import Session
+from ..processes.journal import FolderJournal
+from ..processes.launcher import KeeperLauncher, KeeperOptions
+from ..processes.state_folder import StateFolder
+from . import prefect_python
+from .naming import seats, take_seat
+from .preparation import Preparer
+from .settings import Settings
+
+PROGRAM: Final = "actor-worker"
+
+
+class EnginePython:
+    """The interpreter that has Prefect: found at once, checked beside the start.
+
+    Owns: _check. Runs wait for its answer; nothing else does.
+    """
+
+    def __init__(self, python: Path) -> None:
+        self._check = asyncio.create_task(
+            prefect_python.check(python), name="check of Prefect's Python"
+        )
+
+    async def __call__(self) -> str:
+        """Its path. SettingsError: it has no Prefect, or does not work."""
+        return str((await asyncio.shield(self._check)).executable)
+
+    def on_failure(self, tell: Callable[[Exception], object]) -> None:
+        """Call ``tell`` with the error of a check that failed or will fail."""
+
+        def checked(check: asyncio.Task[prefect_python.PrefectPython]) -> None:
+            error = None if check.cancelled() else check.exception()
+            if isinstance(error, Exception):
+                tell(error)
+
+        self._check.add_done_callback(checked)
+
+    async def aclose(self) -> None:
+        """Check no longer."""
+        self._check.cancel()
+        await asyncio.wait([self._check])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapters:
+    """What was opened for one worker."""
+
+    name: str
+    hostname: str
+    orchestrator: Orchestrator
+    launcher: Launcher
+    journal: Journal
+    python: EnginePython
+    secrets: frozenset[str]
+
+    def preparer(self, settings: Settings) -> Preparer:
+        """Who prepares this worker's runs."""
+        return Preparer(
+            orchestrator=self.orchestrator,
+            folder=self.journal.folder,
+            worker=self.name,
+            engine_python=self.python,
+            base_env=dict(os.environ),
+            prefect_env=settings.prefect.environment(),
+            secrets=self.secrets,
+            end_leftovers=settings.end_leftovers,
+        )
+
+
+async def open_adapters(
+    settings: Settings,
+    opened: AsyncExitStack,
+    *,
+    clock: Clock,
+    orchestrator: Orchestrator | None = None,
+    launcher: Launcher | None = None,
+    journal: Journal | None = None,
+) -> Adapters:
+    """Open what is not passed in; ``opened`` closes that again, in reverse.
+
+    SettingsError: no server, no Prefect. StateFolderError: the folder cannot be used.
+    KeeperError: no keeper can be started.
+    """
+    hostname = socket.gethostname()
+    python = EnginePython(prefect_python.find(settings.python))
+    opened.push_async_callback(python.aclose)
+    secrets: frozenset[str] = frozenset()
+    if orchestrator is None:
+        session = Session(
+            settings.prefect.session_options(),
+            clock=clock,
+            reread=lambda: load_profile().credentials(),
+        )
+        opened.push_async_callback(session.aclose)
+        orchestrator, secrets = PrefectApi(session), session.secrets
+    name, folder = _take_seat(settings, hostname)
+    opened.callback(folder.release)
+    if launcher is None:
+        options = KeeperOptions(embedded=settings.embedded)
+        launcher = await opened.enter_async_context(KeeperLauncher(folder, options))
+    return Adapters(
+        name=name,
+        hostname=hostname,
+        orchestrator=orchestrator,
+        launcher=launcher,
+        journal=journal or FolderJournal(folder),
+        python=python,
+        secrets=secrets,
+    )
+
+
+def _take_seat(settings: Settings, hostname: str) -> tuple[str, StateFolder]:
+    seat, folder = take_seat(
+        seats(
+            api_url=settings.prefect.api_url or "",
+            pool=settings.pool,
+            host=hostname,
+            base=platformdirs.user_state_path(PROGRAM),
+            name=settings.name,
+            state_dir=settings.state_dir,
+        ),
+        _try_lock,
+    )
+    return seat.name, folder
+
+
+def _try_lock(path: Path) -> StateFolder | None:
+    folder = StateFolder(path)
+    return folder if folder.try_lock() else None
