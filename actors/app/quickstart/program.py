@@ -120,12 +120,10 @@ def _story(
     as_expected = all(EXPECTED[run.flow] == run.state for run in runs)
     if not as_expected:
         screen.say("Not every run ended as it should have: see the two logs.")
-    if not quickstart.once:
-        screen.say(
-            f"The server's pages are at {address} and the worker goes on. Ctrl-C ends both."
-        )
-        _serve((server, worker))
-        screen.say()
+    if quickstart.once:
+        screen.say(f"To look at these pages, let it serve: {folder.command}")
+    else:
+        _serve((server, worker), address, screen)
     screen.say(f"To remove everything it has made: {folder.command} --remove")
     return 0 if as_expected else 1
 
