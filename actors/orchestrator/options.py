@@ -72,7 +72,8 @@ class SessionOptions:
         """Credentials, secret custom headers and passwords in addresses, for masking."""
         found = set(self.credentials.secrets())
         for name, value in self.custom_headers.items():
-            if is_secret_name(name) or name.lower() in ("authorization", "cookie"):
+            named = is_secret_name(name.replace("-", "_"))
+            if named or name.lower() in ("authorization", "cookie"):
                 found |= {value, value.rpartition(" ")[2]}
         for address in (self.base_url, *self.proxies.values()):
             if "://" in address and (password := urlsplit(address).password):

@@ -254,9 +254,9 @@ def _plain(value: object) -> Json:
     match value:
         case Mapping():
             return dict(value)
-        case Sequence() | set() | frozenset():
-            return list(value)
         case datetime():
             return value.isoformat()
+        case set() | frozenset() | Sequence() if not isinstance(value, bytes):
+            return list(value)
         case _:
             raise TypeError(f"{type(value).__name__} is not JSON")

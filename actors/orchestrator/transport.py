@@ -66,7 +66,10 @@ class Transport:
         """
         _current.lifeline = lifeline
         try:
-            return self._follow(outgoing, lifeline)
+            answer = self._follow(outgoing, lifeline)
+            if lifeline.called_off:  # the end of the connection may look like one of the answer
+                raise CalledOff
+            return answer
         except (CalledOff, ExchangeFailed):
             raise
         except Exception as error:
@@ -101,8 +104,8 @@ class Transport:
         except requests.ConnectionError as error:
             # An idle connection that the server closed just now (uvicorn does after 5 s) is no
             # failure of the server: the same bytes go out again at once on a new connection.
-            stale = lifeline.reused_connection and not lifeline.called_off
-            if not stale or isinstance(error, requests.Timeout):
+            closed = isinstance(_root(error), ConnectionError)
+            if not closed or not lifeline.reused_connection or lifeline.called_off:
                 raise
         return self._send_once(outgoing)
 
@@ -120,7 +123,12 @@ class Transport:
         )
         with response:
             headers = {name.lower(): value for name, value in response.headers.items()}
-            return Answer(status=response.status_code, headers=headers, body=self._body(response))
+            body = self._body(response)
+            framed = "content-length" in headers or "transfer-encoding" in headers
+            if not body and not framed and response.status_code not in (204, 304):
+                # Half a header reads as a whole one to http.client when the connection ends there.
+                raise ExchangeFailed(Trouble.BROKEN, "the connection broke within the answer")
+            return Answer(status=response.status_code, headers=headers, body=body)
 
     def _body(self, response: requests.Response) -> bytes:
         parts: list[bytes] = []
@@ -260,3 +268,10 @@ class _Adapter(HTTPAdapter):
         manager = super().proxy_manager_for(proxy, **proxy_kwargs)
         manager.pool_classes_by_scheme = _POOLS
         return manager
+
+    def close(self) -> None:
+        """Close idle connections now; urllib3 alone leaves that to the garbage collector."""
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in list(manager.pools.keys()):
+                manager.pools[key].close()
+        super().close()

@@ -1,0 +1,67 @@
+"""Sessions for tests: real sockets, a clock that moves by itself, no randomness."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from actors.orchestrator.options import Credentials, SessionOptions
+from actors.orchestrator.session import Session
+from tests.support.http_server import ScriptedServer
+from tests.support.manual_clock import ManualClock
+
+T = TypeVar("T")
+
+
+def lowest(low: float, high: float) -> float:
+    """Draws the lower bound always."""
+    return low
+
+
+@asynccontextmanager
+async def a_session(
+    server: ScriptedServer,
+    clock: ManualClock | None = None,
+    *,
+    reread: Callable[[], Credentials] | None = None,
+    connected: bool = False,
+    **options: Any,
+) -> AsyncIterator[Session]:
+    """A session with ``server``; ``connected``: after a first good answer."""
+    session = Session(
+        SessionOptions(base_url=server.url, **options),
+        clock=clock or ManualClock(),
+        reread=reread,
+        uniform=lowest,
+    )
+    try:
+        if connected:
+            await session.request("GET", "/health")
+            server.received.clear()
+        yield session
+    finally:
+        await session.aclose()
+
+
+def run(
+    server: ScriptedServer,
+    scenario: Callable[[Session, ManualClock], Awaitable[T]],
+    **options: Any,
+) -> T:
+    """The result of ``scenario`` with a session for ``server``, which is up meanwhile."""
+
+    async def main() -> T:
+        clock = ManualClock()
+        async with a_session(server, clock, **options) as session:
+            return await scenario(session, clock)
+
+    with server:
+        return asyncio.run(main())
+
+
+async def hanging(server: ScriptedServer) -> None:
+    """Return once the server has a client hanging, in :meth:`Handler.hang`."""
+    call: Coroutine[Any, Any, None] = asyncio.to_thread(server.hanging.get, timeout=10)
+    await call
