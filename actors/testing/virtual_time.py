@@ -28,15 +28,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop that never waits: when nothing is ready, time jumps to the next timer.
 
     ``asyncio.sleep``, ``asyncio.timeout``, ``call_later`` and so LoopClock follow its time, which
-    begins at zero; ``clock`` also gives it a wall clock that begins at ``start``.
+    begins at zero; ``clock`` also gives it a wall clock that begins at ``start``. ``at_rest`` is
+    called before each jump: everything that can happen at this time has happened. It may not raise.
 
     For one thread and no I/O. Neither a thread nor a socket could wake the loop, whose time would
     run away meanwhile: executors and ``call_soon_threadsafe`` from other threads are refused with
     RuntimeError, and what waits for a socket alone ends in Deadlock.
     """
 
-    def __init__(self, start: datetime = START) -> None:
-        self._jumps = _Jumps(self)
+    def __init__(
+        self, start: datetime = START, *, at_rest: Callable[[], None] | None = None
+    ) -> None:
+        self._jumps = _Jumps(self, at_rest)
         super().__init__(self._jumps)
         self._thread = threading.get_ident()
         self.clock = LoopClock(epoch=start)
@@ -69,15 +72,19 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 class _Jumps(selectors.SelectSelector):
     """Instead of waiting for events, let the time pass."""
 
-    def __init__(self, loop: VirtualLoop) -> None:
+    def __init__(self, loop: VirtualLoop, at_rest: Callable[[], None] | None) -> None:
         super().__init__()
         self.now = 0.0
         self._loop = loop
+        self._at_rest = at_rest
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
             raise Deadlock(_who_waits(self._loop))
-        self.now += max(0.0, timeout)
+        if timeout > 0:
+            if self._at_rest is not None:
+                self._at_rest()
+            self.now += timeout
         return []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import threading
 import types
 from collections.abc import Generator
@@ -168,6 +169,26 @@ def test_a_get_hook_that_blocks_is_awaited_in_a_thread() -> None:
         assert future.get() is True
 
     asyncio.run(main())
+
+
+def test_a_set_is_refused_at_once_even_while_a_get_hook_blocks() -> None:
+    """Guards against waiting for the lock that the hook's caller holds."""
+    called, gate = threading.Event(), threading.Event()
+    future: AsyncioFuture[bool] = AsyncioFuture()
+
+    def hook(timeout: float | None) -> bool:
+        called.set()
+        return gate.wait(SECONDS)
+
+    future.set_get_hook(hook)
+    thread = threading.Thread(target=future.get)
+    thread.start()
+    assert called.wait(SECONDS)
+    with pytest.raises(queue.Full):
+        future.set(False)
+    gate.set()
+    thread.join(SECONDS)
+    assert future.get() is True
 
 
 def test_a_join_with_another_kind_of_future_is_awaited_in_a_thread() -> None:

@@ -12,7 +12,7 @@ from actors.runtime import (
     AsyncioRef,
     WaitCancelled,
 )
-from tests.runtime.kinds import SECONDS, loop_thread
+from tests.runtime.kinds import SECONDS, loop_thread, stranded
 from tests.runtime.scribe import Scribe, ask, forever, raising, turns
 from tests.support.virtual import virtual
 
@@ -159,3 +159,30 @@ def test_actors_left_when_the_loop_closes_run_on_failure_and_leave_the_registry(
     asyncio.run(main())
     assert diary == ["start", "failure ActorKilled"]
     assert ActorRegistry.get_all() == []
+
+
+@virtual
+async def test_a_task_group_in_on_failure_works_after_a_kill_as_ever() -> None:
+    """Guards against a kill that stays counted: a group would take it for its own end."""
+    handled: list[str] = []
+
+    async def group() -> None:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(ask(ref, forever))
+                await forever()
+        except* ActorDeadError:
+            handled.append("the group's error")
+
+    ref = Scribe.start([], failure=group)
+    await turns()
+    ref.kill()
+    await ref.joined()
+    assert handled == ["the group's error"]
+
+
+def test_an_actor_whose_loop_is_closed_under_it_ends_without_a_word() -> None:
+    """Guards against awaiting on after GeneratorExit, which Python would complain about."""
+    diary: list[str] = []
+    with stranded(Scribe(diary)._actor_life._live()):
+        assert diary == ["start"]

@@ -203,6 +203,22 @@ def test_a_base_exception_in_a_tell_stops_this_actor_alone(error: BaseException)
     check()
 
 
+@pytest.mark.parametrize("hook", ["start", "stop", "failure"])
+def test_a_base_exception_in_a_hook_stays_within_the_actor(hook: str) -> None:
+    @virtual
+    async def check() -> None:
+        ref = Scribe.start([], **{hook: raising(SystemExit(3))})
+        await turns()
+        if hook == "stop":
+            await ref.stop(block=False)
+        if hook == "failure":
+            ref.tell(raising(ValueError()))
+        await ref.joined()
+        assert isinstance(ref.failure, ValueError if hook == "failure" else SystemExit)
+
+    check()
+
+
 @virtual
 async def test_a_failing_on_stop_is_the_failure() -> None:
     error = ValueError("at stop")

@@ -152,6 +152,18 @@ async def test_waits_are_over_before_on_stop_and_nothing_is_left_when_joined() -
 
 
 @virtual
+async def test_a_wait_begun_in_on_stop_is_not_left_either() -> None:
+    class Late(AsyncioActor):
+        def on_stop(self) -> None:
+            waits.append(self.pipe(forever(), lambda _: None))
+
+    waits: list[asyncio.Task[Any]] = []
+    ref = Late.start()
+    await ref.stop(block=False)
+    assert waits[0].cancelled()
+
+
+@virtual
 async def test_a_coroutine_piped_just_before_the_end_is_not_left_unawaited() -> None:
     """Guards against "coroutine was never awaited" of a task cancelled before its first step."""
     ref = Piper.start()

@@ -210,6 +210,7 @@ def test_a_cancelled_ticker_cannot_be_armed_again(message: str) -> None:
         ticker: Ticker = sleeper(ref).timer
         ticker.cancel()
         ticker.rearm()
+        assert not sleeper(ref)._actor_timers
         await asyncio.sleep(10)
         assert sleeper(ref).heard == [(0, message)]
         await ref.stop(block=False)
