@@ -30,8 +30,17 @@ class ScriptedProcess:
     clock: Clock
     ignores_signals: bool = False
     signals: list[int] = field(default_factory=list)
+    signals_after_end: int = 0
+    """How many of them came when its whole tree was gone."""
     told_to_cancel: bool = False
     exit: ExitStatus | None = None
+    gone: bool = False
+    """Whether nothing of its tree is left either."""
+    rebooted: bool = False
+    exit_is_lost: bool = False
+    """Whether the keeper that could have received its exit code is no more."""
+    lingers_seconds: float = 0.0
+    """How long what it leaves behind outlives it."""
     facts: list[ProcessFact] = field(default_factory=list)
     listener: FactListener | None = None
     on_signal: Callable[[ScriptedProcess, int], None] | None = None
@@ -46,15 +55,35 @@ class ScriptedProcess:
         self._tell(OutputWritten(key=self.key, lines=lines))
 
     def end(self, code: int) -> None:
-        """Exit with ``code``; what is left of its tree goes with it. A dead one stays dead."""
+        """Exit with ``code``; the rest of its tree goes soon after. A dead one stays dead."""
         if self.exit is None:
-            self.exit = ExitStatus(code=code, ended_at=self.clock.now().timestamp())
+            known = None if self.exit_is_lost else code
+            self.exit = ExitStatus(code=known, ended_at=self.clock.now().timestamp())
             self._tell(ProcessExited(key=self.key, status=self.exit))
-            self._tell(TreeGone(key=self.key, leftovers=Leftovers()))
+            if self.lingers_seconds:
+                left = Leftovers(processes=((self.identity.pid + 100_000, "daemon"),))
+                self.clock.call_later(self.lingers_seconds, lambda: self._vanish(left))
+            else:
+                self._vanish(Leftovers())
+
+    def reboot(self) -> None:
+        """The machine is started anew: whatever was alive is over, and nobody saw how."""
+        if not self.gone:
+            self.rebooted = self.exit is None
+            if self.exit is None:
+                self.exit = ExitStatus(code=None)
+                self._tell(ProcessExited(key=self.key, status=self.exit))
+            self._vanish(Leftovers())
+
+    def _vanish(self, leftovers: Leftovers) -> None:
+        if not self.gone:
+            self.gone = True
+            self._tell(TreeGone(key=self.key, leftovers=leftovers))
 
     def signal(self, number: int, grace_seconds: float) -> None:
         """As the keeper ends a tree: the signal, the grace period, SIGKILL."""
         self.signals.append(number)
+        self.signals_after_end += self.gone
         if self.exit is not None:
             return
         if self.on_signal is not None:
@@ -117,6 +146,16 @@ class ScriptedKeeper:
         """The processes that have not ended."""
         return [process for process in self.processes.values() if process.exit is None]
 
+    def succeed(self) -> None:
+        """The keeper dies and another takes over: of what lives now no exit will be known."""
+        for process in self.alive():
+            process.exit_is_lost = True
+
+    def reboot(self) -> None:
+        """The machine is started anew. The worker was ended before."""
+        for process in list(self.processes.values()):
+            process.reboot()
+
     def disconnect(self) -> None:
         """The worker is gone: nobody hears facts until somebody watches again."""
         for process in self.processes.values():
@@ -173,5 +212,6 @@ def _kept(process: ScriptedProcess) -> KeptRun:
         key=process.key,
         identity=process.identity,
         exit=process.exit,
-        swept=process.exit is not None,
+        swept=process.gone,
+        rebooted=process.rebooted,
     )

@@ -1,0 +1,213 @@
+"""What a seed means: a server, runs and programs, what users do, and what goes wrong when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Literal
+
+from actors.testing.state_rules import OnFull
+
+Sort = Literal["engine", "reporting", "plain", "bad"]
+Outcome = Literal["completes", "fails", "crashes", "sleeps"]
+OnSignal = Literal["dies", "crashed", "cancels", "ignores", "slow"]
+
+SERVICES = (
+    "poller",
+    "dispatcher",
+    "heartbeater",
+    "cancellation_watcher",
+    "health_reporter",
+    "event_emitter",
+    "log_shipper",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What a run's process does. Seconds are virtual."""
+
+    sort: Sort
+    outcome: Outcome
+    boot: float
+    work: float
+    code: int
+    on_signal: OnSignal
+    lingers: float = 0.0
+    """How long something it started outlives it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedRun:
+    name: str
+    at: float
+    """When it is created, due ``early`` seconds later."""
+    early: float
+    deployment: int | None
+    queue: str
+    variables: Mapping[str, Any]
+    program: Program
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Somebody or something intervenes: ``what`` names a method of ``Acts``."""
+
+    at: float
+    what: str
+    target: Any = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weather:
+    """How likely a request meets trouble, each between 0 and 1; outages: (from, to, kind)."""
+
+    lost: float
+    unanswered: float
+    garbled: float
+    slow: float
+    repeated: float
+    keeper_lost: float
+    outages: tuple[tuple[float, float, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything about one simulation that is decided beforehand."""
+
+    version: str
+    limit: int | None
+    query_seconds: float
+    on_deadline: str
+    calm_at: float
+    """From when on nothing goes wrong any more."""
+    deployments: tuple[tuple[int | None, OnFull], ...]
+    runs: tuple[PlannedRun, ...]
+    acts: tuple[Act, ...]
+    weather: Weather
+    kills_at_effects: tuple[int, ...] = field(default=())
+    """The worker is killed right after the n-th effect of all: a save, a request, an order."""
+
+
+def draw(seed: int) -> Plan:
+    """The plan of ``seed``."""
+    rng = Random(seed)
+    deployments = tuple(
+        (rng.choice((None, None, 1, 1, 2, 0)), rng.choice(list(OnFull)))
+        for _ in range(rng.randint(0, 2))
+    )
+    calm_at = rng.uniform(60.0, 240.0)
+    runs = tuple(
+        _run(rng, number, calm_at, len(deployments)) for number in range(rng.randint(1, 6))
+    )
+    return Plan(
+        version=rng.choice(("3.0.11", "3.1.15", "3.8.8", "3.8.8")),
+        limit=rng.choice((None, 1, 2, 3)),
+        query_seconds=rng.choice((5.0, 10.0)),
+        on_deadline=rng.choice(("terminate", "leave")),
+        calm_at=calm_at,
+        deployments=deployments,
+        runs=runs,
+        acts=tuple(sorted(_acts(rng, calm_at, runs), key=lambda act: act.at)),
+        weather=_weather(rng, calm_at),
+        kills_at_effects=tuple(
+            rng.randint(5, 150) for _ in range(rng.choice((0, 0, 1, 2, 3)))
+        ),
+    )
+
+
+def _run(rng: Random, number: int, calm_at: float, deployments: int) -> PlannedRun:
+    sort: Sort = rng.choice(("engine", "engine", "engine", "reporting", "plain", "bad"))
+    variables: dict[str, Any] = {"grace_seconds": rng.choice((2, 10, 30))}
+    if sort in ("reporting", "plain"):
+        variables["command"] = "make report"
+    if sort == "reporting":
+        variables["report_states"] = True
+    if sort == "bad":
+        variables["command"] = rng.choice(("echo 'unclosed", "frobnicate"))
+    if rng.random() < 0.15:
+        variables["timeout_seconds"] = rng.randint(3, 60)
+    return PlannedRun(
+        name=f"r{number}",
+        at=rng.choice((0.0, rng.uniform(0.0, calm_at))),
+        early=rng.choice((0.0, 0.0, rng.uniform(0.0, 30.0))),
+        deployment=rng.choice((None, *range(deployments))),
+        queue=rng.choice(("default", "default", "other")),
+        variables=variables,
+        program=_program(rng, sort),
+    )
+
+
+def _program(rng: Random, sort: Sort) -> Program:
+    return Program(
+        sort=sort,
+        outcome=rng.choice(("completes", "completes", "fails", "crashes", "sleeps")),
+        boot=rng.choice((0.0, 1.0, 4.0)),
+        work=rng.uniform(3.0, 60.0),
+        code=rng.choice((1, 3, -9, -11, 137)),
+        on_signal=rng.choice(("dies", "crashed", "cancels", "ignores", "slow")),
+        lingers=rng.choice((0.0, 0.0, 0.0, rng.uniform(0.5, 20.0))),
+    )
+
+
+def _acts(rng: Random, calm_at: float, runs: tuple[PlannedRun, ...]) -> list[Act]:
+    def when() -> float:
+        return rng.uniform(0.5, calm_at)
+
+    acts = [
+        Act(when(), what, rng.randrange(len(runs)))
+        for what, chance in (
+            ("cancel", 0.35),
+            ("delete_run", 0.05),
+            ("force", 0.08),
+            ("retry", 0.08),
+            ("take_away", 0.08),
+        )
+        for _ in runs
+        if rng.random() < chance
+    ]
+    rare = (
+        ("delete_deployment", 0.08, 0),
+        ("pause", 0.15, None),
+        ("kill", 0.45, None),
+        ("kill", 0.25, None),
+        ("reboot", 0.1, None),
+        ("keeper_dies", 0.2, None),
+        ("keeper_away", 0.2, None),
+        ("disk_full", 0.25, None),
+        ("lose_record", 0.06, None),
+        ("drain", 0.15, None),
+        ("fail_supervisor", 0.3, None),
+        ("doze_supervisor", 0.3, None),
+    )
+    acts += [
+        Act(when(), what, target, rng.uniform(1.0, 60.0))
+        for what, chance, target in rare
+        if rng.random() < chance
+    ]
+    acts += [
+        Act(when(), what, rng.choice(SERVICES), rng.uniform(0.5, 8.0))
+        for what in ("fail_service", "doze_service")
+        for _ in range(rng.choice((0, 0, 1, 2)))
+    ]
+    return acts
+
+
+def _weather(rng: Random, calm_at: float) -> Weather:
+    rough = rng.choice((0.0, 0.03, 0.1, 0.3))
+    outages = []
+    for _ in range(rng.choice((0, 0, 1, 2))):
+        start = rng.uniform(0.0, calm_at)
+        kind = rng.choice(("unavailable", "unavailable", "deaf", "unauthorized", "forbidden"))
+        outages.append((start, start + rng.uniform(1.0, 60.0), kind))
+    return Weather(
+        lost=rough * rng.random(),
+        unanswered=rough * rng.random(),
+        garbled=0.3 * rough * rng.random(),
+        slow=rough * rng.random(),
+        repeated=rough * rng.random(),
+        keeper_lost=rng.choice((0.0, 0.0, 0.05, 0.2)),
+        outages=tuple(outages),
+    )

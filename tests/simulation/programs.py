@@ -1,0 +1,87 @@
+"""What runs do in a simulation: engines of both generations, commands, and their bad manners."""
+
+from __future__ import annotations
+
+from actors.domain.errors import NotFound
+from actors.domain.ids import FlowRunId
+from actors.domain.model import Accepted, StateType, Verdict, Wait
+from actors.domain.ports import Clock
+from actors.testing.prefect_world import PrefectWorld
+from actors.testing.processes import ScriptedProcess
+
+from .plan import Program
+
+SIGTERM = 15
+CLEANUP_SECONDS = 3.0
+"""How long a program that is slow to end takes."""
+
+
+class Performance:
+    """One process playing its program. Engines tell the server their states (contract 7.1)."""
+
+    def __init__(
+        self, program: Program, process: ScriptedProcess, server: PrefectWorld, clock: Clock
+    ) -> None:
+        self._program = program
+        self._process = process
+        self._server = server
+        self._clock = clock
+        self._run_id = FlowRunId(process.order.env["PREFECT__FLOW_RUN_ID"])
+        self._is_engine = program.sort == "engine"
+        process.lingers_seconds = program.lingers
+        process.on_signal = self._signalled
+        if program.outcome == "crashes" and program.boot == 0.0:
+            process.end(program.code)
+        else:
+            clock.call_later(program.boot, self._begin)
+
+    def _begin(self) -> None:
+        program, process = self._program, self._process
+        if process.exit is not None:
+            return
+        verdict = self._report(StateType.RUNNING)
+        if isinstance(verdict, Wait):
+            self._clock.call_later(verdict.delay_seconds, self._begin)
+        elif self._is_engine and not isinstance(verdict, Accepted):
+            process.end(0)  # the server would not have it: an engine leaves without a word
+        elif program.outcome != "sleeps":
+            self._clock.call_later(program.work, self._finish)
+
+    def _finish(self) -> None:
+        if self._process.exit is not None:
+            return
+        match self._program.outcome:
+            case "completes":
+                self._report(StateType.COMPLETED)
+                self._process.end(0)
+            case "fails":
+                self._report(StateType.FAILED)
+                # Engines of 3.0 and 3.1 exit with 1 then, newer ones with 0 (contract 7.1).
+                old = self._server.server < (3, 2)
+                self._process.end(1 if old or not self._is_engine else 0)
+            case _:
+                self._process.end(self._program.code)
+
+    def _signalled(self, process: ScriptedProcess, number: int) -> None:
+        """Contract 10.4."""
+        match self._program.on_signal:
+            case "ignores":
+                return
+            case "slow":
+                self._clock.call_later(CLEANUP_SECONDS, lambda: process.end(-number))
+            case "crashed" if self._is_engine and self._server.server >= (3, 7):
+                self._report(StateType.CRASHED, force=True)
+                process.end(-number)
+            case "cancels" if self._is_engine and process.told_to_cancel:
+                self._report(StateType.CANCELLED)
+                process.end(0)
+            case _:
+                process.end(-number)
+
+    def _report(self, type_: StateType, *, force: bool = False) -> Verdict | None:
+        if not self._is_engine:
+            return None
+        try:
+            return self._server.set_state(self._run_id, type_, force=force)
+        except NotFound:
+            return None
