@@ -1,0 +1,176 @@
+"""``actor-worker`` as a process: what it says, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.command import ACTOR_WORKER, Command, environment
+
+
+@pytest.fixture
+def nowhere() -> Iterator[str]:
+    """The address of a server that is not there, on a port that nobody else will take."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
+        yield f"http://127.0.0.1:{holder.getsockname()[1]}/api"
+
+
+@pytest.fixture
+def python_with_prefect(tmp_path: Path) -> Path:
+    """An interpreter that says it has Prefect; nothing here gets as far as running a flow."""
+    python = tmp_path / "python-with-prefect"
+    python.write_text("#!/bin/sh\necho 3.8.8\n")
+    python.chmod(0o755)
+    return python
+
+
+@pytest.fixture
+def env(tmp_path: Path, nowhere: str, python_with_prefect: Path) -> dict[str, str]:
+    return environment(
+        PREFECT_HOME=str(tmp_path / "prefect"),
+        PREFECT_API_URL=nowhere,
+        PREFECT_CLIENT_MAX_RETRIES="0",
+        XDG_STATE_HOME=str(tmp_path / "state"),
+        ACTOR_WORKER_PYTHON=str(python_with_prefect),
+        ACTOR_WORKER_EMBEDDED="true",
+    )
+
+
+def actor_worker(*arguments: str, env: dict[str, str]) -> Command:
+    return Command([*ACTOR_WORKER, *arguments], env=env)
+
+
+def start(*arguments: str, env: dict[str, str]) -> Command:
+    return actor_worker("start", "--pool", "p", *arguments, env=env)
+
+
+def test_version_and_help_are_answered(env: dict[str, str]) -> None:
+    for arguments, words in (
+        (["--version"], "actor-worker "),
+        (["--help"], "quickstart"),
+        (["start", "--help"], "--work-queue"),
+    ):
+        with actor_worker(*arguments, env=env) as command:
+            assert command.exit_code() == 0
+            assert words in command.said
+
+
+def test_a_missing_pool_or_server_is_a_clear_error_with_exit_code_2(env: dict[str, str]) -> None:
+    with actor_worker("start", env=env) as command:
+        assert command.exit_code() == 2
+        assert command.said.startswith("Error: No work pool is named")
+    del env["PREFECT_API_URL"]
+    with start(env=env) as command:
+        assert command.exit_code() == 2
+        assert "PREFECT_API_URL" in command.said
+        assert "Traceback" not in command.said
+
+
+def test_no_prefect_anywhere_is_a_clear_error_with_exit_code_2(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    without = tmp_path / "python-without"
+    without.write_text("#!/bin/sh\necho none\n")
+    without.chmod(0o755)
+    with start("--python", str(without), env=env) as command:
+        assert command.exit_code() == 2
+        assert f"{without} has no Prefect" in command.said
+        assert "pip install 'actor-worker[local]'" in command.said
+
+
+def test_it_starts_and_stops_in_words_while_the_server_is_away(env: dict[str, str]) -> None:
+    with start("--name", "blue", "--log-format", "console", env=env) as command:
+        command.until("Worker 'blue' started!\n")
+        command.terminate()
+        assert command.exit_code() == 0
+        assert "Worker 'blue' stopped!\n" in command.said
+
+
+def test_in_json_every_line_is_an_object_and_the_words_are_in_one_of_them(
+    env: dict[str, str],
+) -> None:
+    with start("--name", "blue", env=env) as command:
+        command.until("Worker 'blue' started!")
+        command.interrupt()
+        assert command.exit_code() == 0
+    lines = [json.loads(line) for line in command.said.splitlines()]
+    messages = [line.get("message") for line in lines]
+    assert "Worker 'blue' started!" in messages
+    assert "Worker 'blue' stopped!" in messages
+    assert all(line["pool"] == "p" for line in lines)
+
+
+def test_a_second_worker_takes_the_next_number_and_a_restarted_one_its_own(
+    env: dict[str, str],
+) -> None:
+    host = socket.gethostname()
+    with start(env=env) as first, start_after(first, host, env) as second:
+        second.until(f"Worker '{host}-2' started!")
+        for command in (first, second):
+            command.terminate()
+            assert command.exit_code() == 0
+    with start(env=env) as again:
+        again.until(f"Worker '{host}' started!")
+        again.terminate()
+        assert again.exit_code() == 0
+
+
+def start_after(first: Command, host: str, env: dict[str, str]) -> Command:
+    first.until(f"Worker '{host}' started!")
+    return start(env=env)
+
+
+def test_a_state_folder_in_use_is_a_clear_error_with_exit_code_1(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    folder = str(tmp_path / "mine")
+    with start("--state-dir", folder, env=env) as first:
+        first.until("started!")
+        with start("--state-dir", folder, env=env) as second:
+            assert second.exit_code() == 1
+            assert folder in second.said
+            assert "--state-dir" in second.said
+        first.terminate()
+        assert first.exit_code() == 0
+
+
+def test_run_once_against_a_dead_server_is_a_clear_error_with_exit_code_1(
+    env: dict[str, str], nowhere: str
+) -> None:
+    with start("--run-once", "--log-format", "console", env=env) as command:
+        assert command.exit_code() == 1
+        assert nowhere in command.said.splitlines()[-1]
+        assert command.said.splitlines()[-1].startswith("Error: ")
+
+
+def test_the_health_server_answers_while_the_server_is_away(env: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    address = ("--health-host", "127.0.0.1", "--health-port", str(port))
+    with start("--with-healthcheck", *address, env=env) as command:
+        command.until("started!")
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(f"http://127.0.0.1:{port}/health", timeout=30) as answer:
+            assert json.load(answer) == {"message": "OK"}
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            opener.open(f"http://127.0.0.1:{port}/", timeout=30)
+        with start("--with-healthcheck", *address, env=env) as second:
+            assert second.exit_code() == 2
+            assert "another program listens there" in second.said
+        command.terminate()
+        assert command.exit_code() == 0
+
+
+def test_a_reader_that_goes_away_does_not_stop_the_worker(env: dict[str, str]) -> None:
+    with start(env=env) as command:
+        command.until("started!")
+        command.stop_reading()
+        command.terminate()
+        assert command.exit_code() == 0
