@@ -141,7 +141,7 @@ class Life:
         if self._task.cancelling():
             error = ActorKilled(f"{self._actor} was killed")
             while self._task.uncancel():
-                pass  # so that the hook can wait, and a further kill is told from this one
+                pass  # so that what on_failure meets is not taken for another kill
         return error.with_traceback(raised.__traceback__)
 
     def _bury(self, task: asyncio.Task[None]) -> None:

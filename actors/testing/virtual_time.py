@@ -29,7 +29,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     ``asyncio.sleep``, ``asyncio.timeout``, ``call_later`` and so LoopClock follow its time, which
     begins at zero; ``clock`` also gives it a wall clock that begins at ``start``. ``at_rest`` is
-    called before each jump: everything that can happen at this time has happened. It may not raise.
+    called before each jump, when everything that can happen at this time has happened; it may not
+    raise.
 
     For one thread and no I/O. Neither a thread nor a socket could wake the loop, whose time would
     run away meanwhile: executors and ``call_soon_threadsafe`` from other threads are refused with

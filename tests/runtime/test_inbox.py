@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVarTuple, Unpack
 
@@ -112,8 +113,27 @@ def test_a_put_after_closing_is_never_silent() -> None:
         inbox.put(Envelope("told"))
 
 
+def test_a_put_and_the_last_look_hold_the_same_lock() -> None:
+    """A race that no number of threads shows reliably: a put between last look and closing."""
+    inbox = Inbox()
+    held: list[tuple[str, bool]] = []
+
+    class Watched(deque[Envelope[Any]]):
+        def append(self, envelope: Envelope[Any], /) -> None:
+            held.append(("append", inbox._lock.locked()))
+            super().append(envelope)
+
+        def clear(self) -> None:
+            held.append(("clear", inbox._lock.locked()))
+            super().clear()
+
+    inbox._envelopes = Watched()
+    inbox.put(Envelope("told"))
+    inbox.close("It is over")
+    assert held == [("append", True), ("clear", True)]
+
+
 def test_no_question_is_lost_to_a_close_in_the_midst_of_puts() -> None:
-    """Guards against a put between the last look into the mailbox and its closing."""
     inbox = Inbox()
     replies: list[AsyncioFuture[Any]] = []
     under_way = threading.Event()

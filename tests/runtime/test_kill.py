@@ -161,24 +161,19 @@ def test_actors_left_when_the_loop_closes_run_on_failure_and_leave_the_registry(
     assert ActorRegistry.get_all() == []
 
 
-@virtual
-async def test_a_task_group_in_on_failure_works_after_a_kill_as_ever() -> None:
-    """Guards against a kill that stays counted: a group would take it for its own end."""
-    handled: list[str] = []
+def test_a_cancelled_wait_in_on_failure_after_a_kill_is_not_taken_for_another_kill(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    @virtual
+    async def check() -> None:
+        ref = Scribe.start([], failure=await_something_cancelled)
+        await turns()
+        ref.kill()
+        await ref.joined()
 
-    async def group() -> None:
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(ask(ref, forever))
-                await forever()
-        except* ActorDeadError:
-            handled.append("the group's error")
-
-    ref = Scribe.start([], failure=group)
-    await turns()
-    ref.kill()
-    await ref.joined()
-    assert handled == ["the group's error"]
+    check()
+    kinds = [record.exc_info[0] for record in caplog.records if record.exc_info]
+    assert kinds == [ActorKilled, WaitCancelled]
 
 
 def test_an_actor_whose_loop_is_closed_under_it_ends_without_a_word() -> None:

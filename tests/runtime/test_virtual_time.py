@@ -78,6 +78,21 @@ def test_a_deadlock_is_an_error_that_names_who_waits() -> None:
         run_virtual(wait_for_godot())
 
 
+def test_at_rest_is_called_before_each_jump_with_all_work_of_that_time_done() -> None:
+    done: list[str] = []
+    seen: list[tuple[float, list[str]]] = []
+
+    async def main() -> None:
+        for name in ("first", "second"):
+            asyncio.get_running_loop().call_soon(done.append, name)
+            await asyncio.sleep(5)
+
+    loop = VirtualLoop(at_rest=lambda: seen.append((loop.time(), done.copy())))
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(main())
+    assert seen == [(0, ["first"]), (5, ["first", "second"])]
+
+
 def test_threads_are_refused() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
