@@ -15,15 +15,12 @@ from typing import Any, Final
 
 import click
 
+from .exit_codes import FAILURE, INTERRUPTED, USAGE
 from .options import SectionedCommand, start_options
-
-FAILURE: Final = 1
-USAGE: Final = 2
-INTERRUPTED: Final = 130
 
 EXIT_CODES: Final = """
 Exit codes: 0 stopped as asked, 1 something failed, 2 a wrong option or setting,
-130 interrupted before it could be stopped in order.
+130 interrupted before it had started.
 """
 
 

@@ -6,20 +6,18 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import structlog
 
 from ..domain.masking import Masker
 from . import logs
 from .escalation import Step, stop_signals
+from .exit_codes import INTERRUPTED
 from .wrong_settings import unknown_variables
 
 if TYPE_CHECKING:
     from .settings import Settings
-
-INTERRUPTED: Final = 130
-"""The exit code of a worker that was told to stop before it had started."""
 
 log = structlog.get_logger(__name__)
 
