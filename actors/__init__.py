@@ -1,8 +1,9 @@
 """A process worker for Prefect work pools, built from actors.
 
 What programs use: :class:`ActorSystem` (the worker as a library), :class:`Settings` (what it is
-to do) and :mod:`actors.messages` (the language of its actors). They are imported when first asked
-for, so that ``import actors`` costs nothing.
+to do), :class:`ProcessWorker` (the interface of Prefect 3.0's worker class) and
+:mod:`actors.messages` (the language of its actors). They are imported when first asked for, so
+that ``import actors`` costs nothing.
 """
 
 from __future__ import annotations
@@ -11,12 +12,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from . import messages
+    from .app.process_worker import ProcessWorker
     from .app.settings import Settings
     from .app.system import ActorSystem
 
-__all__ = ["ActorSystem", "Settings", "messages"]
+__all__ = ["ActorSystem", "ProcessWorker", "Settings", "messages"]
 
-_HOMES = {"ActorSystem": "app.system", "Settings": "app.settings"}
+_HOMES = {
+    "ActorSystem": "app.system",
+    "ProcessWorker": "app.process_worker",
+    "Settings": "app.settings",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..domain.environment import run_environment
 from ..domain.errors import InvalidJob, NotFound
 from ..domain.ids import ClaimKey, FlowId
-from ..domain.job import RUNNER_COMMAND, Job, build_job
+from ..domain.job import RUNNER_COMMAND, Job, build_job, needs_engine
 from ..domain.masking import Masker
 from ..domain.model import Deployment, Flow, FlowRun, Json, WorkPool
 from ..domain.ports import Orchestrator
@@ -48,12 +48,13 @@ class Preparer:
         run = record.run
         deployment, flow = await asyncio.gather(self._deployment(run), self._flow(run))
         resolved = await self._resolve(run, deployment, pool)
+        engine = needs_engine(resolved.configuration.get("command"))
         job = build_job(
             resolved,
             run=run,
             deployment=deployment,
             flow=flow,
-            engine_python=await self.engine_python(),
+            engine_python=await self.engine_python() if engine else "",
         )
         return Preparation(
             order=self._order(record.key, run, job, deployment, flow),

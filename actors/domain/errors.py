@@ -27,6 +27,14 @@ class CouldNotStart(WorkerError):
     """A run's process could not be started: the message is the cause in words."""
 
 
+class InfrastructureNotFound(WorkerError):
+    """There is no such process (any more)."""
+
+
+class InfrastructureNotAvailable(WorkerError):
+    """The process is out of this worker's reach: on another host, or not its own."""
+
+
 class InvalidJob(WorkerError):
     """The job's configuration cannot be carried out: the message names the wrong value."""
 

@@ -114,12 +114,17 @@ def validate(resolved: Resolved) -> ProcessJobConfiguration:
     )
 
 
+def needs_engine(command: Json) -> bool:
+    """Whether a configured command stands for Prefect's engine, run by an interpreter of ours."""
+    return not isinstance(command, str) or command.strip() in ("", DEFAULT_COMMAND)
+
+
 def split_command(command: str | None, engine_python: str) -> tuple[str, ...]:
     """The command line as arguments, split as a POSIX shell would; none: Prefect's engine.
 
     Nothing else of a shell is done: no variables, no wildcards, no pipes. Raises InvalidJob.
     """
-    if command is None or not command.strip() or command.strip() == DEFAULT_COMMAND:
+    if command is None or needs_engine(command):
         return (engine_python, "-m", ENGINE_MODULE)
     try:
         argv = tuple(shlex.split(command))

@@ -1,0 +1,305 @@
+"""The programmatic interface of Prefect 3.0's process worker, over the actor system.
+
+For programs that drive that worker themselves: same class attributes, same constructor, same
+methods, same meaning of results and errors. Command lines and new programs use ActorSystem.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, ClassVar, Protocol, Self
+
+import psutil
+import structlog
+
+from ..domain.default_template import PROCESS_WORKER, default_base_job_template
+from ..domain.environment import run_environment
+from ..domain.errors import InfrastructureNotAvailable, InfrastructureNotFound
+from ..domain.exit_status import explain, polite_signal
+from ..domain.ids import ClaimKey, claim_key, new_transition_id
+from ..domain.infrastructure_pid import parse_infrastructure_pid
+from ..domain.job import (
+    Job,
+    ProcessJobConfiguration,
+    ProcessVariables,
+    build_job,
+    needs_engine,
+)
+from ..domain.model import FlowRun, Json
+from ..domain.process import (
+    KeptRun,
+    OutputWritten,
+    ProcessExited,
+    ProcessFact,
+    SpawnOrder,
+    TreeGone,
+)
+from ..domain.template import Resolved
+from ..runtime import LoopClock
+from .adapters import Adapters, open_adapters
+from .settings import Settings
+from .system import ActorSystem
+
+CHECK_SECONDS = 0.1
+"""Between two looks whether a process that is being killed is gone."""
+
+log = structlog.get_logger("actors.process_worker")
+
+
+class TaskStatus(Protocol):
+    """What is told of a start: anyio's TaskStatus fits."""
+
+    def started(self, value: str) -> None:
+        """The process exists; ``value`` is its ``host:pid``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessWorkerResult:
+    """How a process ended: true when it exited with code 0."""
+
+    identifier: str
+    """The process id."""
+    status_code: int
+    """As subprocess has it: negative for a signal. -1 when nobody received it."""
+
+    def __bool__(self) -> bool:
+        return self.status_code == 0
+
+
+class ProcessWorker:
+    """A worker for one work pool.
+
+    ``work_pool_name``: the pool to poll. ``work_queues``: default all of them. ``name``: default
+    made from pool and host, stable over restarts; must not contain '/' or '%'.
+    ``prefetch_seconds``: how early runs are taken, default 10. ``create_pool_if_not_found``:
+    default True. ``limit``: runs at a time, default no limit. ``heartbeat_interval_seconds``:
+    default 30. ``base_job_template``: for a pool that has to be created. ``settings``: any other
+    field of :class:`~actors.Settings`.
+
+    SettingsError: a wrong value. Runs that :meth:`run` starts end with the ``async with`` block;
+    those of :meth:`start` are the keeper's and outlive it.
+    """
+
+    type: ClassVar[str] = PROCESS_WORKER.type
+    job_configuration: ClassVar[builtins.type[ProcessJobConfiguration]] = ProcessJobConfiguration
+    job_configuration_variables: ClassVar[builtins.type[ProcessVariables]] = ProcessVariables
+
+    def __init__(
+        self,
+        work_pool_name: str,
+        work_queues: Sequence[str] | None = None,
+        name: str | None = None,
+        prefetch_seconds: float | None = None,
+        create_pool_if_not_found: bool = True,
+        limit: int | None = None,
+        heartbeat_interval_seconds: float | None = None,
+        *,
+        base_job_template: Mapping[str, Json] | None = None,
+        **settings: Any,
+    ) -> None:
+        given = {
+            "prefetch_seconds": prefetch_seconds,
+            "heartbeat_seconds": heartbeat_interval_seconds,
+            "name": name,
+            "limit": limit,
+            "base_job_template": base_job_template,
+        }
+        self._values: dict[str, Any] = {
+            "pool": work_pool_name,
+            "work_queues": tuple(work_queues or ()),
+            "create_pool_if_not_found": create_pool_if_not_found,
+            **{key: value for key, value in given.items() if value is not None},
+            **settings,
+        }
+        self._settings = Settings(**self._values)
+        self._adapters: Adapters | None = None
+        self._opened = AsyncExitStack()
+
+    # -- what it says of itself --------------------------------------------------------------
+
+    @classmethod
+    def get_description(cls) -> str:
+        """What this kind of worker does."""
+        return PROCESS_WORKER.description
+
+    @classmethod
+    def get_display_name(cls) -> str:
+        """Its name for people."""
+        return PROCESS_WORKER.display_name
+
+    @classmethod
+    def get_documentation_url(cls) -> str:
+        """Where to read on."""
+        return PROCESS_WORKER.documentation_url
+
+    @classmethod
+    def get_logo_url(cls) -> str:
+        """Its picture."""
+        return PROCESS_WORKER.logo_url
+
+    @classmethod
+    def get_default_base_job_template(cls) -> dict[str, Json]:
+        """What pools that it creates get."""
+        return default_base_job_template()
+
+    # -- the worker --------------------------------------------------------------------------
+
+    async def start(
+        self,
+        run_once: bool = False,
+        with_healthcheck: bool = False,
+        printer: Callable[..., object] = print,
+    ) -> None:
+        """Work until stopped (by cancelling this call), or for a single round with ``run_once``.
+
+        ``with_healthcheck`` serves /health and /ready meanwhile. ``printer`` is told when the
+        worker has started and stopped. WorkerError: it had to give up.
+        """
+        settings = Settings(
+            **self._values | {"run_once": run_once, "with_healthcheck": with_healthcheck}
+        )
+        async with ActorSystem(settings) as system:
+            self._adapters = system.adapters
+            try:
+                printer(f"Worker {system.name!r} started!")
+                await system.wait()
+            finally:
+                self._adapters = None
+        printer(f"Worker {system.name!r} stopped!")
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as opened:
+            settings = Settings(**self._values | {"embedded": True})
+            self._adapters = await open_adapters(settings, opened, clock=LoopClock())
+            self._opened = opened.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: builtins.type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._adapters = None
+        await self._opened.aclose()
+
+    async def run(
+        self,
+        flow_run: FlowRun,
+        configuration: ProcessJobConfiguration,
+        task_status: TaskStatus | None = None,
+    ) -> ProcessWorkerResult:
+        """Run a flow run's process to its end, within ``async with``; no state is proposed.
+
+        InvalidJob: the configuration cannot be carried out. CouldNotStart: nor can the command.
+        """
+        adapters = self._open()
+        job = build_job(
+            Resolved(configuration.model_dump(mode="json")),
+            run=flow_run,
+            deployment=None,
+            flow=None,
+            engine_python=await adapters.python() if needs_engine(configuration.command) else "",
+        )
+        watch = _Watch(job)
+        order = self._order(adapters, flow_run, job)
+        identity = await adapters.launcher.spawn(order, watch.hear)
+        if task_status is not None:
+            task_status.started(f"{adapters.hostname}:{identity.pid}")
+        code = await watch.exited
+        explanation = explain(code)
+        log.log(explanation.level, "process.exited", pid=identity.pid, text=explanation.text)
+        await watch.gone
+        await adapters.launcher.forget(order.key)
+        status_code = -1 if code is None else code
+        return ProcessWorkerResult(identifier=str(identity.pid), status_code=status_code)
+
+    async def kill_process(self, infrastructure_pid: str, grace_seconds: float = 30) -> None:
+        """End a process of this worker's, and all it started; return when nothing is left.
+
+        Within ``grace_seconds`` it may end by itself after SIGTERM. InfrastructureNotFound: no
+        such process. InfrastructureNotAvailable: it is on another host, or it is not ours; the
+        seed would signal that one, but a number alone does not prove whose process it is.
+        """
+        adapters = self._open()
+        where = parse_infrastructure_pid(infrastructure_pid)
+        if where is None:
+            raise InfrastructureNotFound(f"{infrastructure_pid!r} names no process.")
+        if where.host not in (None, socket.gethostname()):
+            raise InfrastructureNotAvailable(
+                f"Process {where.pid} runs on host {where.host!r}: end it there."
+            )
+        kept = await _alive(adapters, where.pid)
+        if kept is None:
+            if psutil.pid_exists(where.pid):
+                raise InfrastructureNotAvailable(
+                    f"Process {where.pid} was not started by this worker, so it is left alone."
+                )
+            raise InfrastructureNotFound(f"There is no process {where.pid}.")
+        await adapters.launcher.end_tree(
+            kept.key, signal=polite_signal(), grace_seconds=grace_seconds
+        )
+        # Its facts go to whoever started it, and the keeper has no others to wait for.
+        while await _is_there(adapters, kept.key):  # noqa: ASYNC110
+            await asyncio.sleep(CHECK_SECONDS)
+
+    def _order(self, adapters: Adapters, run: FlowRun, job: Job) -> SpawnOrder:
+        key = claim_key(run.id, new_transition_id())
+        return SpawnOrder(
+            key=key,
+            folder=adapters.journal.folder(key),
+            argv=job.argv,
+            env=run_environment(
+                base=os.environ,
+                prefect_settings=self._settings.prefect.environment(),
+                run=run,
+                deployment=None,
+                flow=None,
+                worker_name=adapters.name,
+                job_env=job.env,
+            ),
+            working_dir=None if job.working_dir is None else job.working_dir.absolute(),
+            nice=job.limits.nice,
+        )
+
+    def _open(self) -> Adapters:
+        if self._adapters is None:
+            raise RuntimeError("The worker is not set up: use it within `async with`.")
+        return self._adapters
+
+
+class _Watch:
+    """Hears of one process: ``exited`` gives its code, ``gone`` ends with its tree."""
+
+    def __init__(self, job: Job) -> None:
+        loop = asyncio.get_running_loop()
+        self._job = job
+        self.exited: asyncio.Future[int | None] = loop.create_future()
+        self.gone: asyncio.Future[None] = loop.create_future()
+
+    def hear(self, fact: ProcessFact) -> None:
+        match fact:
+            case OutputWritten(lines=lines) if self._job.stream_output:
+                for line in lines:
+                    log.info("run.output", line=line)
+            case ProcessExited(status=status) if not self.exited.done():
+                self.exited.set_result(status.code)
+            case TreeGone() if not self.gone.done():
+                self.gone.set_result(None)
+
+
+async def _is_there(adapters: Adapters, key: ClaimKey) -> bool:
+    table = await adapters.launcher.table()
+    return any(kept.key == key and not kept.swept for kept in table)
+
+
+async def _alive(adapters: Adapters, pid: int) -> KeptRun | None:
+    table = await adapters.launcher.table()
+    return next((k for k in table if k.identity.pid == pid and k.exit is None), None)
