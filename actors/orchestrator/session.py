@@ -71,6 +71,8 @@ class Session:
         self._transport_lock = threading.Lock()
         self._has_connected = False
         self._closed = False
+        if options.verify is False:
+            _log.warning("api.certificates_not_checked", url=self.shown_url)
 
     @property
     def secrets(self) -> frozenset[str]:

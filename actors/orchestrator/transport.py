@@ -14,10 +14,11 @@ from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import InsecureRequestWarning, NewConnectionError
 
 from .exchange import Answer, CalledOff, ExchangeFailed, Lifeline, Outgoing, Trouble
 from .proxies import proxies_for
@@ -52,6 +53,10 @@ class Transport:
         self._verify = verify
         self._proxies = proxies
         self._max_bytes = max_response_bytes
+        if verify is False:
+            urllib3.disable_warnings(
+                InsecureRequestWarning
+            )  # of each request; the session said it
         self._session = requests.Session()
         self._session.trust_env = False  # no netrc, no REQUESTS_CA_BUNDLE: the profile decides
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))

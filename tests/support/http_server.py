@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import queue
 import socket
+import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -12,8 +13,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+CERTIFICATE = Path(__file__).with_name("data") / "localhost.pem"
+"""For 127.0.0.1, signed by itself, with its key."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ class Handler(BaseHTTPRequestHandler):
     """Serves one connection, in a thread of its own."""
 
     protocol_version = "HTTP/1.1"
+    wbufsize = 65536  # an answer goes out in one piece, so that no acknowledgement delays it
     server: ScriptedServer  # type: ignore[assignment]  # not a socketserver: see below
 
     def answer(self) -> None:
@@ -96,12 +102,18 @@ class ScriptedServer:
     others with ``default``. A context manager; nothing is left of it afterwards.
     """
 
-    def __init__(self, *, default: Script | None = None, csrf: bool = False) -> None:
+    def __init__(
+        self, *, default: Script | None = None, csrf: bool = False, tls: bool = False
+    ) -> None:
         self.received: list[Received] = []
         self.hanging: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.connections = 0
         self._default = default or Reply()
         self._csrf = csrf
+        self._tls: ssl.SSLContext | None = None
+        if tls:
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._tls.load_cert_chain(CERTIFICATE)
         self._script: deque[Script] = deque()
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
@@ -112,7 +124,8 @@ class ScriptedServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/api"
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://127.0.0.1:{self.port}/api"
 
     def script(self, *replies: Script) -> None:
         """What the next requests are answered, in order."""
@@ -165,10 +178,15 @@ class ScriptedServer:
             self._start(self._serve, connection, address)
 
     def _serve(self, connection: socket.socket, address: Any) -> None:
+        stream = connection
         try:
             with suppress(OSError):
-                Handler(connection, address, self)  # type: ignore[arg-type]  # see Handler.server
+                if self._tls is not None:
+                    # Of the connection itself, not in its place: __exit__ shuts that down.
+                    stream = self._tls.wrap_socket(connection.dup(), server_side=True)
+                Handler(stream, address, self)  # type: ignore[arg-type]  # see Handler.server
         finally:
             with self._lock:
                 self._open.discard(connection)
+            stream.close()
             connection.close()

@@ -19,10 +19,14 @@ class PrefectAdmin:
     def __init__(self, server: PrefectServer) -> None:
         self.server = server
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        self._csrf: dict[str, str] = {}
 
     def request(self, method: str, path: str, body: Any = None) -> Any:
-        """The JSON of the answer; HTTPError, with the server's words, for a refusal."""
-        headers = {"Content-Type": "application/json"}
+        """The JSON of the answer; AssertionError, with the server's words, for a refusal."""
+        if self.server.csrf and method != "GET" and not self._csrf:
+            token = self.request("GET", "/csrf-token?client=admin")["token"]
+            self._csrf = {"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": "admin"}
+        headers = {"Content-Type": "application/json", **self._csrf}
         if self.server.auth_string is not None:
             token = b64encode(self.server.auth_string.encode()).decode()
             headers["Authorization"] = f"Basic {token}"

@@ -67,6 +67,7 @@ class PrefectServer:
         self.python = python
         self.folder = folder
         self.auth_string = auth_string
+        self.csrf = csrf
         self.port = 0
         self._settings = _settings(folder, auth_string, csrf) | dict(settings or {})
         self._process: subprocess.Popen[bytes] | None = None

@@ -1,0 +1,177 @@
+"""Exchanges that Prefect's own workers had with their servers, had again by our client.
+
+``data/captured.json`` holds a few of each of 3.0.0, 3.1.15 and 3.8.8, as they were on the wire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from actors.domain.ids import DeploymentId, FlowRunId, TransitionId
+from actors.domain.model import (
+    Aborted,
+    Accepted,
+    LogLine,
+    Proposal,
+    Rejected,
+    StateType,
+    Verdict,
+)
+from actors.orchestrator.api import PrefectApi
+from actors.orchestrator.options import SessionOptions
+from actors.orchestrator.session import Session
+from tests.support.http_server import Received, Reply, ScriptedServer
+from tests.support.manual_clock import ManualClock
+
+T = TypeVar("T")
+
+Exchange = dict[str, Any]
+CAPTURED: list[Exchange] = json.loads(
+    (Path(__file__).with_name("data") / "captured.json").read_text()
+)
+
+
+def captured(what: str) -> pytest.MarkDecorator:
+    """Parametrise with every captured exchange of this kind."""
+    chosen = [exchange for exchange in CAPTURED if exchange["what"] == what]
+    assert chosen
+    return pytest.mark.parametrize("exchange", chosen, ids=[each["series"] for each in chosen])
+
+
+def replay(
+    exchange: Exchange, ask: Callable[[PrefectApi], Awaitable[T]], *more: Reply
+) -> tuple[T, Received]:
+    """What our client makes of the captured answer, and what it asked to get it."""
+    server = ScriptedServer()
+    server.script(Reply(exchange["status"], exchange["answer"]), *more)
+
+    async def main() -> T:
+        session = Session(SessionOptions(base_url=server.url), clock=ManualClock())
+        try:
+            return await ask(PrefectApi(session))
+        finally:
+            await session.aclose()
+
+    with server:
+        result = asyncio.run(main())
+    received = server.received[0]
+    assert received.method == exchange["method"]
+    assert received.path.partition("?")[0] == exchange["path"]
+    return result, received
+
+
+def propose(exchange: Exchange) -> Verdict:
+    """Propose what was proposed then; our body has no key that the captured one lacks."""
+    state = exchange["request"]["state"]
+    proposal = Proposal(
+        type=StateType(state["type"]),
+        name=state["name"],
+        message=state["message"],
+        transition_id=TransitionId(state["state_details"]["transition_id"]),
+    )
+    run_id = FlowRunId(exchange["path"].split("/")[3])
+    verdict, received = replay(exchange, lambda api: api.propose_state(run_id, proposal))
+    assert set(received.json) == set(exchange["request"])
+    assert set(received.json["state"]) == set(state)
+    assert set(received.json["state"]["state_details"]) <= set(state["state_details"])
+    return verdict
+
+
+@captured("due runs")
+def test_due_runs(exchange: Exchange) -> None:
+    before = datetime(2026, 1, 1, tzinfo=UTC)
+    [run], received = replay(
+        exchange, lambda api: api.read_due_runs("cap-pool", [], before=before)
+    )
+    raw = exchange["answer"][0]["flow_run"]
+    assert set(received.json) == set(exchange["request"])
+    assert (run.id, run.name, run.flow_id) == (raw["id"], raw["name"], raw["flow_id"])
+    assert (run.state.type, run.state.name) == (StateType.SCHEDULED, raw["state_name"])
+    assert run.due == datetime.fromisoformat(raw["next_scheduled_start_time"])
+    assert run.deployment_id == raw["deployment_id"]
+    assert set(run.tags) == set(raw["tags"])
+
+
+@captured("deployment")
+def test_deployments(exchange: Exchange) -> None:
+    raw = exchange["answer"]
+    deployment, _ = replay(exchange, lambda api: api.read_deployment(DeploymentId(raw["id"])))
+    assert (deployment.name, deployment.flow_id) == (raw["name"], raw["flow_id"])
+    assert deployment.job_variables == raw["job_variables"]
+    assert deployment.updated == raw["updated"]
+
+
+@captured("accepted")
+def test_accepted(exchange: Exchange) -> None:
+    verdict = propose(exchange)
+    assert isinstance(verdict, Accepted)
+    assert verdict.state.id == exchange["answer"]["state"]["id"]
+    sent = exchange["request"]["state"]["state_details"]["transition_id"]
+    assert verdict.state.transition_id == sent
+
+
+@captured("no slot")
+def test_no_slot(exchange: Exchange) -> None:
+    verdict = propose(exchange)
+    assert isinstance(verdict, Rejected)
+    assert (verdict.state.type, verdict.state.name) == (
+        StateType.SCHEDULED,
+        "AwaitingConcurrencySlot",
+    )
+
+
+@captured("aborted")
+def test_aborted(exchange: Exchange) -> None:
+    verdict = propose(exchange)
+    assert isinstance(verdict, Aborted)
+    assert verdict.reason == "Run is already in terminal state FAILED."
+
+
+@captured("cancelling kept")
+def test_cancelling_kept(exchange: Exchange) -> None:
+    verdict = propose(exchange)
+    assert isinstance(verdict, Rejected)
+    assert verdict.state.type is StateType.CANCELLING
+
+
+@captured("cancelling runs")
+def test_cancelling_runs(exchange: Exchange) -> None:
+    none = Reply(200, [])
+    [run], received = replay(
+        exchange,
+        lambda api: api.read_cancelling_runs("cap-pool", [], excluding=[FlowRunId("other")]),
+        *[none] * 2,
+    )
+    assert run.id == exchange["answer"][0]["id"]
+    assert run.state.type is StateType.CANCELLING
+    assert run.infrastructure_pid == exchange["answer"][0]["infrastructure_pid"]
+    assert set(received.json) <= set(exchange["request"])
+    assert received.json["flow_runs"]["id"] == {"not_any_": ["other"]}
+
+
+@captured("log lines")
+def test_log_lines(exchange: Exchange) -> None:
+    raw = exchange["request"]
+    lines = [
+        LogLine(
+            flow_run_id=FlowRunId(line["flow_run_id"]),
+            level=line["level"],
+            message=line["message"],
+            timestamp=datetime.fromisoformat(line["timestamp"]),
+            logger=line["name"],
+        )
+        for line in raw
+    ]
+    _, received = replay(exchange, lambda api: api.send_logs(lines))
+    moments = [datetime.fromisoformat(line.pop("timestamp")) for line in received.json]
+    assert moments == [line.timestamp for line in lines]
+    assert [{k: v for k, v in line.items() if k != "timestamp"} for line in received.json] == [
+        {k: v for k, v in line.items() if k != "timestamp"} for line in raw
+    ]

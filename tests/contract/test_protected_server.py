@@ -1,0 +1,92 @@
+"""A server with credentials, CSRF protection and a low limit of items in an answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+
+from actors.domain.errors import Unauthorized
+from actors.domain.model import StateType
+from actors.orchestrator.api import PrefectApi
+from actors.orchestrator.options import Credentials, SessionOptions
+from actors.orchestrator.session import Session
+from actors.runtime import LoopClock
+from tests.contract.worlds import RealWorld, connected
+from tests.support.prefect_server import PrefectServer, interpreter
+
+LIMIT = 2
+SETTINGS = {
+    "PREFECT_API_DEFAULT_LIMIT": str(LIMIT),
+    "PREFECT_SERVER_API_DEFAULT_LIMIT": str(LIMIT),
+}
+
+
+@pytest.fixture(scope="module", params=["3.8", "3.1"])
+def protected(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PrefectServer]:
+    python = interpreter(request.param)
+    if python is None:
+        pytest.skip(f"no Prefect {request.param} is named for tests")
+    folder = tmp_path_factory.mktemp("protected")
+    with PrefectServer(
+        python, folder, auth_string="admin:sesame", csrf=True, settings=SETTINGS
+    ) as server:
+        yield server
+
+
+def ask_with(
+    server: PrefectServer, credentials: Credentials, ask: Callable[[PrefectApi], Awaitable[object]]
+) -> None:
+    async def main() -> None:
+        options = SessionOptions(base_url=server.api_url, credentials=credentials)
+        session = Session(options, clock=LoopClock())
+        try:
+            await ask(PrefectApi(session))
+        finally:
+            await session.aclose()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [Credentials(), Credentials(auth_string="admin:wrong"), Credentials(api_key="admin:sesame")],
+    ids=["none", "wrong", "key"],
+)
+def test_without_the_authorization_string_everything_is_unauthorized(
+    protected: PrefectServer, credentials: Credentials
+) -> None:
+    with pytest.raises(Unauthorized, match="PREFECT_API_AUTH_STRING"):
+        ask_with(protected, credentials, lambda api: api.read_server_version())
+    with pytest.raises(Unauthorized):
+        ask_with(protected, credentials, lambda api: api.create_work_pool("p", "process", None))
+
+
+def test_with_it_changes_are_made(protected: PrefectServer) -> None:
+    async def scenario() -> None:
+        async with connected(protected) as api:
+            pool = await api.create_work_pool("guarded", "process", None)
+            await asyncio.gather(*(api.send_heartbeat(pool.name, f"w{n}", 30) for n in range(4)))
+
+    asyncio.run(scenario())
+
+
+def test_every_page_is_read_however_small(protected: PrefectServer) -> None:
+    async def scenario() -> None:
+        async with connected(protected) as api:
+            world = RealWorld(api, protected)
+            deployment = world.deploy()
+            runs = [world.schedule(deployment) for _ in range(2 * LIMIT + 1)]
+            world.add_queue("a", 1)
+            world.add_queue("b", 1)
+            assert len(await api.read_work_queues(world.pool, [])) == 3
+            for run in runs:
+                world.set_state(run, StateType.RUNNING)
+                world.set_state(run, StateType.CANCELLING)
+            found = await api.read_cancelling_runs(world.pool, [], excluding=runs[:1])
+            assert {run.id for run in found} == set(runs[1:])
+
+    asyncio.run(scenario())
