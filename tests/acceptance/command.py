@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 ACTOR_WORKER = (sys.executable, "-m", "actors")
 
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 300.0
 """Bound of every wait here: more than the slowest machine needs."""
 
 
