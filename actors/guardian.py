@@ -12,7 +12,17 @@ from .domain.model import Resource, WorkerEvent, WorkPool
 from .domain.policy import Backoff
 from .domain.ports import Clock
 from .domain.worker_events import Preceding, started, stopped
-from .messages.lifetime import Deadline, Drain, EndAllRuns, FatalError, Idle, OnDeadline
+from .messages.lifetime import (
+    CurrentStage,
+    Deadline,
+    Drain,
+    EndAllRuns,
+    FatalError,
+    Idle,
+    OnDeadline,
+    Stage,
+    StepAside,
+)
 from .messages.outbox import EmitEvent
 from .messages.pool import PoolSynced
 from .runtime import Address, ChildSpec, Directory, RestartBudget, Supervisor
@@ -26,7 +36,7 @@ BACKOFF = Backoff(initial=0.1, ceiling=5.0)
 
 
 class Guardian(Supervisor):
-    """Owns: the services (through Supervisor), _stage of the worker's life, _pool and _started.
+    """Owns: the services (through Supervisor), _draining, _pool and _started.
 
     It ends by a stop when all is done, or by a failure that says why the worker had to give up:
     the error of a FatalError, or BudgetExhausted when a service keeps failing.
@@ -45,6 +55,7 @@ class Guardian(Supervisor):
         poller: Address,
         dispatcher: Address,
         event_emitter: Address,
+        service_reporter: Address,
     ) -> None:
         super().__init__(
             children, budget=BUDGET, directory=directory, backoff=BACKOFF.bare_delay, clock=clock
@@ -57,11 +68,12 @@ class Guardian(Supervisor):
         self._poller = poller
         self._dispatcher = dispatcher
         self._event_emitter = event_emitter
+        self._service_reporter = service_reporter
         self._pool: WorkPool | None = None
         self._started: WorkerEvent | None = None
         self._draining = False
 
-    def on_receive(self, message: Any) -> None:
+    def on_receive(self, message: Any) -> Stage | None:
         """The worker's way from start to end."""
         match message:
             case PoolSynced(pool=pool):
@@ -74,10 +86,17 @@ class Guardian(Supervisor):
             case Idle():
                 self._say_stopped()
                 self.stop()
+            case StepAside():
+                log.info("worker.stepping_aside", hint="Runs go on with the keeper.")
+                self._service_reporter.tell(message)
+                self.stop()
+            case CurrentStage():
+                return Stage.DRAINING if self._draining else Stage.WORKING
             case FatalError(error=error):
                 raise error
             case _:
                 super().on_receive(message)
+        return None
 
     def _drain(self) -> None:
         """Take nothing new and wait; the second order of this kind is the deadline."""
@@ -85,6 +104,7 @@ class Guardian(Supervisor):
             return
         self._draining = True
         log.info("worker.draining", drain_seconds=self._drain_seconds)
+        self._service_reporter.tell(Drain())
         self._poller.tell(Drain())
         self._dispatcher.tell(Drain())
         if self._drain_seconds is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from ..processes.journal import FolderJournal
 from ..processes.launcher import KeeperLauncher, KeeperOptions
 from ..processes.state_folder import StateFolder
 from . import prefect_python
-from .naming import seats, take_seat
+from .naming import Seat, seats, take_seat
 from .preparation import Preparer
 from .settings import Settings
 
@@ -65,6 +65,7 @@ class Adapters:
 
     name: str
     hostname: str
+    folder: StateFolder
     orchestrator: Orchestrator
     launcher: Launcher
     journal: Journal
@@ -93,8 +94,11 @@ async def open_adapters(
     orchestrator: Orchestrator | None = None,
     launcher: Launcher | None = None,
     journal: Journal | None = None,
+    lock: int | None = None,
 ) -> Adapters:
     """Open what is not passed in; ``opened`` closes that again, in reverse.
+
+    ``lock`` is the lock of the state folder where a predecessor in this process handed it over.
 
     SettingsError: no server, no Prefect. StateFolderError: the folder cannot be used.
     KeeperError: no keeper can be started.
@@ -111,14 +115,15 @@ async def open_adapters(
         )
         opened.push_async_callback(session.aclose)
         orchestrator, secrets = PrefectApi(session), session.secrets
-    name, folder = _take_seat(settings, hostname)
+    seat, folder = _take_seat(settings, hostname, lock)
     opened.callback(folder.release)
     if launcher is None:
         options = KeeperOptions(embedded=settings.embedded)
         launcher = await opened.enter_async_context(KeeperLauncher(folder, options))
     return Adapters(
-        name=name,
+        name=seat.name,
         hostname=hostname,
+        folder=folder,
         orchestrator=orchestrator,
         launcher=launcher,
         journal=journal or FolderJournal(folder),
@@ -127,8 +132,8 @@ async def open_adapters(
     )
 
 
-def _take_seat(settings: Settings, hostname: str) -> tuple[str, StateFolder]:
-    seat, folder = take_seat(
+def _take_seat(settings: Settings, hostname: str, lock: int | None) -> tuple[Seat, StateFolder]:
+    wanted = list(
         seats(
             api_url=settings.prefect.api_url or "",
             pool=settings.pool,
@@ -136,10 +141,22 @@ def _take_seat(settings: Settings, hostname: str) -> tuple[str, StateFolder]:
             base=platformdirs.user_state_path(PROGRAM),
             name=settings.name,
             state_dir=settings.state_dir,
-        ),
-        _try_lock,
+        )
     )
-    return seat.name, folder
+    return (lock is not None and _take_over(wanted, lock)) or take_seat(wanted, _try_lock)
+
+
+def _take_over(wanted: Iterable[Seat], lock: int) -> tuple[Seat, StateFolder] | None:
+    """The predecessor's seat, be it the first free one or not: its runs are there.
+
+    None when the settings have changed so that it is none of ours; it is given back then.
+    """
+    for seat in wanted:
+        folder = StateFolder(seat.folder)
+        if folder.take_over(lock):
+            return seat, folder
+    os.close(lock)
+    return None
 
 
 def _try_lock(path: Path) -> StateFolder | None:

@@ -1,4 +1,4 @@
-"""Signals that ask the worker to stop: asking again is asking more firmly."""
+"""Signals to the worker. Asking it to stop again is asking more firmly."""
 
 from __future__ import annotations
 
@@ -42,3 +42,25 @@ def stop_signals(steps: Sequence[tuple[str, Step]]) -> Iterator[None]:
     finally:
         for number in STOP_SIGNALS:
             loop.remove_signal_handler(number)
+
+
+@contextmanager
+def on_signal(number: signal.Signals, act: Callable[[], None]) -> Iterator[None]:
+    """Call ``act`` for each signal of this number while inside.
+
+    One that was ignored when the process started (nohup(1)) stays ignored.
+    """
+    if signal.getsignal(number) is signal.SIG_IGN:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+
+    def heard() -> None:
+        log.info("worker.signal", signal=number.name)
+        act()
+
+    loop.add_signal_handler(number, heard)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(number)

@@ -9,9 +9,9 @@ from typing import Self
 import psutil
 
 from ..domain.errors import WorkerError
-from ..domain.ports import Clock, Journal, Launcher, Orchestrator
+from ..domain.ports import Clock, Journal, Launcher, Orchestrator, ServiceNotifier
 from ..messages.health import CurrentHealth, Health
-from ..messages.lifetime import Deadline, Drain, FatalError
+from ..messages.lifetime import Deadline, Drain, FatalError, StepAside
 from ..messages.runs import RunsInHand, Situation
 from ..runtime import LoopClock, Ping, shut_down
 from ..web.health import HealthServer
@@ -31,7 +31,9 @@ class ActorSystem:
 
     Every adapter may be replaced: ``orchestrator`` (default: the Prefect server of the settings),
     ``launcher`` and ``journal`` (default: the keeper and the files in the state folder),
-    ``clock``. What is passed in is not closed.
+    ``clock``. What is passed in is not closed. ``notifier`` is the service manager to report to,
+    if the worker is a service of its own; ``lock`` is what a predecessor's :meth:`step_aside`
+    answered.
 
     Entering raises SettingsError (no server address, no Prefect, wrong health address) and
     StateFolderError. Leaving ends the actors; runs that are still there stay with the keeper.
@@ -45,6 +47,8 @@ class ActorSystem:
         launcher: Launcher | None = None,
         journal: Journal | None = None,
         clock: Clock | None = None,
+        notifier: ServiceNotifier | None = None,
+        lock: int | None = None,
     ) -> None:
         self.settings = settings
         self.name = settings.name or ""
@@ -55,6 +59,9 @@ class ActorSystem:
         self._launcher = launcher
         self._journal = journal
         self._clock = clock or LoopClock()
+        self._notifier = notifier
+        self._lock = lock
+        self._adapters: Adapters | None = None
         self._wiring: Wiring | None = None
         self._resources = AsyncExitStack()
 
@@ -95,6 +102,15 @@ class ActorSystem:
         """Wait no longer: end the runs or leave them, as ``on_deadline`` says, then stop."""
         self._running().guardian.tell_if_alive(Deadline())
 
+    def step_aside(self) -> int:
+        """Stop at once and leave every run to the keeper, for a successor in this process.
+
+        Returns the descriptor of the state folder's lock, which stays locked: it is the caller's.
+        """
+        lock = self.adapters.folder.hand_over()
+        self._running().guardian.tell_if_alive(StepAside())
+        return lock
+
     async def health(self) -> Health:
         """The verdict on the worker now."""
         reporter = self._running().directory.address("health_reporter")
@@ -110,6 +126,13 @@ class ActorSystem:
         """The actors, for dumps and for programs that send messages of their own."""
         return self._running()
 
+    @property
+    def adapters(self) -> Adapters:
+        """What the worker has opened on the outside."""
+        if self._adapters is None:
+            raise RuntimeError("The system is not running: use it within `async with`.")
+        return self._adapters
+
     # -- how it starts -------------------------------------------------------------------------
 
     async def _start(self, opened: AsyncExitStack) -> None:
@@ -121,8 +144,9 @@ class ActorSystem:
             orchestrator=self._orchestrator,
             launcher=self._launcher,
             journal=self._journal,
+            lock=self._lock,
         )
-        self.name, self.secrets = adapters.name, adapters.secrets
+        self.name, self.secrets, self._adapters = adapters.name, adapters.secrets, adapters
         if settings.with_healthcheck:
             await self._serve_health(opened)
         self._wiring = start_actors(
@@ -135,6 +159,7 @@ class ActorSystem:
                 prepare=adapters.preparer(settings),
                 pid_exists=psutil.pid_exists,
                 uses_runner=uses_runner,
+                notifier=self._notifier,
             ),
         )
         guardian = self._wiring.guardian

@@ -13,7 +13,7 @@ from ..cancellation_watcher import CancellationWatcher, WatchSettings
 from ..dispatcher import Dispatcher
 from ..domain.default_template import default_base_job_template
 from ..domain.model import Deployment, FlowRun, Json, WorkPool
-from ..domain.ports import Clock, Journal, Launcher, Orchestrator
+from ..domain.ports import Clock, Journal, Launcher, Orchestrator, ServiceNotifier
 from ..domain.preparation import Prepare
 from ..domain.run_events import RunEvents
 from ..domain.worker_events import worker_resource
@@ -26,7 +26,8 @@ from ..messages.lifetime import OnDeadline
 from ..messages.runs import SupervisorStart
 from ..poller import Poller, PollSettings
 from ..process_supervisor import ProcessSupervisor, SupervisorPorts
-from ..runtime import AsyncioRef, ChildSpec, Directory, Restart
+from ..runtime import Address, AsyncioRef, ChildSpec, Directory, Restart
+from ..service_reporter import ServiceReporter
 
 RUN_PREFIX = "run/"
 """Supervisors of runs are in the directory under this and their claim's key."""
@@ -69,6 +70,8 @@ class WorkerPorts:
     pid_exists: Callable[[int], bool]
     uses_runner: Callable[[FlowRun, Deployment | None, WorkPool | None], bool]
     rng: random.Random = field(default_factory=random.Random)
+    notifier: ServiceNotifier | None = None
+    """None: no service manager is to be told anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,7 @@ def start_actors(plan: WorkerPlan, ports: WorkerPorts) -> Wiring:
         poller=directory.address("poller"),
         dispatcher=directory.address("dispatcher"),
         event_emitter=directory.address("event_emitter"),
+        service_reporter=directory.address("service_reporter"),
     )
     directory.register("guardian", guardian)
     return Wiring(directory, guardian)
@@ -126,6 +130,7 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
             limit=plan.limit,
             worker=plan.name,
             journal=ports.journal,
+            launcher=ports.launcher,
             **shared,
             start_supervisor=_supervisors(plan, ports, directory),
             alive_supervisors=lambda: [
@@ -183,7 +188,7 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
             log_shipper=to("log_shipper"),
         )
 
-    services = (
+    services = [
         event_emitter,
         *([log_shipper] if plan.log_to_api else []),
         health_reporter,
@@ -191,11 +196,32 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
         poller,
         heartbeater,
         cancellation_watcher,
-    )
+    ]
+    if ports.notifier is not None:
+        watched = [to(start.__name__) for start in services]
+        services.append(_service_reporter(ports.notifier, ports.clock, watched, directory))
     return [
         ChildSpec(name=start.__name__, start=start, restart=Restart.PERMANENT)
         for start in services
     ]
+
+
+def _service_reporter(
+    notifier: ServiceNotifier, clock: Clock, watched: list[Address], directory: Directory
+) -> Callable[[], AsyncioRef]:
+    to = directory.address
+
+    def service_reporter() -> AsyncioRef:
+        return ServiceReporter.start(
+            notifier=notifier,
+            clock=clock,
+            services=watched,
+            guardian=to("guardian"),
+            health=to("health_reporter"),
+            dispatcher=to("dispatcher"),
+        )
+
+    return service_reporter
 
 
 def _supervisors(

@@ -3,76 +3,163 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import os
+import signal
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import structlog
 
 from ..domain.masking import Masker
-from . import logs
-from .escalation import Step, stop_signals
+from . import logs, successor
+from .escalation import Step, on_signal, stop_signals
 from .exit_codes import INTERRUPTED
+from .systemd import Systemd
 from .wrong_settings import unknown_variables
 
 if TYPE_CHECKING:
     from .settings import Settings
+    from .system import ActorSystem
 
 log = structlog.get_logger(__name__)
 
 
 def run_worker(settings: Settings) -> int:
-    """Run a worker until it has stopped; its exit code. WorkerError: it could not do its job."""
+    """Run a worker until it has stopped; its exit code. WorkerError: it could not do its job.
+
+    After a SIGHUP it does not return: this process is the new worker's then.
+    """
+    lock = successor.handed_lock()
     secrets = settings.prefect.session_options().secrets()
     pipe = logs.configure(
         format=settings.log_format, level=settings.log_level, mask=Masker(secrets).text
     )
+    if not faulthandler.is_enabled():
+        # systemd's watchdog ends a worker that hangs by SIGABRT: where, is then in its log
+        faulthandler.enable()
     try:
         for remark in (
             *settings.prefect.warnings,
             *unknown_variables(type(settings).model_fields),
         ):
             log.warning("settings.doubtful", remark=remark)
-        return asyncio.run(_life(settings, pipe))
+        life = _Life(settings, pipe, lock)
+        asyncio.run(life.live())
     except asyncio.CancelledError:
         return INTERRUPTED
     finally:
         pipe.close()
+    if life.bequest is not None:
+        successor.succeed(life.bequest, life.missed)
+    return 0
 
 
-async def _life(settings: Settings, pipe: logs.LogPipe) -> int:
-    # imported here: a wrong setting is answered without it
-    from .system import ActorSystem
+class _Life:
+    """One worker in this process, and what signals make of it.
 
-    system = ActorSystem(settings)
-    pipe.context = lambda: {"worker": system.name or None, "pool": settings.pool}
-    up = False
-    life = asyncio.current_task()
+    Owns: _up (whether it can be given orders), _draining, bequest (the lock for a successor) and
+    missed (stop signals that came too late for this worker: they are for the successor).
+    """
 
-    def order(give: Callable[[], None]) -> Step:
-        """``give`` the order to a system that is up; one that is not is called off."""
+    def __init__(self, settings: Settings, pipe: logs.LogPipe, lock: int | None) -> None:
+        self._settings = settings
+        self._pipe = pipe
+        self._lock = lock
+        self._up = False
+        self._draining = False
+        self._terminal = _has_terminal()
+        self._dumping: asyncio.Task[None] | None = None
+        self.bequest: int | None = None
+        self.missed: list[int] = []
 
-        def step(_: int) -> None:
-            if up:
+    async def live(self) -> None:
+        """From the start of the actors to their end."""
+        # imported here: a wrong setting is answered without it
+        from .system import ActorSystem
+
+        notifier = Systemd.from_environment()
+        system = ActorSystem(self._settings, notifier=notifier, lock=self._lock)
+        self._pipe.context = lambda: {"worker": system.name or None, "pool": self._settings.pool}
+        with ExitStack() as signals:
+            for handling in (
+                stop_signals(self._steps(system)),
+                on_signal(signal.SIGHUP, lambda: self._hang_up(system)),
+                on_signal(signal.SIGUSR1, lambda: self._dump(system)),
+            ):
+                signals.enter_context(handling)
+            if self._lock is not None:
+                successor.ready_for_signals()
+            await self._work(system)
+            if self.bequest is not None:
+                successor.hold_signals_back()
+
+    async def _work(self, system: ActorSystem) -> None:
+        async with system:
+            self._up = True
+            announce(self._pipe, "worker.started", f"Worker {system.name!r} started!")
+            if self.missed:
+                self._drain(system)
+            await system.wait()
+        if self.bequest is None:
+            announce(self._pipe, "worker.stopped", f"Worker {system.name!r} stopped!")
+
+    # -- what signals ask for ------------------------------------------------------------------
+
+    def _steps(self, system: ActorSystem) -> list[tuple[str, Step]]:
+        return [
+            ("finish the runs and stop", self._order(lambda: self._drain(system))),
+            ("do not wait for the runs any longer", self._order(system.stop_now)),
+            ("end at once", leave),
+        ]
+
+    def _order(self, give: Callable[[], None]) -> Step:
+        """``give`` the order to a worker that is up. A first one that is not is called off."""
+        life = asyncio.current_task()
+
+        def step(number: int) -> None:
+            if self._up and self.bequest is None:
                 give()
+            elif self._lock is not None or self.bequest is not None:
+                self.missed.append(number)  # there may be runs: to be drained once it is up
             elif life is not None:
                 life.cancel()
 
         return step
 
-    steps = [
-        ("finish the runs and stop", order(system.drain)),
-        ("do not wait for the runs any longer", order(system.stop_now)),
-        ("end at once", leave),
-    ]
-    with stop_signals(steps):
-        async with system:
-            up = True
-            announce(pipe, "worker.started", f"Worker {system.name!r} started!")
-            await system.wait()
-        announce(pipe, "worker.stopped", f"Worker {system.name!r} stopped!")
-    return 0
+    def _drain(self, system: ActorSystem) -> None:
+        self._draining = True
+        system.drain()
+
+    def _hang_up(self, system: ActorSystem) -> None:
+        """SIGHUP: be executed anew; or, where it means what it says, stop like for SIGTERM."""
+        if self._terminal and not _has_terminal():
+            log.warning("worker.hung_up", hint="The terminal is gone: finish the runs and stop.")
+            if self._up:
+                self._drain(system)
+        elif not self._up or self._draining or self.bequest is not None:
+            log.warning("worker.not_replaced", hint="It is starting or stopping already.")
+        elif self._settings.embedded:
+            log.warning("worker.not_replaced", hint="Its runs would end with it: it is embedded.")
+        else:
+            self.bequest = system.step_aside()
+
+    def _dump(self, system: ActorSystem) -> None:
+        from .dump import dump_to_log
+
+        if self._up:
+            self._dumping = asyncio.create_task(dump_to_log(system))
+
+
+def _has_terminal() -> bool:
+    """Whether the process has a controlling terminal (tty(4)); after a hang-up it has none."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def leave(number: int) -> None:

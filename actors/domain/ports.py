@@ -176,3 +176,29 @@ class Journal(Protocol):
 
     def output_tail(self, key: ClaimKey, lines: int) -> tuple[str, ...]:
         """The last ``lines`` lines of the run's output, decoded; empty where there is none."""
+
+
+class ServiceNotifier(Protocol):
+    """The service manager that started the worker. Never blocks for long, never raises."""
+
+    @property
+    def watchdog_seconds(self) -> float | None:
+        """The manager ends a worker that has not said ``beat`` for so long; None: it does not."""
+
+    def ready(self) -> None:
+        """The worker is up (again, after ``reloading``). Harmless when repeated."""
+
+    def reloading(self) -> None:
+        """The worker is about to be replaced by its successor in the same process."""
+
+    def stopping(self) -> None:
+        """The worker is on its way to its end."""
+
+    def extend(self, seconds: float) -> None:
+        """It needs time to stop: allow it ``seconds`` from now, if that is more than it has."""
+
+    def status(self, text: str) -> None:
+        """What the worker is doing, in a line for people."""
+
+    def beat(self) -> None:
+        """The worker turns."""

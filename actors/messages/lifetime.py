@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ..runtime import Query
+
 
 @dataclass(frozen=True, slots=True)
 class Drain:
@@ -23,6 +25,24 @@ class OnDeadline(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Deadline:
     """Order: stop waiting for runs and do with them what the settings say."""
+
+
+class Stage(StrEnum):
+    """Where in its life a worker is."""
+
+    WORKING = "working"
+    DRAINING = "draining"
+    """It takes nothing new and waits for its runs, or for their end."""
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentStage(Query[Stage]):
+    """Question to the Guardian."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepAside:
+    """Order: stop now and leave everything as it is for a worker that takes over at once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,31 @@ class StateFolder:
         self._lock = lock
         return True
 
+    def hand_over(self) -> int:
+        """Keep the lock beyond this object: a descriptor that a program executed in place of
+        this one inherits, and gives to :meth:`take_over`. At no time is the folder free.
+
+        RuntimeError when it is not held.
+        """
+        if self._lock is None:
+            raise RuntimeError(f"{self.path} is not held.")
+        lock, self._lock = self._lock, None
+        os.set_inheritable(lock, True)
+        return lock
+
+    def take_over(self, lock: int) -> bool:
+        """Hold the folder by a lock that was handed over; False when it is another folder's."""
+        try:
+            if not os.path.samestat(os.fstat(lock), os.stat(self.path / _LOCK_FILE)):
+                return False
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held already: the same open file
+        except OSError:
+            return False
+        self.prepare()
+        os.set_inheritable(lock, False)
+        self._lock = lock
+        return True
+
     def release(self) -> None:
         """Give the folder back; harmless when it is not held."""
         if self._lock is not None:

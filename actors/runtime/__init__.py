@@ -1,5 +1,7 @@
 """pykka on asyncio: actors that are tasks, the futures they answer with, and their supervision."""
 
+from pykka import ActorDeadError, Timeout
+
 from .actor import AsyncioActor
 from .address import Address, Directory
 from .clock import Cancellable, Clock, LoopClock
@@ -14,6 +16,7 @@ from .supervision import Supervisor, shut_down
 from .timers import Ticker, Timer
 
 __all__ = [
+    "ActorDeadError",
     "ActorKilled",
     "ActorReport",
     "ActorState",
@@ -35,6 +38,7 @@ __all__ = [
     "RestartBudget",
     "Supervisor",
     "Ticker",
+    "Timeout",
     "Timer",
     "WaitCancelled",
     "dump",

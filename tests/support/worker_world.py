@@ -18,6 +18,7 @@ from actors.domain.model import StateType
 from actors.messages.runs import RunsInHand, Situation
 from actors.runtime import LoopClock, Ping, shut_down
 from actors.testing.journal import MemoryJournal
+from actors.testing.notifier import RecordingNotifier
 from actors.testing.orchestrator import Faults, InMemoryOrchestrator
 from actors.testing.processes import Script, ScriptedKeeper, ScriptedLauncher, ScriptedProcess
 from actors.testing.virtual_time import START, run_virtual
@@ -45,6 +46,7 @@ class WorkerWorld:
         self.server.add_pool(POOL)
         self.keeper = ScriptedKeeper(self.clock, script or self.engine)
         self.journal = MemoryJournal()
+        self.notifier: RecordingNotifier | None = None
         self.wiring: Wiring | None = None
 
     # -- the worker ------------------------------------------------------------------------
@@ -69,6 +71,7 @@ class WorkerWorld:
                 ),
                 pid_exists=lambda pid: any(p.identity.pid == pid for p in self.keeper.alive()),
                 uses_runner=lambda run, deployment, pool: False,
+                notifier=self.notifier,
             ),
         )
         await self.wiring.guardian.request(Ping(), timeout=None)

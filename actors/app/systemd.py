@@ -1,0 +1,95 @@
+"""The worker as a systemd service: sd_notify(3), as far as a worker needs it.
+
+systemd passes a datagram socket's address in ``NOTIFY_SOCKET`` and the watchdog's time in
+``WATCHDOG_USEC`` (for the process ``WATCHDOG_PID``, sd_watchdog_enabled(3)).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+from typing import Final
+
+import structlog
+
+log = structlog.get_logger("actors.systemd")
+
+SEND_SECONDS: Final = 0.5
+"""How long a message may wait for systemd to read others."""
+
+MAX_STATUS: Final = 512
+"""Characters; systemd refuses messages that are much longer than a page."""
+
+
+class Systemd:
+    """The ServiceNotifier port over systemd's socket.
+
+    What cannot be sent is said in the debug log alone: a manager that went away is no reason to
+    do anything else than before.
+    """
+
+    def __init__(self, address: str, *, watchdog_seconds: float | None = None) -> None:
+        # "@" stands for the NUL byte of an abstract address (unix(7))
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        self._watchdog_seconds = watchdog_seconds
+
+    @classmethod
+    def from_environment(
+        cls, environ: Mapping[str, str] = os.environ, *, pid: int | None = None
+    ) -> Systemd | None:
+        """The systemd that started this process (``pid``, default: our own); None without one."""
+        address = environ.get("NOTIFY_SOCKET", "")
+        if not address.startswith(("/", "@")) or len(address) < 2:
+            return None
+        return cls(address, watchdog_seconds=_watchdog(environ, pid or os.getpid()))
+
+    @property
+    def watchdog_seconds(self) -> float | None:
+        """See the port."""
+        return self._watchdog_seconds
+
+    def ready(self) -> None:
+        """See the port."""
+        self._send("READY=1")
+
+    def reloading(self) -> None:
+        """See the port. The time tells systemd which READY=1 comes after it."""
+        now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._send("RELOADING=1", f"MONOTONIC_USEC={now}")
+
+    def stopping(self) -> None:
+        """See the port."""
+        self._send("STOPPING=1")
+
+    def extend(self, seconds: float) -> None:
+        """See the port."""
+        self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1_000_000)}")
+
+    def status(self, text: str) -> None:
+        """See the port."""
+        self._send(f"STATUS={' '.join(text.split())[:MAX_STATUS]}")
+
+    def beat(self) -> None:
+        """See the port."""
+        if self._watchdog_seconds is not None:
+            self._send("WATCHDOG=1")
+
+    def _send(self, *assignments: str) -> None:
+        message = "\n".join(assignments).encode(errors="backslashreplace")
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+                channel.settimeout(SEND_SECONDS)
+                channel.sendto(message, self._address)
+        except OSError as error:
+            log.debug("systemd.unreachable", error=str(error), message=assignments[0])
+
+
+def _watchdog(environ: Mapping[str, str], pid: int) -> float | None:
+    try:
+        microseconds = int(environ.get("WATCHDOG_USEC", ""))
+        meant = int(environ.get("WATCHDOG_PID", pid))
+    except ValueError:
+        return None
+    return microseconds / 1_000_000 if microseconds > 0 and meant == pid else None
