@@ -26,13 +26,13 @@ class Kept:
                 os.close(held.pop(former)[0])
         held[what] = (descriptor, token)
 
-    def all(self) -> list[tuple[str, str, int, str]]:
-        """Everything held: run, what it is, descriptor, token."""
-        return [
-            (key, what, descriptor, token)
-            for key, held in self._held.items()
-            for what, (descriptor, token) in held.items()
-        ]
+    def names(self) -> list[tuple[str, str]]:
+        """Run and kind of everything held."""
+        return [(key, what) for key, held in self._held.items() for what in held]
+
+    def find(self, key: str, what: str) -> tuple[int, str] | None:
+        """Descriptor and token; the descriptor is good until the next call of anything here."""
+        return self._held.get(key, {}).get(what)
 
     def drop(self, key: str) -> None:
         """Close what is held of the run."""

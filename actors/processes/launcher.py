@@ -228,10 +228,13 @@ class KeeperLauncher:
 
     async def _take_up(self, connection: KeeperConnection) -> None:
         """After a keeper's death: give the next one what we kept, and compare notes."""
-        for key, what, descriptor, token in self._kept.all():
-            frame = {"op": "adopt", "key": key, "what": what, "token": token}
-            frame["position"] = self._lines.get(key, {}).get("position", 0)
-            await connection.request(frame, descriptor)
+        for key, what in self._kept.names():
+            held = self._kept.find(key, what)
+            if held is not None:  # while we waited the keeper may have told us more
+                descriptor, token = held
+                frame = {"op": "adopt", "key": key, "what": what, "token": token}
+                frame["position"] = self._lines.get(key, {}).get("position", 0)
+                await connection.request(frame, descriptor)
         answer = await connection.request({"op": "table"})
         lines = {line["key"]: line for line in answer["runs"]}
         for key, line in self._lines.items():

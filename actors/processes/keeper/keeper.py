@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from .table import Run
 
 
+FIRST_WORKER = 10.0
+"""Seconds that a new keeper waits at least for the worker that started it."""
+
+
 class Options:
     """How long the keeper stays, and how it ends."""
 
@@ -49,6 +53,7 @@ class Keeper:
         self._spawner = Spawner(loop, host, self._runs, self._resumption.resume)
         self._linger: Timer | None = None
         self._closing = False
+        self._met_worker = False
         self._runs.on_change = self._consider_ending
 
     def start(self) -> None:
@@ -100,9 +105,8 @@ class Keeper:
                 raise ProtocolError(f"an unknown request: {other!r}")
 
     def _welcome(self, peer: Peer, number: int) -> None:
-        if self._linger is not None:
-            self._linger.cancel()
-            self._linger = None
+        self._met_worker = True
+        self._consider_ending()
         peer.send(
             {
                 "id": number,
@@ -162,7 +166,8 @@ class Keeper:
         if self._closing:
             self._end()
         elif self._server.worker is None:
-            self._linger = self._loop.call_later(self._options.linger, self._end)
+            linger = self._options.linger if self._met_worker else FIRST_WORKER
+            self._linger = self._loop.call_later(max(linger, self._options.linger), self._end)
 
     def _end(self) -> None:
         self._server.close()

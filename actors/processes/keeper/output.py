@@ -62,7 +62,7 @@ class Output:
         return self.pipe is not None
 
     def take_over(self, pipe: int, position: int) -> None:
-        """Go on with ``pipe``, ``position`` bytes of which were read by a former keeper."""
+        """Go on with ``pipe``, after a former keeper took ``position`` bytes from it."""
         os.set_blocking(pipe, False)
         self.pipe = pipe
         self.position = max(self.position, position)

@@ -36,7 +36,8 @@ class Resumption:
 
     def resume(self, folder: str, note: Frame) -> Run:
         """Take up one run: as it ended, as lost, or as still there."""
-        run = Run.from_note(folder, note, None, ours=False)
+        pipe = _open_pipe(note) if still_there(note, self._host) else None
+        run = Run.from_note(folder, note, pipe, ours=False)
         ended = files.read(folder, EXIT_FILE)
         restarted = rebooted(note, self._host)
         if ended is not None and "code" in ended:
@@ -72,3 +73,14 @@ class Resumption:
                 self._loop.call_later(LOOK_AGAIN, lambda: self._look(run))
             else:
                 self._runs.lost(run)
+
+
+def _open_pipe(note: Frame) -> int | None:
+    """The reading end of the run's pipe, by the descriptor under which the run still has it."""
+    folder = f"/proc/{note['pid']}/fd"
+    with contextlib.suppress(OSError):  # it just ended, or does not let itself be looked at
+        for name in os.listdir(folder):
+            path = os.path.join(folder, name)
+            if os.readlink(path) == f"pipe:[{note.get('pipe')}]":
+                return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    return None

@@ -74,15 +74,9 @@ class Runs:
 
     def adopt(self, run: Run, frame: Frame, descriptor: int) -> None:
         """Take back what the worker kept while there was no keeper."""
-        if frame["what"] == "pipe" and run.output.pipe is None:
-            run.output.take_over(descriptor, frame["position"])
-            self._watch_pipe(run)
-            self._pump(run)
-            if run.exit is not None and run.exit["code"] is None:
-                run.exit_position = run.output.position
-            if run.swept:
-                self._close_pipe(run)
-        elif frame["what"] != "pipe" and run.control is None and run.exit is None:
+        if frame["what"] == "pipe":
+            self._adopt_pipe(run, frame["position"], descriptor)
+        elif run.control is None and run.exit is None:
             connection = socket.socket(fileno=descriptor)
             run.control = ControlChannel.adopt(
                 self._loop, frame["token"], connection, listening=frame["what"] == "listener"
@@ -90,6 +84,18 @@ class Runs:
             run.control.on_connected = lambda: self.keep_control(run)
         else:
             os.close(descriptor)
+
+    def _adopt_pipe(self, run: Run, position: int, descriptor: int) -> None:
+        if run.output.pipe is None:
+            run.output.take_over(descriptor, position)
+            self._watch_pipe(run)
+            self._pump(run)
+        else:
+            os.close(descriptor)
+        if run.exit is not None and run.exit["code"] is None:
+            run.exit_position = run.output.position
+        if run.swept:
+            self._close_pipe(run)
 
     def end_tree(self, run: Run, number: int, grace: float, *, announce: bool) -> None:
         """End everything of ``run``, also what it was allowed to leave behind."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 
 from .loop import READ, WRITE
 from .names import PROTOCOL, SOCKET
@@ -57,7 +58,10 @@ class Peer:
             frames = self._wire.take() if events & READ else []
             for frame, descriptor in frames:
                 self._server.handle(self, frame, descriptor)
-        except (EOFError, OSError, ProtocolError):
+        except (EOFError, ConnectionError):
+            self.close()
+        except (OSError, ProtocolError) as error:
+            print(f"a conversation ends: {error}", file=sys.stderr)
             self.close()
 
     def close(self) -> None:

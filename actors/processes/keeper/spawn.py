@@ -112,7 +112,7 @@ def start(order: Order, env: Mapping[str, str], host: Host) -> Started:
     os.close(fate_in)
     os.set_blocking(output, False)
     os.set_blocking(fate, False)
-    return Started(pid, _record(order, host, temp_dir, pid), output, fate)
+    return Started(pid, _record(order, host, temp_dir, output, pid), output, fate)
 
 
 def failure(said: bytes) -> tuple[str, int] | None:
@@ -159,8 +159,9 @@ def _become(
     stage = "setup"
     recorded = False
     try:
-        os.dup2(output, 1)
-        os.dup2(output, 2)
+        printing = _both_ways(output)
+        os.dup2(printing, 1)
+        os.dup2(printing, 2)
         fate = _keep_only(fate)
         _restore(host)
         os.setsid()
@@ -171,7 +172,7 @@ def _become(
         if order.nice:
             os.nice(order.nice)
         stage = "record"
-        files.create(order.folder, PROCESS_FILE, _record(order, host, temp_dir, os.getpid()))
+        files.create(order.folder, PROCESS_FILE, _record(order, host, temp_dir, 1, os.getpid()))
         recorded = True
         stage = "exec"
         _execute(order.argv, env)
@@ -179,13 +180,28 @@ def _become(
         if recorded:
             with contextlib.suppress(OSError):
                 os.unlink(os.path.join(order.folder, PROCESS_FILE))
+        if temp_dir is not None:
+            with contextlib.suppress(OSError):
+                os.rmdir(temp_dir)
         number = error.errno if isinstance(error, OSError) else None
         os.write(fate, json.dumps([stage, number or errno.EINVAL]).encode("ascii"))
     finally:
         os._exit(127)
 
 
-def _record(order: Order, host: Host, temp_dir: str | None, pid: int) -> Frame:
+def _both_ways(output: int) -> int:
+    """The pipe opened for reading too (fifo(7)): a run is a reader of its own output.
+
+    So it meets no broken pipe when keeper and worker are killed, at once or one after the other:
+    it waits, if the pipe is full, until the next keeper opens the pipe anew.
+    """
+    try:
+        return os.open(f"/proc/self/fd/{output}", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:  # no /proc
+        return output
+
+
+def _record(order: Order, host: Host, temp_dir: str | None, output: int, pid: int) -> Frame:
     found = procfs.stat(pid)
     return {
         "format": 1,
@@ -195,6 +211,7 @@ def _record(order: Order, host: Host, temp_dir: str | None, pid: int) -> Frame:
         "boot_id": host.boot_id,
         "pid_namespace": host.pid_namespace,
         "started_at": time.time(),
+        "pipe": os.fstat(output).st_ino,
         "temp_dir": temp_dir,
         "max_output_bytes": order.max_output_bytes,
         "end_leftovers": order.end_leftovers,
