@@ -63,6 +63,7 @@ class _LookFailed:
 @dataclass(frozen=True, slots=True)
 class _Dealt:
     run_id: FlowRunId
+    ours: bool = False
     error: Exception | None = None
 
 
@@ -120,10 +121,12 @@ class CancellationWatcher(AsyncioActor):
                 if self._complaint.raise_(str(error)):
                     log.warning("cancellations.unknown", error=str(error))
                 self._rearm()
-            case _Dealt(run_id=run_id, error=error):
+            case _Dealt(run_id=run_id, ours=ours, error=error):
                 if error is not None:
                     log.warning("cancel.failed", flow_run_id=run_id, error=str(error))
-                    self._cancelling.pop(run_id, None)  # found and tried again next time
+                if ours or error is not None:
+                    # Found and told again next time: its supervisor may be between two lives.
+                    self._cancelling.pop(run_id, None)
 
     def _look(self) -> None:
         now = self._clock.monotonic()
@@ -146,18 +149,23 @@ class CancellationWatcher(AsyncioActor):
         self._cancelling[run.id] = self._clock.monotonic() + REMEMBERED_SECONDS
         self.pipe(
             self._cancel(run),
-            on_result=lambda _: _Dealt(run.id),
-            on_error=lambda error: _Dealt(run.id, error),
+            on_result=lambda ours: _Dealt(run.id, ours=ours),
+            on_error=lambda error: _Dealt(run.id, error=error),
         )
 
-    async def _cancel(self, run: FlowRun) -> None:
-        """Ours is ended by its supervisor; of others only what is certain is said to the server.
+    async def _cancel(self, run: FlowRun) -> bool:
+        """Ours is ended by its supervisor, which is told here. Returns whether it is ours."""
+        order = CancelIfOurs(run_id=run.id, state=run.state)
+        ours = await self._dispatcher.request(order, timeout=ASK_TIMEOUT_SECONDS)
+        if not ours:
+            await self._cancel_foreign(run)
+        return ours
+
+    async def _cancel_foreign(self, run: FlowRun) -> None:
+        """Of others' runs only what is certain is said to the server.
 
         A pid that the server tells proves nothing (invariant 8), so no signal is ever sent here.
         """
-        order = CancelIfOurs(run_id=run.id, state=run.state)
-        if await self._dispatcher.request(order, timeout=ASK_TIMEOUT_SECONDS):
-            return
         deployment = None
         if run.deployment_id is not None:
             try:
@@ -193,7 +201,7 @@ class CancellationWatcher(AsyncioActor):
             Proposal(
                 type=StateType.CANCELLED,
                 name="Cancelled",
-                transition_id=new_transition_id(),
+                transition_id=new_transition_id(self._rng),
                 message=message or run.state.message,
                 details=details,
                 data=run.state.data,

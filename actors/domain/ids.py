@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from typing import NewType
+from random import Random, SystemRandom
+from typing import Final, NewType
 
 FlowRunId = NewType("FlowRunId", str)
 FlowId = NewType("FlowId", str)
@@ -19,10 +20,12 @@ It names the run's folder, its entry in the keeper's table and the marker in its
 A flow run that is retried or rescheduled is claimed anew and gets another key.
 """
 
+_CHANCE: Final = SystemRandom()
 
-def new_transition_id() -> TransitionId:
-    """A fresh random transition id."""
-    return TransitionId(str(uuid.uuid4()))
+
+def new_transition_id(rng: Random = _CHANCE) -> TransitionId:
+    """A fresh transition id; chance may be passed in, so that a simulation can be repeated."""
+    return TransitionId(str(uuid.UUID(int=rng.getrandbits(128), version=4)))
 
 
 def claim_key(run_id: FlowRunId, transition_id: TransitionId) -> ClaimKey:
