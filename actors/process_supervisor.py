@@ -24,12 +24,13 @@ from .domain.errors import (
 )
 from .domain.ids import FlowRunId
 from .domain.masking import Masker
-from .domain.model import LogLine, Proposal, WorkPool
+from .domain.model import LogLine, Proposal, StateType, Verdict, WorkPool
 from .domain.policy import Backoff, seconds_until_start
 from .domain.ports import Clock, Journal, Launcher, Orchestrator
 from .domain.preparation import Preparation, Prepare
 from .domain.process import KeptRun, OutputWritten, ProcessExited, ProcessFact, TreeGone
-from .domain.record import Reason
+from .domain.proposals import foreseen
+from .domain.record import Phase, Reason
 from .domain.run import step
 from .domain.run_events import RunEvents
 from .messages.outbox import EmitEvent, ShipLog
@@ -54,6 +55,12 @@ TAIL_LINES = 50
 POOL_TIMEOUT_SECONDS = 5.0
 
 BACKOFF = Backoff(initial=0.5, ceiling=30.0)
+
+FORGET_TRIES = 8
+"""A keeper that is out of reach for longer leaves the rest to the next worker."""
+
+REPORT_REFUSALS = 150
+"""How often in a row a report may be refused before it is given up: for more than an hour."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,10 +109,28 @@ class _Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class _Said:
+    effect: do.Propose
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
 class _Again:
     """What failed for a passing reason is due again."""
 
     effect: do.Effect | _Recall
+
+
+@dataclass(frozen=True, slots=True)
+class _Forgotten:
+    """The keeper has dropped the run from its table."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Somebody took an order or a fact; nothing follows from that."""
+
+    what: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +156,13 @@ class ProcessSupervisor(AsyncioActor):
         self._ports = ports
         self._preparation: Preparation | None = None
         self._masker = Masker()
-        self._proposing: Proposal | None = None
-        self._facts_on_hold: list[ProcessFact] | None = [] if start.adopted else None
+        self._proposing: do.Propose | None = None
+        self._in_flight: do.Propose | None = None
+        self._on_hold: list[ProcessFact | CancelRun | EndRun] | None = None
         self._asides = 0
         self._failures = 0
+        self._refusals = 0
+        self._is_saved = False
         self._settling: do.Settle | None = None
         self._complaint = Complaint()
         record = start.run.record
@@ -156,24 +184,27 @@ class ProcessSupervisor(AsyncioActor):
         match message:
             case _Happened(stimulus=stimulus):
                 self._take(stimulus)
-            case ProcessExited() | TreeGone() | OutputWritten():
+            case ProcessExited() | TreeGone() | OutputWritten() | CancelRun() | EndRun():
                 self._hear(message)
-            case CancelRun(state=state):
-                self._take(on.CancelWanted(state=state))
-            case EndRun(reason=reason):
-                self._take(on.EndWanted(reason=reason))
             case CurrentSituation():
                 return self._situation()
             case _Recalled(kept=kept):
                 self._recalled(kept)
             case _Ready(preparation=preparation):
                 self._ready(preparation)
+            case _Said(effect=effect, verdict=verdict):
+                self._said(effect, verdict)
             case _Again(effect=effect):
                 self._try_again(effect)
             case _Failed(effect=effect, error=error):
                 self._failed(effect, error)
             case _Aside(what=what, error=error):
                 self._aside_over(what, error)
+            case _Forgotten():
+                self._save()
+                self._aside_over("keeper.forgot", None)
+            case _Told(what=what):
+                self._log.debug("told", what=what)
             case _:
                 super().on_receive(message)
         return None
@@ -181,7 +212,8 @@ class ProcessSupervisor(AsyncioActor):
     def _take(self, stimulus: on.Stimulus) -> None:
         before = self._run
         self._run, effects = step(before, stimulus, now=self._ports.clock.now())
-        if self._run.record != before.record or isinstance(stimulus, on.Begun):
+        changed = self._run.record != before.record or isinstance(stimulus, on.Begun)
+        if changed and not self._run.is_over:  # closed when the keeper has forgotten it
             self._save()
         if before.is_claiming and not self._run.is_claiming:
             self._ports.dispatcher.tell(ClaimAnswered(key=self._run.record.key))
@@ -199,7 +231,9 @@ class ProcessSupervisor(AsyncioActor):
                 journal.close(record)
             else:
                 journal.save(record)
+            self._is_saved = True
         except StateFolderError as error:
+            self._is_saved = False
             if self._complaint.raise_(str(error)):
                 self._log.error("journal.failed", error=str(error))
 
@@ -217,8 +251,8 @@ class ProcessSupervisor(AsyncioActor):
     def _carry_out(self, effect: do.Effect) -> None:
         orchestrator = self._ports.orchestrator
         match effect:
-            case do.Propose(proposal=proposal):
-                self._propose(effect, proposal)
+            case do.Propose():
+                self._propose(effect)
             case do.Prepare():
                 self._wait(effect, self._read_and_prepare(), _Ready)
             case do.WaitUntilDue(seconds=seconds):
@@ -227,8 +261,10 @@ class ProcessSupervisor(AsyncioActor):
                 self._spawn(effect)
             case do.TellPid(pid=pid):
                 where = f"{self._ports.hostname}:{pid}"
-                self._aside(
-                    "pid.told", orchestrator.set_infrastructure_pid(self._flow_run_id, where)
+                self._wait(
+                    effect,
+                    orchestrator.set_infrastructure_pid(self._flow_run_id, where),
+                    lambda _: _Told("pid"),
                 )
             case do.AddLabels():
                 if self._pool is not None:
@@ -249,17 +285,45 @@ class ProcessSupervisor(AsyncioActor):
                 self._ports.dispatcher.tell(SlotFreed(key=self._run.record.key))
             case do.Settle():
                 self._settling = effect
-                self._aside("keeper.forgot", self._ports.launcher.forget(self._run.record.key))
+                self._asides += 1
+                self._failures = 0
+                self._forget(effect)
             case _:
                 assert_never(effect)
 
-    def _propose(self, effect: do.Propose, proposal: Proposal) -> None:
-        self._proposing = proposal
-        self._wait(
-            effect,
-            self._ports.orchestrator.propose_state(self._flow_run_id, proposal),
-            lambda verdict: _Happened(on.Answered(proposal=proposal, verdict=verdict)),
-        )
+    def _propose(self, effect: do.Propose) -> None:
+        """One at a time, so that an earlier state never arrives after a later one."""
+        self._proposing = effect
+        if self._in_flight is None:
+            self._in_flight = effect
+            self._wait(
+                effect,
+                self._say(effect.proposal),
+                lambda verdict: _Said(effect, verdict),
+            )
+
+    async def _say(self, proposal: Proposal) -> Verdict:
+        """Propose, but look first whether it would destroy what others have set meanwhile.
+
+        Only the first copy of a new claim needs no look: a poll has just brought the run.
+        """
+        orchestrator, run_id = self._ports.orchestrator, self._flow_run_id
+        if proposal.type is not StateType.PENDING or self._adopted or self._failures:
+            state = (await orchestrator.read_flow_run(run_id)).state
+            verdict = foreseen(proposal, state)
+            if verdict is not None:
+                return verdict
+        return await orchestrator.propose_state(run_id, proposal)
+
+    def _said(self, effect: do.Propose, verdict: Verdict) -> None:
+        self._land(effect)
+        self._take(on.Answered(proposal=effect.proposal, verdict=verdict))
+
+    def _land(self, effect: do.Propose) -> None:
+        """The wait for an answer is over; send what has taken its place meanwhile."""
+        self._in_flight = None
+        if self._proposing is not None and self._proposing is not effect:
+            self._propose(self._proposing)
 
     async def _read_and_prepare(self) -> Preparation:
         if self._pool is None:
@@ -296,8 +360,21 @@ class ProcessSupervisor(AsyncioActor):
             grace_seconds=effect.grace_seconds,
             announce_cancel=effect.announce_cancel,
         )
-        self._wait(effect, order, lambda _: _Aside("tree.ending"))
-        self._asides += 1
+        self._wait(effect, order, lambda _: _Told("end of the tree"))
+
+    def _forget(self, effect: do.Settle) -> None:
+        """First the keeper forgets, then the journal: whatever comes between, nothing is left.
+
+        But what could not be written down stays with the keeper, or a successor that reads an
+        old record would believe that the run was lost.
+        """
+        if not self._is_saved:
+            self._save()
+        if self._is_saved:
+            forgetting = self._ports.launcher.forget(self._run.record.key)
+            self._wait(effect, forgetting, lambda _: _Forgotten())
+        else:
+            self._aside_over("keeper.kept", None)
 
     async def _check_state(self) -> None:
         run = await self._ports.orchestrator.read_flow_run(self._flow_run_id)
@@ -328,29 +405,63 @@ class ProcessSupervisor(AsyncioActor):
 
     def _failed(self, effect: do.Effect | _Recall, error: Exception) -> None:
         """A wait of the way in or out failed: for good, or worth another try after a pause."""
-        final = isinstance(error, Refused) and not isinstance(error, Unauthorized | Forbidden)
+        self._failures += 1
+        if isinstance(effect, do.Propose):
+            self._land(effect)
         match effect:
-            case do.Propose(proposal=proposal) if final:
+            case do.Propose(proposal=proposal) if self._is_final(proposal, error):
                 self._take(on.Unanswerable(proposal=proposal, cause=str(error)))
             case do.Prepare() if isinstance(error, NotFound):
                 self._take(on.CouldNotPrepare(cause=str(error), deployment_missing=True))
-            case do.Prepare() if final or isinstance(error, InvalidJob):
+            case do.Prepare() if _is_refusal(error) or isinstance(error, InvalidJob):
                 self._take(on.CouldNotPrepare(cause=self._masker.text(str(error))))
             case do.Spawn() if isinstance(error, CouldNotStart):
                 self._take(on.CouldNotSpawn(cause=self._masker.text(str(error))))
+            case do.Settle() if self._failures > FORGET_TRIES:
+                self._aside_over("keeper.forgot", error)
+            case do.TellPid() if _is_refusal(error):
+                self._log.warning("aside.failed", what="pid.told", error=str(error))
             case _:
-                self._failures += 1
-                if self._complaint.raise_(str(error)):
-                    phase = self._run.record.phase
-                    self._log.warning("run.delayed", phase=phase, error=str(error) or repr(error))
-                pause = BACKOFF.delay(self._failures, self._ports.rng)
-                self.after(pause, _Again(effect))
+                self._try_later(effect, error)
+
+    def _is_final(self, proposal: Proposal, error: Exception) -> bool:
+        """A deleted run needs nothing. Else what is refused may be a proxy's word, not Prefect's.
+
+        So a report is repeated for more than an hour. A refused claim is looked at once more:
+        should it have been taken all the same, it must not be left Pending.
+        """
+        if isinstance(error, NotFound):
+            return True
+        self._refusals = self._refusals + 1 if _is_refusal(error) else 0
+        return self._refusals > (1 if proposal.type is StateType.PENDING else REPORT_REFUSALS)
+
+    def _try_later(self, effect: do.Effect | _Recall, error: Exception) -> None:
+        if self._complaint.raise_(str(error)):
+            phase = self._run.record.phase
+            self._log.warning("run.delayed", phase=phase, error=str(error) or repr(error))
+        self.after(BACKOFF.delay(self._failures, self._ports.rng), _Again(effect))
 
     def _try_again(self, effect: do.Effect | _Recall) -> None:
-        if isinstance(effect, _Recall):
-            self._recall()
-        elif not (isinstance(effect, do.Propose) and effect.proposal is not self._proposing):
-            self._carry_out(effect)
+        """Unless the run has gone on since.
+
+        Whether an unanswered order to spawn was carried out is asked, not assumed: what was
+        wanted of the run may have changed.
+        """
+        phase = self._run.record.phase
+        match effect:
+            case do.Propose() if effect is not self._proposing or self._in_flight is not None:
+                return
+            case do.Spawn():
+                if phase is Phase.SPAWNING:
+                    self._recall()
+            case do.EndTree() | do.TellPid() if phase is not Phase.RUNNING:
+                return
+            case _Recall():
+                self._recall()
+            case do.Settle():
+                self._forget(effect)
+            case _:
+                self._carry_out(effect)
 
     def _aside(self, what: str, wait: Awaitable[object]) -> None:
         self._asides += 1
@@ -370,18 +481,23 @@ class ProcessSupervisor(AsyncioActor):
             self._ports.dispatcher.tell(RunSettled(key=self._run.record.key, reason=reason))
             self.stop()
 
-    # -- facts from the keeper -----------------------------------------------------------------
+    # -- facts from the keeper, orders from the house ---------------------------------------------------
 
     def _listen(self, fact: ProcessFact) -> None:
         self.actor_ref.tell_if_alive(fact)
 
-    def _hear(self, fact: ProcessFact) -> None:
-        if self._facts_on_hold is not None:
-            self._facts_on_hold.append(fact)
+    def _hear(self, message: ProcessFact | CancelRun | EndRun) -> None:
+        """Not before it is known what there is: after a reboot nothing may be signalled."""
+        if self._on_hold is not None:
+            self._on_hold.append(message)
             return
-        match fact:
-            case ProcessExited(status=status):
-                tail = self._ports.journal.output_tail(fact.key, TAIL_LINES)
+        match message:
+            case CancelRun(state=state):
+                self._take(on.CancelWanted(state=state))
+            case EndRun(reason=reason):
+                self._take(on.EndWanted(reason=reason))
+            case ProcessExited(key=key, status=status):
+                tail = self._ports.journal.output_tail(key, TAIL_LINES)
                 self._log.info("run.exited", code=status.code, pid=self._run.record.pid)
                 masked = tuple(self._masker.text(line) for line in tail)
                 self._take(on.Exited(status=status, tail=masked))
@@ -402,6 +518,8 @@ class ProcessSupervisor(AsyncioActor):
     # -- after a crash of the worker ---------------------------------------------------------------
 
     def _recall(self) -> None:
+        if self._on_hold is None:
+            self._on_hold = []
         watching = self._ports.launcher.watch(self._run.record.key, self._listen)
         self._wait(_Recall(), watching, _Recalled)
 
@@ -409,10 +527,15 @@ class ProcessSupervisor(AsyncioActor):
         pid = None if kept is None else kept.identity.pid
         self._log.info("run.adopted", phase=self._run.record.phase, pid=pid)
         self._take(on.Adopted(pid=pid, rebooted=kept is not None and kept.rebooted))
-        held, self._facts_on_hold = self._facts_on_hold, None
-        for fact in held or ():
-            self._hear(fact)
+        held, self._on_hold = self._on_hold, None
+        for message in held or ():
+            self._hear(message)
 
     @property
     def _flow_run_id(self) -> FlowRunId:
         return self._run.record.run.id
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether the same request would be refused again; a rotated key is none of the run's."""
+    return isinstance(error, Refused) and not isinstance(error, Unauthorized | Forbidden)

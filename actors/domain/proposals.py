@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 
 from .ids import TransitionId
-from .model import Proposal, State, StateType
+from .model import Aborted, Proposal, Rejected, State, StateType, Verdict
 from .record import RunRecord
 
 
@@ -47,6 +47,24 @@ def cancelled(record: RunRecord, state: State, *, force: bool = False) -> Propos
         data=state.data,
         force=force,
     )
+
+
+def foreseen(proposal: Proposal, state: State) -> Verdict | None:
+    """The answer that we give ourselves to a report or a repeated claim; None: ask the server.
+
+    The server keeps the end of a run against Crashed alone: it takes Pending, Running, Cancelled
+    and the like over Completed, and whatever is forced over anything (the rule
+    HandleFlowTerminalStateTransitions of its core policy). A run that was rescheduled meanwhile is not ours either.
+    """
+    if state.transition_id == proposal.transition_id and not proposal.force:
+        return Rejected(state=state, reason="This state was set already.")
+    if proposal.type is StateType.PENDING:
+        stays = state.type is not StateType.SCHEDULED
+    elif proposal.force:
+        stays = state.type not in (StateType.CANCELLING, StateType.CRASHED)
+    else:
+        stays = state.type.is_terminal or state.type is StateType.SCHEDULED
+    return Aborted(state=state, reason=f"it is {state.name} already") if stays else None
 
 
 def _proposal(

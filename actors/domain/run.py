@@ -10,6 +10,7 @@ starts one process per key, the server answers a repeated report as a repeat.
 from __future__ import annotations
 
 import logging
+import uuid
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, assert_never
@@ -32,7 +33,7 @@ from .effects import (
     WaitUntilDue,
 )
 from .exit_status import crash_message, explain
-from .ids import TransitionId, claim_key
+from .ids import ClaimKey, FlowId, TransitionId, claim_key, flow_run_id_of
 from .model import (
     Aborted,
     Accepted,
@@ -109,6 +110,28 @@ def new_run(run: FlowRun, *, worker: str, transition: TransitionId) -> Run:
     )
 
 
+def found_run(key: ClaimKey, *, worker: str) -> Run:
+    """A run that only the keeper knows of: its record was lost, or a full disk never took it.
+
+    Not knowing the claim's id, it draws the ids of its reports from the key.
+    """
+    run_id = flow_run_id_of(key)
+    return Run.from_record(
+        RunRecord(
+            key=key,
+            worker=worker,
+            run=FlowRun(
+                id=run_id,
+                name=run_id,
+                flow_id=FlowId(""),
+                state=State(type=StateType.PENDING, name="Pending"),
+            ),
+            claim=TransitionId(str(uuid.uuid5(uuid.NAMESPACE_OID, key))),
+            phase=Phase.SPAWNING,
+        )
+    )
+
+
 def step(run: Run, stimulus: Stimulus, *, now: datetime) -> tuple[Run, tuple[Effect, ...]]:
     """Decide what ``stimulus`` means for ``run`` at ``now`` (timezone-aware)."""
     turn = _Turn(run, now)
@@ -175,13 +198,18 @@ class _Turn:
             text = f"Not starting this flow run: {_why_not(verdict)}"
             self._do(Remark(level=logging.INFO, text=text, local=True))
             self._over()
-        elif self._record.cancelling is not None:
-            self._report(cancelled(self._record, self._record.cancelling))
-        elif self._record.reason is not None:
-            self._report(crashed(self._record, crash_message(self._record.reason, None, ())))
+        elif self._record.cancelling is not None or self._record.reason is not None:
+            self._never_started_on_purpose()
         else:
             self._save(phase=Phase.PREPARING)
             self._do(Prepare())
+
+    def _never_started_on_purpose(self) -> None:
+        record = self._record
+        if record.cancelling is not None:
+            self._report(cancelled(record, record.cancelling))
+        elif record.reason is not None:
+            self._report(crashed(record, crash_message(record.reason, None, ())))
 
     def _prepared(self, prepared: Prepared) -> None:
         if self._record.phase is not Phase.PREPARING:
@@ -258,6 +286,8 @@ class _Turn:
             self._save(reason=Reason.CANCELLED)
             self._remark(logging.INFO, "Cancelling: ending the process and all it started.")
             self._end_tree()
+        elif record.phase is Phase.REPORTING and record.report is None:
+            self._report(cancelled(record, state))
 
     def _end_wanted(self, reason: Reason) -> None:
         record = self._record
@@ -291,6 +321,10 @@ class _Turn:
         self._remark(explanation.level, f"Process {record.pid}: {explanation.text}")
         if record.cancelling is not None:
             self._report(cancelled(record, record.cancelling))
+        elif reason is Reason.EXITED and record.job is None:
+            # Who was to report its end is not known; what an engine reported stands.
+            cause = "The worker's record of it was lost, so what came of it is not known."
+            self._report(crashed(record, crash_message(reason, status, tail, cause=cause)))
         elif reason is Reason.EXITED and not self._job_reports_states:
             self._nothing_to_report()
         elif self._job_reports_states and reason in (Reason.EXITED, Reason.FAILED):
@@ -305,7 +339,7 @@ class _Turn:
         self._save(phase=Phase.REPORTING, report=None)
         self._free_slot()
         job = self._record.job
-        if job is None or not (job.is_engine or job.uses_runner):
+        if job is not None and not (job.is_engine or job.uses_runner):
             self._do(CheckState())
 
     def _state_seen(self, state: State) -> None:
@@ -372,22 +406,25 @@ class _Turn:
     # -- after a crash of the worker ---------------------------------------------------------
 
     def _adopted(self, adopted: Adopted) -> None:
+        """The keeper knows better than the record whether there is a process: disks fill up."""
         record = self._record
         self.run = replace(self.run, tree_gone=adopted.pid is None or adopted.rebooted)
         match record.phase:
+            case Phase.CLAIMING | Phase.PREPARING | Phase.SPAWNING if adopted.pid is not None:
+                self._save(phase=Phase.SPAWNING, pid=adopted.pid)
+                if adopted.rebooted:
+                    self._ended_unseen(Reason.MACHINE_RESTARTED)
+                else:
+                    self._spawned(adopted.pid)
             case Phase.CLAIMING:
                 self._propose(claim(record))
-            case Phase.PREPARING:
-                self._do(Prepare())
-            case Phase.SPAWNING if adopted.pid is None:
+            case Phase.PREPARING | Phase.SPAWNING if record.cancelling or record.reason:
+                self._never_started_on_purpose()
+            case Phase.PREPARING | Phase.SPAWNING:
                 self._save(phase=Phase.PREPARING)
                 self._do(Prepare())
-            case Phase.SPAWNING:
-                self._spawned(adopted.pid or 0)
             case Phase.RUNNING if adopted.rebooted or adopted.pid is None:
-                reason = Reason.MACHINE_RESTARTED if adopted.rebooted else Reason.LOST
-                self._save(reason=record.reason or reason)
-                self._exited(ExitStatus(code=None), ())
+                self._ended_unseen(Reason.MACHINE_RESTARTED if adopted.rebooted else Reason.LOST)
             case Phase.RUNNING:
                 self._resume_running()
             case Phase.REPORTING:
@@ -395,6 +432,10 @@ class _Turn:
                     self._propose(record.report)
             case Phase.OVER:
                 pass
+
+    def _ended_unseen(self, reason: Reason) -> None:
+        self._save(reason=self._record.reason or reason)
+        self._exited(ExitStatus(code=None), ())
 
     def _resume_running(self) -> None:
         record = self._record
