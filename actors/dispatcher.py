@@ -10,12 +10,13 @@ from typing import Any
 
 import structlog
 
-from .domain.ids import ClaimKey, FlowRunId, new_transition_id
-from .domain.model import FlowRun, WorkPool
+from .domain.complaint import Complaint
+from .domain.ids import ClaimKey, FlowRunId, flow_run_id_of, new_transition_id
 from .domain.policy import Backoff, admissible
-from .domain.ports import Clock, Journal
+from .domain.ports import Clock, Journal, Launcher
+from .domain.process import KeptRun
 from .domain.record import Reason
-from .domain.run import Run, new_run
+from .domain.run import Run, found_run, new_run
 from .messages.lifetime import Drain, EndAllRuns, Idle
 from .messages.runs import (
     CancelIfOurs,
@@ -39,13 +40,14 @@ from .runtime import Address, AsyncioActor, AsyncioRef, shut_down
 
 log = structlog.get_logger("actors.dispatcher")
 
-RECALL_TIMEOUT_SECONDS = 5.0
-
 STOP_SECONDS = 2.0
 """How long a supervisor may take to stop; it has nothing to wait for."""
 
 HELD_BACK_SECONDS = 15.0
 """How long a run that the server refused is not claimed again, though polls may bring it."""
+
+KEEPER_PAUSE_SECONDS = 1.0
+"""Between two questions to a keeper that does not answer."""
 
 READOPTION = Backoff(initial=0.1, ceiling=60.0)
 
@@ -58,6 +60,23 @@ class _InHand:
     situation: Situation
     supervisor: AsyncioRef
     failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The keeper's table."""
+
+    runs: list[KeptRun]
+
+
+@dataclass(frozen=True, slots=True)
+class _KeeperSilent:
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class _AskKeeper:
+    """The keeper is to be asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +97,9 @@ Message = (
     | CancelIfOurs
     | RunsInHand
     | _Readopt
+    | _Kept
+    | _KeeperSilent
+    | _AskKeeper
 )
 Reply = Intake | bool | tuple[Situation, ...] | None
 
@@ -85,7 +107,8 @@ Reply = Intake | bool | tuple[Situation, ...] | None
 class Dispatcher(AsyncioActor):
     """Owns: _runs (flow run id -> run in hand; the slots in use are those that hold one).
 
-    Rebuilt after a restart from the supervisors that are alive and the journal's open records.
+    Rebuilt after a restart from the supervisors that are alive, the journal's open records, and
+    the keeper's table, which may hold runs whose records were lost.
     """
 
     def __init__(
@@ -94,6 +117,7 @@ class Dispatcher(AsyncioActor):
         limit: int | None,
         worker: str,
         journal: Journal,
+        launcher: Launcher,
         clock: Clock,
         rng: random.Random,
         start_supervisor: StartSupervisor,
@@ -105,6 +129,7 @@ class Dispatcher(AsyncioActor):
         self._limit = limit
         self._worker = worker
         self._journal = journal
+        self._launcher = launcher
         self._clock = clock
         self._rng = rng
         self._start_supervisor = start_supervisor
@@ -114,7 +139,11 @@ class Dispatcher(AsyncioActor):
         self._runs: dict[FlowRunId, _InHand] = {}
         self._held_back: dict[FlowRunId, float] = {}
         self._draining = False
+        self._ending = False
         self._turned_away = False
+        self._keeper_asked = False
+        self._postponed: DueRuns | None = None
+        self._complaint = Complaint()
 
     def on_start(self) -> Any:
         """Take over the runs that are there: first the living supervisors', then the journal's."""
@@ -134,7 +163,7 @@ class Dispatcher(AsyncioActor):
     async def _take_over(self) -> None:
         refs = self._alive_supervisors()
         answers = await asyncio.gather(
-            *(ref.request(CurrentSituation(), timeout=RECALL_TIMEOUT_SECONDS) for ref in refs),
+            *(ref.request(CurrentSituation(), timeout=None) for ref in refs),
             return_exceptions=True,
         )
         for ref, answer in zip(refs, answers, strict=True):
@@ -143,12 +172,29 @@ class Dispatcher(AsyncioActor):
         for record in self._journal.open_records():
             if record.run.id not in self._runs:
                 self._supervise(SupervisorStart(Run.from_record(record)))
+        self._ask_keeper()
+
+    def _ask_keeper(self) -> None:
+        """It may know runs whose records were lost. Until it answers nothing is admitted."""
+        self.pipe(self._launcher.table(), on_result=_Kept, on_error=_KeeperSilent)
+
+    def _find_strays(self, kept: list[KeptRun]) -> None:
+        for run in kept:
+            if flow_run_id_of(run.key) not in self._runs:
+                log.error("run.found", key=run.key, hint="Its record is missing; it is adopted.")
+                self._supervise(SupervisorStart(found_run(run.key, worker=self._worker)))
+        self._keeper_asked = True
+        postponed, self._postponed = self._postponed, None
+        if postponed is not None:
+            self._admit(postponed)
+        self._say_if_idle()
 
     def on_receive(self, message: Message) -> Reply:
         """Facts and orders change the table, questions are answered from it."""
         match message:
-            case DueRuns(runs=runs, pool=pool):
-                self._admit(runs, pool)
+            case DueRuns():
+                if not self._draining:
+                    self._admit(message)
             case ClaimAnswered(key=key):
                 self._change(key, claimed=True)
             case SlotFreed(key=key):
@@ -159,6 +205,14 @@ class Dispatcher(AsyncioActor):
                 self._supervisor_ended(key, failure)
             case _Readopt(key=key):
                 self._readopt(key)
+            case _Kept(runs=runs):
+                self._find_strays(runs)
+            case _KeeperSilent(error=error):
+                if self._complaint.raise_(str(error)):
+                    log.warning("keeper.silent", error=str(error))
+                self.after(KEEPER_PAUSE_SECONDS, _AskKeeper())
+            case _AskKeeper():
+                self._ask_keeper()
             case CurrentIntake():
                 return Intake(free=self._free_slots(), passed_over=self._passed_over())
             case CancelIfOurs(run_id=run_id, state=state):
@@ -169,11 +223,14 @@ class Dispatcher(AsyncioActor):
             case RunsInHand():
                 return tuple(held.situation for held in self._runs.values())
             case EndAllRuns():
+                self._ending = True
                 for held in self._runs.values():
-                    held.supervisor.tell_if_alive(EndRun(reason=Reason.WORKER_STOPPED))
-            case Drain() | PollEnded():
-                self._draining = True
-                self._say_if_idle()
+                    self._end(held.supervisor)
+            case Drain():
+                self._postponed = None
+                self._drain()
+            case PollEnded():
+                self._drain()
         return None
 
     # -- in --------------------------------------------------------------------------------
@@ -190,15 +247,18 @@ class Dispatcher(AsyncioActor):
         claiming = sum(not held.situation.claimed for held in self._runs.values())
         return claiming + len(self._held_back)
 
-    def _admit(self, runs: tuple[FlowRun, ...], pool: WorkPool) -> None:
-        if self._draining:
+    def _admit(self, due: DueRuns) -> None:
+        if not self._keeper_asked:
+            self._postponed = due
             return
         self._passed_over()
         free = self._free_slots()
-        wanted = admissible(runs, free_slots=None, in_hand=self._runs, held_back=self._held_back)
+        wanted = admissible(
+            due.runs, free_slots=None, in_hand=self._runs, held_back=self._held_back
+        )
         for run in wanted[:free]:
-            fresh = new_run(run, worker=self._worker, transition=new_transition_id())
-            self._supervise(SupervisorStart(fresh, pool))
+            fresh = new_run(run, worker=self._worker, transition=new_transition_id(self._rng))
+            self._supervise(SupervisorStart(fresh, due.pool))
         turned_away = free is not None and len(wanted) > free
         if turned_away and not self._turned_away:
             log.info("limit.reached", limit=self._limit, in_hand=len(self._runs))
@@ -212,7 +272,10 @@ class Dispatcher(AsyncioActor):
             holds_slot=start.run.holds_slot,
             claimed=not start.run.is_claiming,
         )
-        self._keep(situation, self._start_supervisor(start), failures=failures)
+        ref = self._start_supervisor(start)
+        self._keep(situation, ref, failures=failures)
+        if self._ending:
+            self._end(ref)
 
     def _keep(self, situation: Situation, ref: AsyncioRef, *, failures: int = 0) -> None:
         key = situation.key
@@ -220,6 +283,10 @@ class Dispatcher(AsyncioActor):
             situation=situation, supervisor=ref, failures=failures
         )
         self.watch(ref, lambda failure: SupervisorEnded(key=key, failure=failure))
+
+    @staticmethod
+    def _end(supervisor: AsyncioRef) -> None:
+        supervisor.tell_if_alive(EndRun(reason=Reason.WORKER_STOPPED))
 
     # -- out -------------------------------------------------------------------------------
 
@@ -281,6 +348,10 @@ class Dispatcher(AsyncioActor):
         else:
             self._supervise(SupervisorStart(Run.from_record(record)), failures=held.failures)
 
+    def _drain(self) -> None:
+        self._draining = True
+        self._say_if_idle()
+
     def _say_if_idle(self) -> None:
-        if self._draining and not self._runs:
+        if self._draining and self._keeper_asked and not self._runs:
             self._guardian.tell(Idle())
