@@ -196,6 +196,8 @@ def _plan(settings: Settings, adapters: Adapters) -> WorkerPlan:
         base_job_template=settings.base_job_template,
         drain_seconds=settings.drain_seconds,
         on_deadline=settings.on_deadline,
+        keep_seconds=settings.keep_runs_days * 86_400,
+        keep_count=settings.keep_runs,
         log_to_api=prefect.logging_to_api_enabled,
         log_pause_seconds=prefect.logging_to_api_batch_interval,
         log_batch_bytes=max(

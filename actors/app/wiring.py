@@ -21,6 +21,7 @@ from ..event_emitter import EventEmitter
 from ..guardian import Guardian
 from ..health_reporter import HealthReporter
 from ..heartbeater import Heartbeater, PoolSettings
+from ..housekeeper import Housekeeper
 from ..log_shipper import LogShipper
 from ..messages.lifetime import OnDeadline
 from ..messages.runs import SupervisorStart
@@ -50,6 +51,9 @@ class WorkerPlan:
     base_job_template: Mapping[str, Json] | None = None
     drain_seconds: float | None = None
     on_deadline: OnDeadline = OnDeadline.TERMINATE
+    keep_seconds: float = 7 * 86_400.0
+    keep_count: int = 1_000
+    """How long, and how many, records of runs that are over are kept."""
     log_to_api: bool = True
     log_pause_seconds: float = 2.0
     log_batch_bytes: int = 3_000_000
@@ -188,6 +192,14 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
             log_shipper=to("log_shipper"),
         )
 
+    def housekeeper() -> AsyncioRef:
+        return Housekeeper.start(
+            journal=ports.journal,
+            clock=ports.clock,
+            keep_seconds=plan.keep_seconds,
+            keep_count=plan.keep_count,
+        )
+
     services = [
         event_emitter,
         *([log_shipper] if plan.log_to_api else []),
@@ -196,6 +208,7 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
         poller,
         heartbeater,
         cancellation_watcher,
+        housekeeper,
     ]
     if ports.notifier is not None:
         watched = [to(start.__name__) for start in services]

@@ -177,6 +177,13 @@ class Journal(Protocol):
     def output_tail(self, key: ClaimKey, lines: int) -> tuple[str, ...]:
         """The last ``lines`` lines of the run's output, decoded; empty where there is none."""
 
+    async def prune(self, now: datetime, *, keep_seconds: float, keep_count: int) -> int:
+        """Remove settled claims: those older than ``keep_seconds``, and all but the newest
+        ``keep_count``. Returns how many went.
+
+        What cannot be removed stays until the next time.
+        """
+
 
 class ServiceNotifier(Protocol):
     """The service manager that started the worker. Never blocks for long, never raises."""

@@ -6,6 +6,7 @@ the folder may be pruned. The other files are the keeper's.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -88,16 +89,15 @@ class FolderJournal:
         """See Journal.output_tail. Of the last 256 KiB."""
         return tail(self._runs / key, lines)
 
-    def prune(self, now: datetime, *, keep_seconds: float, keep_count: int) -> int:
-        """Remove settled claims: those older than ``keep_seconds``, and all but the newest
-        ``keep_count``. Returns how many went.
+    async def prune(self, now: datetime, *, keep_seconds: float, keep_count: int) -> int:
+        """See Journal.prune. In a thread: thousands of folders take seconds."""
+        return await asyncio.to_thread(self._prune, now.timestamp(), keep_seconds, keep_count)
 
-        A folder that cannot be removed stays until the next time.
-        """
+    def _prune(self, now: float, keep_seconds: float, keep_count: int) -> int:
         settled = []
         removable = []
         for folder in self._folders():
-            age = now.timestamp() - _time_of(folder)
+            age = now - _time_of(folder)
             if _settled(folder):
                 settled.append((age, folder))
             elif age > max(_STRAY_SECONDS, keep_seconds) and _stray(folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 from ..domain.errors import StateFolderError
@@ -38,3 +39,11 @@ class MemoryJournal:
     def output_tail(self, key: ClaimKey, lines: int) -> tuple[str, ...]:
         """See the port."""
         return self.output.get(key, ())[-lines:]
+
+    async def prune(self, now: datetime, *, keep_seconds: float, keep_count: int) -> int:
+        """See the port. Claims have no age here: the newest ``keep_count`` are kept."""
+        settled = [key for key, record in self.records.items() if record.phase is Phase.OVER]
+        gone = settled[: max(0, len(settled) - keep_count)]
+        for key in gone:
+            del self.records[key]
+        return len(gone)

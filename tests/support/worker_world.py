@@ -25,7 +25,7 @@ from actors.testing.virtual_time import START, run_virtual
 
 HOST = "here"
 POOL = "pool"
-PATIENCE_SECONDS = 3600.0
+PATIENCE_SECONDS = 7200.0
 """Virtual: how long a test waits for what must happen."""
 
 

@@ -1,0 +1,71 @@
+"""Removes what is kept of runs that are over, once it is old or too much."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import structlog
+
+from .domain.complaint import Complaint
+from .domain.ports import Clock, Journal
+from .messages.lifetime import Tick
+from .runtime import AsyncioActor, Ticker
+
+log = structlog.get_logger("actors.housekeeper")
+
+PAUSE_SECONDS = 3600.0
+"""Between two rounds; the first one is at the start."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pruned:
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    error: Exception
+
+
+Message = Tick | _Pruned | _Failed
+
+
+class Housekeeper(AsyncioActor):
+    """Owns: the rhythm of its rounds. A restarted one begins with a round."""
+
+    def __init__(
+        self, *, journal: Journal, clock: Clock, keep_seconds: float, keep_count: int
+    ) -> None:
+        super().__init__(clock=clock)
+        self._journal = journal
+        self._clock = clock
+        self._keep_seconds = keep_seconds
+        self._keep_count = keep_count
+        self._ticker: Ticker | None = None
+        self._complaint = Complaint()
+
+    def on_start(self) -> None:
+        """The first round does not keep the worker from starting."""
+        self._ticker = self.every(lambda: PAUSE_SECONDS, Tick())
+
+    def on_receive(self, message: Message) -> None:
+        """A round takes its time beside the mailbox; the next one follows its end."""
+        assert self._ticker is not None, "messages come after on_start"
+        match message:
+            case Tick():
+                self._ticker.hold()
+                self.pipe(self._prune(), on_result=_Pruned, on_error=_Failed)
+                return
+            case _Pruned(count=count):
+                self._complaint.settle()
+                if count:
+                    log.info("journal.pruned", removed=count)
+            case _Failed(error=error):
+                if self._complaint.raise_(str(error)):
+                    log.warning("journal.not_pruned", error=str(error))
+        self._ticker.rearm()
+
+    async def _prune(self) -> int:
+        return await self._journal.prune(
+            self._clock.now(), keep_seconds=self._keep_seconds, keep_count=self._keep_count
+        )

@@ -1,0 +1,93 @@
+"""What is kept of runs that are over, and what is removed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from actors.domain.ids import FlowRunId, new_transition_id
+from actors.domain.record import Phase, RunRecord
+from actors.domain.run import new_run
+from actors.processes.journal import SETTLED_FILE, FolderJournal
+from actors.processes.state_folder import StateFolder
+from tests.support.builders import a_run
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+DAY = 86_400.0
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> StateFolder:
+    state = StateFolder(tmp_path)
+    state.prepare()
+    return state
+
+
+def record() -> RunRecord:
+    return new_run(
+        a_run(FlowRunId(str(uuid.uuid4()))), worker="w", transition=new_transition_id()
+    ).record
+
+
+def settled(state: StateFolder, days_ago: float) -> Path:
+    """The folder of a claim that was settled so long ago."""
+    made = record()
+    FolderJournal(state).close(made)
+    folder = state.runs / made.key
+    when = NOW.timestamp() - days_ago * DAY
+    os.utime(folder / SETTLED_FILE, (when, when))
+    return folder
+
+
+def prune(state: StateFolder, *, days: float = 7.0, count: int = 1000) -> int:
+    journal = FolderJournal(state)
+    return asyncio.run(journal.prune(NOW, keep_seconds=days * DAY, keep_count=count))
+
+
+def test_what_is_older_than_allowed_goes(state: StateFolder) -> None:
+    old, young = settled(state, 8), settled(state, 6)
+    assert prune(state) == 1
+    assert (old.exists(), young.exists()) == (False, True)
+
+
+def test_of_too_many_the_newest_stay(state: StateFolder) -> None:
+    folders = [settled(state, days) for days in (1, 3, 2)]
+    assert prune(state, count=2) == 1
+    assert [folder.exists() for folder in folders] == [True, False, True]
+
+
+def test_a_claim_that_is_not_settled_stays_however_old(state: StateFolder) -> None:
+    made = record()
+    FolderJournal(state).save(made)
+    os.utime(state.runs / made.key, (0, 0))
+    assert prune(state, days=0, count=0) == 0
+    assert [r.phase for r in FolderJournal(state).open_records()] == [Phase.CLAIMING]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may remove everything")
+def test_a_folder_that_cannot_be_removed_costs_only_itself(state: StateFolder) -> None:
+    stuck, other = settled(state, 8), settled(state, 9)
+    stuck.chmod(0o500)
+    try:
+        assert prune(state) == 1
+    finally:
+        stuck.chmod(0o700)
+    assert not other.exists()
+
+
+def test_it_is_not_done_on_the_loops_thread(state: StateFolder) -> None:
+    seen: list[threading.Thread] = []
+
+    class Watched(FolderJournal):
+        def _prune(self, now: float, keep_seconds: float, keep_count: int) -> int:
+            seen.append(threading.current_thread())
+            return super()._prune(now, keep_seconds, keep_count)
+
+    asyncio.run(Watched(state).prune(NOW, keep_seconds=0, keep_count=0))
+    assert threading.main_thread() not in seen
