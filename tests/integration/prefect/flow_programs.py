@@ -1,0 +1,85 @@
+"""Flows for real engines, as the text of a module: nothing here has Prefect to import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+FLOWS: Final = '''
+import os
+import signal
+import time
+
+from prefect import flow
+
+
+def write(kind, run, *words):
+    with open(f"{os.environ['NOTES']}/{kind}-{run}", "a") as file:
+        print(*words, file=file)
+
+
+def noting(name):
+    """A hook that writes its name, the state and the process it runs in."""
+
+    def hook(flow, flow_run, state):
+        write("hooks", flow_run.id, name, state.type.value, os.getpid())
+
+    hook.__name__ = name
+    return [hook]
+
+
+watched = flow(
+    on_running=noting("running"),
+    on_completion=noting("completion"),
+    on_failure=noting("failure"),
+    on_cancellation=noting("cancellation"),
+    on_crashed=noting("crashed"),
+)
+
+
+@watched
+def succeeds():
+    print("hello from the flow")
+
+
+@watched
+def fails():
+    raise ValueError("as planned")
+
+
+@watched
+def is_killed():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@watched
+def is_terminated():
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(600)
+
+
+@watched
+def sleeps():
+    write("body", os.environ["PREFECT__FLOW_RUN_ID"], "sleeping")
+    time.sleep(600)
+
+
+@watched
+def ignores_sigterm():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    write("body", os.environ["PREFECT__FLOW_RUN_ID"], "deaf to SIGTERM")
+    time.sleep(600)
+'''
+
+BROKEN: Final = 'raise RuntimeError("this module is broken")\n'
+
+
+BROKEN_FLOW: Final = "raises_at_import"
+"""The flow that would be in ``broken.py``; all others are in ``flows.py``."""
+
+
+def write_flows(folder: Path) -> None:
+    """Put ``flows.py`` and ``broken.py`` into ``folder``."""
+    folder.mkdir(exist_ok=True)
+    (folder / "flows.py").write_text(FLOWS)
+    (folder / "broken.py").write_text(BROKEN)

@@ -1,0 +1,117 @@
+"""One worker, real engines and every kind of end a flow can have: told once, asked by many tests.
+
+An engine costs two seconds of processor time, so all of a server's flows run together, once, and
+tests look at what became of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any, Final
+
+from tests.integration.prefect.flow_programs import BROKEN_FLOW
+from tests.integration.prefect.kit import PATIENCE, TERMINAL, Place, until
+
+CANCELLED: Final = ("sleeps", "ignores_sigterm")
+"""Flows that are cancelled once they are running."""
+
+AHEAD_SECONDS: Final = 8.0
+"""How far in the future ``succeeds`` is scheduled: within the time that runs are taken early."""
+
+
+@dataclass
+class Picture:
+    """What became of one flow run, as the server tells it; ``hooks`` as the flow noted them."""
+
+    place: Place
+    id: str
+    due: datetime
+    tags: list[str] = field(default_factory=list)
+
+    @cached_property
+    def run(self) -> Any:
+        return self.place.admin.read_run(self.id)
+
+    @cached_property
+    def history(self) -> list[Any]:
+        return self.place.history(self.id)
+
+    @property
+    def types(self) -> list[str]:
+        return [state["type"] for state in self.history]
+
+    @property
+    def pid(self) -> int:
+        return int(self.run["infrastructure_pid"].rpartition(":")[2])
+
+    def event(self, kind: str) -> Any:
+        """The worker's event of this kind about the run, once it has arrived."""
+        name = f"prefect.worker.{kind}-flow-run"
+
+        def named() -> list[Any]:
+            return [e for e in self.place.events_about(self.id) if e["event"] == name]
+
+        [event] = until(named)
+        return event
+
+    def hooks(self) -> list[tuple[str, str, int]]:
+        """Name of the hook, type of the state, pid of the process."""
+        lines = self.place.started_by(f"hooks-{self.id}")
+        return [(name, state, int(pid)) for name, state, pid in map(str.split, lines)]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The pictures by the names of their flows, and where they were taken."""
+
+    place: Place
+    pictures: Mapping[str, Picture]
+    printed: str = ""
+
+    def __getitem__(self, name: str) -> Picture:
+        return self.pictures[name]
+
+
+def take_pictures(place: Place) -> Gallery:
+    """Run every flow to its end. A flow that does not end is left to the tests to complain of."""
+    place.create_pool()
+    pictures = {
+        name: _scheduled(place, name)
+        for name in ("is_killed", "is_terminated", "fails", BROKEN_FLOW, *CANCELLED)
+    }
+    pictures["succeeds"] = _scheduled(place, "succeeds", ahead=AHEAD_SECONDS)
+    with place.worker():
+        to_cancel = set(CANCELLED)
+        end = time.monotonic() + 2 * PATIENCE
+
+        def states() -> list[str]:
+            now = {name: place.state(picture.id)["type"] for name, picture in pictures.items()}
+            for name in sorted(to_cancel):
+                if now[name] == "RUNNING" and _is_in_its_body(pictures[name]):
+                    to_cancel.discard(name)
+                    place.admin.set_state(pictures[name].id, "CANCELLING", name="Cancelling")
+            return list(now.values())
+
+        until(states, lambda now: TERMINAL.issuperset(now) or time.monotonic() > end, patience=150)
+        # what is told after the end: the last remark of each run is on the server
+        for picture in pictures.values():
+            until(lambda picture=picture: len(place.run_log(picture.id)) > 1)
+    return Gallery(place, pictures)
+
+
+def _scheduled(place: Place, name: str, *, ahead: float = 0.0) -> Picture:
+    due = datetime.now(UTC) + timedelta(seconds=ahead)
+    deployment = place.deploy_flow(name, tags=["of the deployment", "both"])
+    tags = ["both", "a tag of the run"]
+    job = {"env": {"NOTES": str(place.folder)}, "grace_seconds": 1}
+    run = place.admin.create_run(deployment, due=due, job_variables=job, tags=tags)
+    return Picture(place, run, due, tags)
+
+
+def _is_in_its_body(picture: Picture) -> bool:
+    """Whether the flow's own code runs: it ignores signals only from then on."""
+    return bool(picture.place.started_by(f"body-{picture.id}"))
