@@ -126,8 +126,19 @@ class KeeperLauncher:
         self, key: ClaimKey, *, signal: int, grace_seconds: float, announce_cancel: bool = False
     ) -> None:
         """See Launcher.end_tree. Should the keeper die meanwhile, the next one gets the order."""
-        self._endings[key] = (int(signal), time.monotonic() + grace_seconds)
-        await self._order_end(key, int(signal), grace_seconds, announce_cancel)
+        deadline = time.monotonic() + grace_seconds
+        await self._request(
+            {
+                "op": "end_tree",
+                "key": key,
+                "signal": int(signal),
+                "grace": grace_seconds,
+                "announce_cancel": announce_cancel,
+            }
+        )
+        line = self._lines.get(key)
+        if line is not None and not line["swept"]:
+            self._endings[key] = (int(signal), deadline)
 
     async def forget(self, key: ClaimKey) -> None:
         """See Launcher.forget."""
@@ -141,17 +152,6 @@ class KeeperLauncher:
         """See Launcher.table."""
         answer = await self._request({"op": "table"})
         return [kept_run(line) for line in answer["runs"]]
-
-    async def _order_end(self, key: str, signal: int, grace: float, announce: bool) -> None:
-        await self._request(
-            {
-                "op": "end_tree",
-                "key": key,
-                "signal": signal,
-                "grace": grace,
-                "announce_cancel": announce,
-            }
-        )
 
     async def _request(self, frame: Frame) -> Frame:
         for _ in range(ATTEMPTS):
