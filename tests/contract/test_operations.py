@@ -3,96 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from actors.domain.errors import Conflict, Forbidden, NotFound
+from actors.domain.errors import NotFound
 from actors.domain.ids import DeploymentId, FlowId, FlowRunId
 from actors.domain.model import LogLine, StateType, WorkerEvent
 from tests.contract.conftest import Ask
-from tests.contract.worlds import World
-
-TEMPLATE = {
-    "job_configuration": {"command": "{{ command }}"},
-    "variables": {"type": "object", "properties": {"command": {"type": "string"}}},
-}
-
-
-def soon(seconds: float = 1) -> datetime:
-    return datetime.now(UTC) + timedelta(seconds=seconds)
-
-
-def some_id() -> str:
-    return str(uuid.uuid4())
-
-
-def test_a_pool_is_created_once_and_read_back(ask: Ask) -> None:
-    async def scenario(world: World) -> None:
-        name = f"new {some_id()[:8]}"
-        with pytest.raises(NotFound):
-            await world.orchestrator.read_work_pool(name)
-        created = await world.orchestrator.create_work_pool(name, "process", None)
-        assert (created.name, created.type, created.base_job_template) == (name, "process", {})
-        assert await world.orchestrator.read_work_pool(name) == created
-        with pytest.raises(Conflict):
-            await world.orchestrator.create_work_pool(name, "process", None)
-
-    ask(scenario)
-
-
-def test_a_pool_takes_a_template_at_once_or_later(ask: Ask) -> None:
-    async def scenario(world: World) -> None:
-        name = f"new {some_id()[:8]}"
-        created = await world.orchestrator.create_work_pool(name, "process", TEMPLATE)
-        assert created.base_job_template == TEMPLATE
-        await world.orchestrator.update_base_job_template(world.pool, TEMPLATE)
-        pool = await world.orchestrator.read_work_pool(world.pool)
-        assert pool.base_job_template == TEMPLATE
-
-    ask(scenario)
-
-
-def test_reserved_pool_names_are_forbidden(ask: Ask) -> None:
-    async def scenario(world: World) -> None:
-        with pytest.raises(Forbidden):
-            await world.orchestrator.create_work_pool("Prefect Mine", "process", None)
-
-    ask(scenario)
-
-
-def test_what_belongs_to_an_unknown_pool_is_not_found(ask: Ask) -> None:
-    async def scenario(world: World) -> None:
-        api = world.orchestrator
-        with pytest.raises(NotFound):
-            await api.send_heartbeat("no such pool", "worker", 30)
-        with pytest.raises(NotFound):
-            await api.update_base_job_template("no such pool", TEMPLATE)
-        with pytest.raises(NotFound):
-            await api.read_due_runs("no such pool", [], before=soon())
-        assert await api.read_cancelling_runs("no such pool", [], excluding=[]) == []
-
-    ask(scenario)
-
-
-def test_a_heartbeat_is_taken(ask: Ask) -> None:
-    async def scenario(world: World) -> None:
-        await world.orchestrator.send_heartbeat(world.pool, "worker", 30)
-        await world.orchestrator.send_heartbeat(world.pool, "worker", 30)
-
-    ask(scenario)
-
-
-def test_queues_are_listed_all_or_by_name(ask: Ask) -> None:
-    async def scenario(world: World) -> None:
-        world.add_queue("high", 1)
-        read = world.orchestrator.read_work_queues
-        assert {queue.name for queue in await read(world.pool, [])} == {"default", "high"}
-        assert [queue.name for queue in await read(world.pool, ["high", "none"])] == ["high"]
-        assert not (await read(world.pool, ["high"]))[0].is_paused
-
-    ask(scenario)
+from tests.contract.worlds import World, some_id, soon
 
 
 def test_due_runs_come_by_queue_priority_and_time(ask: Ask) -> None:
@@ -136,16 +55,6 @@ def test_an_unknown_queue_is_not_found_when_polling(ask: Ask) -> None:
     async def scenario(world: World) -> None:
         with pytest.raises(NotFound, match="none"):
             await world.orchestrator.read_due_runs(world.pool, ["none"], before=soon())
-
-    ask(scenario)
-
-
-def test_a_paused_pool_has_nothing_due(ask: Ask) -> None:
-    async def scenario(world: World) -> None:
-        world.schedule(world.deploy())
-        world.pause()
-        assert (await world.orchestrator.read_work_pool(world.pool)).is_paused
-        assert await world.orchestrator.read_due_runs(world.pool, [], before=soon()) == []
 
     ask(scenario)
 

@@ -207,3 +207,13 @@ async def connected(server: PrefectServer) -> AsyncIterator[PrefectApi]:
         yield PrefectApi(session)
     finally:
         await session.aclose()
+
+
+def soon(seconds: float = 1) -> datetime:
+    """A moment from now."""
+    return datetime.now(UTC) + timedelta(seconds=seconds)
+
+
+def some_id() -> str:
+    """An id that no server has."""
+    return str(uuid.uuid4())
