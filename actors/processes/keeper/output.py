@@ -32,12 +32,21 @@ class Output:
     ``position`` counts every byte of the stream, kept or dropped.
     """
 
-    def __init__(self, folder: str, max_bytes: int, pipe: int | None) -> None:
+    def __init__(
+        self,
+        folder: str,
+        max_bytes: int,
+        pipe: int | None,
+        *,
+        splice: bool = _SPLICE,
+        retry_seconds: float = RETRY_SECONDS,
+    ) -> None:
         self.pipe = pipe
         self._folder = folder
         self._head = max_bytes // 4
         self._piece = (max_bytes - self._head) // 2
-        self._splice = _SPLICE
+        self._splice = splice
+        self._retry_seconds = retry_seconds
         self._written = segments.list_segments(folder)
         self.position = self._written[-1].end if self._written else 0
         self._file: int | None = None
@@ -139,7 +148,7 @@ class Output:
     def _resting(self) -> bool:
         if self._refused_at is None:
             return False
-        return time.monotonic() - self._refused_at < RETRY_SECONDS
+        return time.monotonic() - self._refused_at < self._retry_seconds
 
     def _refuse(self) -> None:
         self._refused_at = time.monotonic()

@@ -1,0 +1,92 @@
+"""Whose is which process: proved by marker, descent, session or memory, and by nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from actors.processes.keeper.census import Census
+from actors.processes.keeper.procfs import Stat
+from actors.processes.keeper.table import Run
+
+KEEPER = 10
+
+
+def stat(
+    pid: int, parent: int, *, session: int = 1, pgrp: int = 1, start: int = 5, state: str = "S"
+) -> Stat:
+    fields = [state, str(parent), str(pgrp), str(session), "0", "0", "0", *["0"] * 12, str(start)]
+    return Stat(pid, "command", [field.encode() for field in fields])
+
+
+def run(tmp_path: Path, pid: int = 100, start: int = 5) -> Run:
+    note = {"key": "r.1", "pid": pid, "start_ticks": start, "boot_id": "", "pid_namespace": ""}
+    return Run.from_note(str(tmp_path), note, None, ours=True)
+
+
+def pids(census: Census, of: Run) -> list[int]:
+    return [member.pid for member in census.members(of)]
+
+
+def test_descendants_of_the_living_process_are_members(tmp_path: Path) -> None:
+    stats = [stat(100, KEEPER), stat(101, 100), stat(102, 101), stat(200, KEEPER)]
+    assert pids(Census(stats, {}, KEEPER), run(tmp_path)) == [100, 101, 102]
+
+
+def test_a_recycled_pid_is_not_the_run(tmp_path: Path) -> None:
+    stats = [stat(100, 1, start=6), stat(101, 100)]
+    assert pids(Census(stats, {}, KEEPER), run(tmp_path)) == []
+
+
+def test_marked_orphans_are_members_with_all_below_them(tmp_path: Path) -> None:
+    stats = [stat(150, 1), stat(151, 150), stat(152, 1)]
+    census = Census(stats, {150: "r.1", 152: "r.2"}, KEEPER)
+    assert pids(census, run(tmp_path)) == [150, 151]
+
+
+def test_another_runs_marker_below_ours_counts_for_the_other(tmp_path: Path) -> None:
+    stats = [stat(100, KEEPER), stat(101, 100)]
+    assert pids(Census(stats, {101: "r.2"}, KEEPER), run(tmp_path)) == [100]
+
+
+def test_the_session_counts_below_the_keeper_and_not_elsewhere(tmp_path: Path) -> None:
+    ended = run(tmp_path)
+    ended.exit = {"code": 0}
+    stats = [stat(150, KEEPER, session=100), stat(151, 1, session=100)]
+    assert pids(Census(stats, {}, KEEPER), ended) == [150]
+
+
+def test_the_session_counts_while_the_run_itself_lives(tmp_path: Path) -> None:
+    stats = [stat(100, 1, session=100), stat(151, 1, session=100)]
+    assert pids(Census(stats, {}, KEEPER), run(tmp_path)) == [100, 151]
+
+
+def test_what_was_seen_as_a_member_stays_one_without_ancestry(tmp_path: Path) -> None:
+    wanted = run(tmp_path)
+    assert pids(Census([stat(100, KEEPER), stat(101, 100)], {}, KEEPER), wanted) == [100, 101]
+    wanted.exit = {"code": 0}
+    assert pids(Census([stat(101, 1)], {}, KEEPER), wanted) == [101]
+    assert pids(Census([stat(101, 1, start=7)], {}, KEEPER), wanted) == []
+
+
+def test_zombies_are_no_members_but_lead_to_some(tmp_path: Path) -> None:
+    stats = [stat(100, KEEPER), stat(101, 100, state="Z"), stat(102, 101)]
+    assert pids(Census(stats, {}, KEEPER), run(tmp_path)) == [100, 102]
+
+
+def test_a_group_is_signalled_as_one_only_where_all_of_it_is_ours(tmp_path: Path) -> None:
+    stats = [
+        stat(100, KEEPER, pgrp=100),
+        stat(101, 100, pgrp=100),
+        stat(102, 100, pgrp=900),
+        stat(900, 1, pgrp=900),
+    ]
+    census = Census(stats, {}, KEEPER)
+    assert census.whole_groups(census.members(run(tmp_path))) == {100}
+
+
+def test_a_command_may_be_called_anything() -> None:
+    from actors.processes.keeper import procfs
+
+    found = procfs.stat(1)
+    assert found is not None
+    assert (found.pid, found.parent) == (1, 0)

@@ -1,0 +1,92 @@
+"""Framing: whatever the cuts, frames come out as they went in; nonsense is refused."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.processes.keeper.protocol import MAX_FRAME, Decoder, ProtocolError, encode
+from actors.processes.keeper.wire import Wire
+
+texts = st.text(st.characters(min_codepoint=0, max_codepoint=0xDFFF), max_size=20)
+frames = st.dictionaries(texts, st.none() | st.integers() | texts | st.lists(texts), max_size=4)
+
+
+@given(st.lists(frames, max_size=5), st.data())
+def test_frames_survive_any_cut(sent: list[dict[str, object]], data: st.DataObject) -> None:
+    stream = b"".join(encode(frame) for frame in sent)
+    decoder, received = Decoder(), []
+    while stream:
+        size = data.draw(st.integers(1, len(stream)))
+        received += decoder.feed(stream[:size])
+        stream = stream[size:]
+    assert received == sent
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        b"GET / HTTP/1.1\r\n",
+        (MAX_FRAME + 1).to_bytes(4, "big"),
+        b"\0\0\0\2[]",
+        b"\0\0\0\1x",
+        b"\0\0\0\2\xff\xff",
+    ],
+)
+def test_what_is_no_frame_is_refused(nonsense: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        Decoder().feed(nonsense)
+
+
+def test_a_frame_too_long_is_refused_by_its_sender() -> None:
+    with pytest.raises(ProtocolError):
+        encode({"x": "y" * MAX_FRAME})
+
+
+def test_descriptors_travel_with_their_frames() -> None:
+    ours, theirs = map(Wire, socket.socketpair())
+    reading, writing = os.pipe()
+    for number in range(3):
+        ours.put({"number": number}, writing if number == 1 else None)
+    ours.flush()
+    received: list[tuple[dict[str, object], int | None]] = []
+    while len(received) < 3:
+        received += theirs.take()
+    assert [frame["number"] for frame, _ in received] == [0, 1, 2]
+    assert [descriptor is not None for _, descriptor in received] == [False, True, False]
+    os.close(writing)
+    copy = received[1][1]
+    assert copy is not None
+    assert not os.get_inheritable(copy)
+    os.write(copy, b"x")
+    assert os.read(reading, 2) == b"x"
+    for descriptor in (copy, reading):
+        os.close(descriptor)
+    ours.close()
+    theirs.close()
+
+
+def test_descriptors_nobody_took_are_closed_with_the_wire() -> None:
+    ours, theirs = map(Wire, socket.socketpair())
+    reading, writing = os.pipe()
+    ours.put({"x": "y" * 3_000_000}, writing)
+    ours.flush()
+    assert ours.pending
+    theirs.take()
+    os.close(writing)
+    ours.close()
+    theirs.close()
+    assert os.read(reading, 1) == b""
+    os.close(reading)
+
+
+def test_the_end_of_the_other_side_is_told() -> None:
+    ours, theirs = map(Wire, socket.socketpair())
+    theirs.close()
+    with pytest.raises(EOFError):
+        ours.take()
+    ours.close()
