@@ -12,6 +12,7 @@ import structlog
 
 from .domain.complaint import Complaint
 from .domain.ids import ClaimKey, FlowRunId, flow_run_id_of, new_transition_id
+from .domain.memory import MemorySample, is_short
 from .domain.policy import Backoff, admissible
 from .domain.ports import Clock, Journal, Launcher
 from .domain.process import KeptRun
@@ -27,6 +28,8 @@ from .messages.runs import (
     DueRuns,
     EndRun,
     Intake,
+    MemoryMeasured,
+    MemoryUsed,
     PollEnded,
     PollNow,
     RunSettled,
@@ -94,6 +97,7 @@ Message = (
     | Drain
     | EndAllRuns
     | CurrentIntake
+    | MemoryMeasured
     | CancelIfOurs
     | RunsInHand
     | _Readopt
@@ -115,6 +119,7 @@ class Dispatcher(AsyncioActor):
         self,
         *,
         limit: int | None,
+        memory_pause_percent: float,
         worker: str,
         journal: Journal,
         launcher: Launcher,
@@ -127,6 +132,7 @@ class Dispatcher(AsyncioActor):
     ) -> None:
         super().__init__(clock=clock)
         self._limit = limit
+        self._memory_pause_percent = memory_pause_percent
         self._worker = worker
         self._journal = journal
         self._launcher = launcher
@@ -139,6 +145,7 @@ class Dispatcher(AsyncioActor):
         self._runs: dict[FlowRunId, _InHand] = {}
         self._held_back: dict[FlowRunId, float] = {}
         self._draining = False
+        self._short_of_memory = False
         self._ending = False
         self._turned_away = False
         self._keeper_asked = False
@@ -215,6 +222,8 @@ class Dispatcher(AsyncioActor):
                 self._ask_keeper()
             case CurrentIntake():
                 return Intake(free=self._free_slots(), passed_over=self._passed_over())
+            case MemoryMeasured(sample=sample):
+                self._memory_measured(sample)
             case CancelIfOurs(run_id=run_id, state=state):
                 held = self._runs.get(run_id)
                 if held is not None:
@@ -235,7 +244,29 @@ class Dispatcher(AsyncioActor):
 
     # -- in --------------------------------------------------------------------------------
 
+    def _memory_measured(self, sample: MemorySample) -> None:
+        """A machine that is short of memory gets no more runs; polls go on and show life."""
+        for held in self._runs.values():
+            if held.situation.key in sample.runs:
+                used = MemoryUsed(used_bytes=sample.runs[held.situation.key])
+                held.supervisor.tell_if_alive(used)
+        threshold, was_short = self._memory_pause_percent, self._short_of_memory
+        self._short_of_memory = is_short(sample, threshold_percent=threshold, was_short=was_short)
+        if self._short_of_memory and not was_short:
+            log.warning(
+                "intake.paused",
+                memory_percent=round(sample.host_percent, 1),
+                threshold_percent=threshold,
+                hint="Memory is nearly used up: no run is taken until there is more.",
+            )
+        elif was_short and not self._short_of_memory:
+            log.info("intake.resumed", memory_percent=round(sample.host_percent, 1))
+            if not self._draining:
+                self._poller.tell(PollNow())
+
     def _free_slots(self) -> int | None:
+        if self._short_of_memory:
+            return 0
         if self._limit is None:
             return None
         used = sum(held.situation.holds_slot for held in self._runs.values())
@@ -260,7 +291,7 @@ class Dispatcher(AsyncioActor):
             fresh = new_run(run, worker=self._worker, transition=new_transition_id(self._rng))
             self._supervise(SupervisorStart(fresh, due.pool))
         turned_away = free is not None and len(wanted) > free
-        if turned_away and not self._turned_away:
+        if turned_away and not self._turned_away and not self._short_of_memory:
             log.info("limit.reached", limit=self._limit, in_hand=len(self._runs))
         self._turned_away = turned_away
 
@@ -269,6 +300,7 @@ class Dispatcher(AsyncioActor):
         situation = Situation(
             key=record.key,
             run=record.run,
+            claim=record.claim,
             holds_slot=start.run.holds_slot,
             claimed=not start.run.is_claiming,
         )
@@ -340,13 +372,13 @@ class Dispatcher(AsyncioActor):
         held = self._find(key)
         if held is None:
             return
+        known = held.situation
         record = next((r for r in self._journal.open_records() if r.key == key), None)
         if record is None:
-            run_id = held.situation.run.id
-            log.error("run.untraceable", flow_run_id=run_id, hint="Its record cannot be read.")
-            self._settled(key, Reason.LOST)
-        else:
-            self._supervise(SupervisorStart(Run.from_record(record)), failures=held.failures)
+            # A full disk never took it: its claim is enough to find out how far it came.
+            log.error("run.unrecorded", flow_run_id=known.run.id)
+            record = new_run(known.run, worker=self._worker, transition=known.claim).record
+        self._supervise(SupervisorStart(Run.from_record(record)), failures=held.failures)
 
     def _drain(self) -> None:
         self._draining = True

@@ -24,11 +24,19 @@ from .domain.errors import (
 )
 from .domain.ids import FlowRunId
 from .domain.masking import Masker
+from .domain.memory import exceeds
 from .domain.model import LogLine, Proposal, StateType, Verdict, WorkPool
 from .domain.policy import Backoff, seconds_until_start
-from .domain.ports import Clock, Journal, Launcher, Orchestrator
+from .domain.ports import Clock, Journal, KernelWitness, Launcher, Measure, Orchestrator
 from .domain.preparation import Preparation, Prepare
-from .domain.process import KeptRun, OutputWritten, ProcessExited, ProcessFact, TreeGone
+from .domain.process import (
+    KeptRun,
+    OutputWritten,
+    ProcessExited,
+    ProcessFact,
+    ProcessIdentity,
+    TreeGone,
+)
 from .domain.proposals import foreseen
 from .domain.record import Phase, Reason
 from .domain.run import step
@@ -40,6 +48,7 @@ from .messages.runs import (
     ClaimAnswered,
     CurrentSituation,
     EndRun,
+    MemoryUsed,
     RunSettled,
     Situation,
     SlotFreed,
@@ -70,6 +79,7 @@ class SupervisorPorts:
     orchestrator: Orchestrator
     launcher: Launcher
     journal: Journal
+    measure: Measure | None
     clock: Clock
     rng: random.Random
     prepare: Prepare
@@ -156,6 +166,7 @@ class ProcessSupervisor(AsyncioActor):
         self._ports = ports
         self._preparation: Preparation | None = None
         self._masker = Masker()
+        self._witness: KernelWitness | None = None
         self._proposing: do.Propose | None = None
         self._in_flight: do.Propose | None = None
         self._on_hold: list[ProcessFact | CancelRun | EndRun] | None = None
@@ -186,6 +197,8 @@ class ProcessSupervisor(AsyncioActor):
                 self._take(stimulus)
             case ProcessExited() | TreeGone() | OutputWritten() | CancelRun() | EndRun():
                 self._hear(message)
+            case MemoryUsed(used_bytes=used):
+                self._memory_used(used)
             case CurrentSituation():
                 return self._situation()
             case _Recalled(kept=kept):
@@ -201,7 +214,6 @@ class ProcessSupervisor(AsyncioActor):
             case _Aside(what=what, error=error):
                 self._aside_over(what, error)
             case _Forgotten():
-                self._save()
                 self._aside_over("keeper.forgot", None)
             case _Told(what=what):
                 self._log.debug("told", what=what)
@@ -242,6 +254,7 @@ class ProcessSupervisor(AsyncioActor):
         return Situation(
             key=record.key,
             run=record.run,
+            claim=record.claim,
             holds_slot=self._run.holds_slot,
             claimed=not self._run.is_claiming,
         )
@@ -350,8 +363,25 @@ class ProcessSupervisor(AsyncioActor):
         self._wait(
             effect,
             self._ports.launcher.spawn(self._preparation.order, self._listen),
-            lambda identity: _Happened(on.Spawned(pid=identity.pid)),
+            self._spawned,
         )
+
+    def _spawned(self, identity: ProcessIdentity) -> _Happened:
+        self._attend(identity.pid)
+        return _Happened(on.Spawned(pid=identity.pid))
+
+    def _attend(self, pid: int) -> None:
+        if self._ports.measure is not None:
+            self._witness = self._ports.measure.witness(pid)
+
+    def _memory_used(self, used_bytes: int) -> None:
+        if self._witness is not None:
+            self._witness.look()
+        record = self._run.record
+        limit = record.job.limits.memory_limit_mb if record.job is not None else None
+        if record.reason is None and exceeds(used_bytes, limit):
+            self._log.warning("run.memory_limit", used_bytes=used_bytes, limit_mb=limit)
+            self._hear(EndRun(reason=Reason.OUT_OF_MEMORY_LIMIT))
 
     def _end_tree(self, effect: do.EndTree) -> None:
         order = self._ports.launcher.end_tree(
@@ -363,7 +393,7 @@ class ProcessSupervisor(AsyncioActor):
         self._wait(effect, order, lambda _: _Told("end of the tree"))
 
     def _forget(self, effect: do.Settle) -> None:
-        """First the keeper forgets, then the journal: whatever comes between, nothing is left.
+        """First the keeper forgets, the journal last of all: whatever comes between is resumed.
 
         But what could not be written down stays with the keeper, or a successor that reads an
         old record would believe that the run was lost.
@@ -477,11 +507,12 @@ class ProcessSupervisor(AsyncioActor):
             self._log.warning("aside.failed", what=what, error=str(error))
         if self._settling is not None and self._asides == 0:
             reason = self._settling.reason
+            self._save()
             self._log.info("run.settled", reason=reason)
             self._ports.dispatcher.tell(RunSettled(key=self._run.record.key, reason=reason))
             self.stop()
 
-    # -- facts from the keeper, orders from the house ---------------------------------------------------
+    # -- what keeper and house have to say -------------------------------------------------------
 
     def _listen(self, fact: ProcessFact) -> None:
         self.actor_ref.tell_if_alive(fact)
@@ -500,7 +531,8 @@ class ProcessSupervisor(AsyncioActor):
                 tail = self._ports.journal.output_tail(key, TAIL_LINES)
                 self._log.info("run.exited", code=status.code, pid=self._run.record.pid)
                 masked = tuple(self._masker.text(line) for line in tail)
-                self._take(on.Exited(status=status, tail=masked))
+                killed = self._witness is not None and self._witness.saw_a_kill()
+                self._take(on.Exited(status=status, tail=masked, kernel_kill=killed))
             case TreeGone(leftovers=leftovers):
                 self._take(on.Vacated(leftovers=len(leftovers.processes)))
             case OutputWritten(lines=lines, dropped=dropped):
@@ -515,7 +547,7 @@ class ProcessSupervisor(AsyncioActor):
         for line in lines:
             self._log.info("run.output", line=self._masker.text(line))
 
-    # -- after a crash of the worker ---------------------------------------------------------------
+    # -- after a crash of the worker -------------------------------------------------------------
 
     def _recall(self) -> None:
         if self._on_hold is None:
@@ -525,6 +557,8 @@ class ProcessSupervisor(AsyncioActor):
 
     def _recalled(self, kept: KeptRun | None) -> None:
         pid = None if kept is None else kept.identity.pid
+        if kept is not None and kept.exit is None:
+            self._attend(kept.identity.pid)
         self._log.info("run.adopted", phase=self._run.record.phase, pid=pid)
         self._take(on.Adopted(pid=pid, rebooted=kept is not None and kept.rebooted))
         held, self._on_hold = self._on_hold, None

@@ -71,6 +71,13 @@ START_OPTIONS = (
     ),
     _option(
         TAKING,
+        "--memory-pause-percent",
+        type=float,
+        metavar="P",
+        help="Take no runs while the machine uses this much of its memory.  [default: 95]",
+    ),
+    _option(
+        TAKING,
         "--prefetch-seconds",
         type=float,
         metavar="S",

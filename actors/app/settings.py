@@ -75,6 +75,8 @@ class Settings(BaseSettings):
     """The worker's type; ``process`` is the only one there is."""
     limit: int | None = Field(default=None, ge=1)
     """Runs at a time; None: no limit."""
+    memory_pause_percent: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] = 95.0
+    """No run is taken while the machine, or its container, uses this much of its memory."""
     prefetch_seconds: Seconds = Field(default=10.0, ge=0)
     """How long before its time a run is taken."""
     query_seconds: Seconds = Field(default=10.0, gt=0)

@@ -13,6 +13,7 @@ from ..domain.ports import Clock, Journal, Launcher, Orchestrator, ServiceNotifi
 from ..messages.health import CurrentHealth, Health
 from ..messages.lifetime import Deadline, Drain, FatalError, StepAside
 from ..messages.runs import RunsInHand, Situation
+from ..processes.measuring import ProcessMeasure
 from ..runtime import LoopClock, Ping, shut_down
 from ..web.health import HealthServer
 from .adapters import Adapters, open_adapters
@@ -159,6 +160,7 @@ class ActorSystem:
                 prepare=adapters.preparer(settings),
                 pid_exists=psutil.pid_exists,
                 uses_runner=uses_runner,
+                measure=ProcessMeasure(adapters.launcher),
                 notifier=self._notifier,
             ),
         )
@@ -188,6 +190,7 @@ def _plan(settings: Settings, adapters: Adapters) -> WorkerPlan:
         hostname=adapters.hostname,
         queues=settings.work_queues,
         limit=settings.limit,
+        memory_pause_percent=settings.memory_pause_percent,
         query_seconds=settings.query_seconds,
         prefetch_seconds=settings.prefetch_seconds,
         heartbeat_seconds=settings.heartbeat_seconds,

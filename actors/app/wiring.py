@@ -13,7 +13,7 @@ from ..cancellation_watcher import CancellationWatcher, WatchSettings
 from ..dispatcher import Dispatcher
 from ..domain.default_template import default_base_job_template
 from ..domain.model import Deployment, FlowRun, Json, WorkPool
-from ..domain.ports import Clock, Journal, Launcher, Orchestrator, ServiceNotifier
+from ..domain.ports import Clock, Journal, Launcher, Measure, Orchestrator, ServiceNotifier
 from ..domain.preparation import Prepare
 from ..domain.run_events import RunEvents
 from ..domain.worker_events import worker_resource
@@ -23,6 +23,7 @@ from ..health_reporter import HealthReporter
 from ..heartbeater import Heartbeater, PoolSettings
 from ..housekeeper import Housekeeper
 from ..log_shipper import LogShipper
+from ..memory_watcher import MemoryWatcher
 from ..messages.lifetime import OnDeadline
 from ..messages.runs import SupervisorStart
 from ..poller import Poller, PollSettings
@@ -43,6 +44,7 @@ class WorkerPlan:
     hostname: str
     queues: tuple[str, ...] = ()
     limit: int | None = None
+    memory_pause_percent: float = 95.0
     query_seconds: float = 10.0
     prefetch_seconds: float = 10.0
     heartbeat_seconds: float = 30.0
@@ -74,6 +76,8 @@ class WorkerPorts:
     pid_exists: Callable[[int], bool]
     uses_runner: Callable[[FlowRun, Deployment | None, WorkPool | None], bool]
     rng: random.Random = field(default_factory=random.Random)
+    measure: Measure | None = None
+    """None: nothing is measured, so limits of memory are not kept."""
     notifier: ServiceNotifier | None = None
     """None: no service manager is to be told anything."""
 
@@ -132,6 +136,7 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
     def dispatcher() -> AsyncioRef:
         return Dispatcher.start(
             limit=plan.limit,
+            memory_pause_percent=plan.memory_pause_percent,
             worker=plan.name,
             journal=ports.journal,
             launcher=ports.launcher,
@@ -200,11 +205,18 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
             keep_count=plan.keep_count,
         )
 
+    def memory_watcher() -> AsyncioRef:
+        assert ports.measure is not None, "it is started with a measure only"
+        return MemoryWatcher.start(
+            measure=ports.measure, clock=ports.clock, dispatcher=to("dispatcher")
+        )
+
     services = [
         event_emitter,
         *([log_shipper] if plan.log_to_api else []),
         health_reporter,
         dispatcher,
+        *([memory_watcher] if ports.measure is not None else []),
         poller,
         heartbeater,
         cancellation_watcher,
@@ -245,6 +257,7 @@ def _supervisors(
         orchestrator=ports.orchestrator,
         launcher=ports.launcher,
         journal=ports.journal,
+        measure=ports.measure,
         clock=ports.clock,
         rng=ports.rng,
         prepare=ports.prepare,

@@ -27,6 +27,9 @@ MAX_MESSAGE_BYTES: Final = 4096
 MAX_LINE_BYTES: Final = 400
 MAX_CAUSE_BYTES: Final = 1500
 
+BY_SIGKILL: Final = (-signal.SIGKILL, 128 + signal.SIGKILL)
+"""Killed itself, or a shell whose command was."""
+
 _NOTHING_KNOWN: Final = Masker()
 _CUT: Final = "…"
 

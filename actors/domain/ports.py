@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from .ids import ClaimKey, DeploymentId, FlowId, FlowRunId
+from .memory import MemorySample
 from .model import (
     Deployment,
     Flow,
@@ -183,6 +184,29 @@ class Journal(Protocol):
 
         What cannot be removed stays until the next time.
         """
+
+
+class KernelWitness(Protocol):
+    """Watches whether the kernel kills for lack of memory where one process lives.
+
+    Calls are short. Without evidence it has seen nothing.
+    """
+
+    def look(self) -> None:
+        """Called in a rhythm: what happened long ago is no evidence for what ends now."""
+
+    def saw_a_kill(self) -> bool:
+        """Whether the kernel has killed since the last looks."""
+
+
+class Measure(Protocol):
+    """What runs and their machine use."""
+
+    async def sample(self) -> MemorySample:
+        """Measure now, off the event loop."""
+
+    def witness(self, pid: int) -> KernelWitness:
+        """A witness for a process that is there."""
 
 
 class ServiceNotifier(Protocol):

@@ -53,8 +53,8 @@ def foreseen(proposal: Proposal, state: State) -> Verdict | None:
     """The answer that we give ourselves to a report or a repeated claim; None: ask the server.
 
     The server keeps the end of a run against Crashed alone: it takes Pending, Running, Cancelled
-    and the like over Completed, and whatever is forced over anything (the rule
-    HandleFlowTerminalStateTransitions of its core policy). A run that was rescheduled meanwhile is not ours either.
+    and the like over Completed, and whatever is forced over anything (its core policy, rule
+    HandleFlowTerminalStateTransitions). A run that was rescheduled meanwhile is not ours either.
     """
     if state.transition_id == proposal.transition_id and not proposal.force:
         return Rejected(state=state, reason="This state was set already.")

@@ -32,8 +32,8 @@ from .effects import (
     TellPid,
     WaitUntilDue,
 )
-from .exit_status import crash_message, explain
-from .ids import ClaimKey, FlowId, TransitionId, claim_key, flow_run_id_of
+from .exit_status import BY_SIGKILL, crash_message, explain
+from .ids import ClaimKey, FlowId, FlowRunId, TransitionId, claim_key
 from .model import (
     Aborted,
     Accepted,
@@ -113,23 +113,20 @@ def new_run(run: FlowRun, *, worker: str, transition: TransitionId) -> Run:
 def found_run(key: ClaimKey, *, worker: str) -> Run:
     """A run that only the keeper knows of: its record was lost, or a full disk never took it.
 
-    Not knowing the claim's id, it draws the ids of its reports from the key.
+    Of the claim's id it knows the beginning; the rest, which the ids of its reports follow from,
+    is drawn from the key.
     """
-    run_id = flow_run_id_of(key)
-    return Run.from_record(
-        RunRecord(
-            key=key,
-            worker=worker,
-            run=FlowRun(
-                id=run_id,
-                name=run_id,
-                flow_id=FlowId(""),
-                state=State(type=StateType.PENDING, name="Pending"),
-            ),
-            claim=TransitionId(str(uuid.uuid5(uuid.NAMESPACE_OID, key))),
-            phase=Phase.SPAWNING,
-        )
+    run_id, _, beginning = key.rpartition(".")
+    drawn = str(uuid.uuid5(uuid.NAMESPACE_OID, key))
+    run = FlowRun(
+        id=FlowRunId(run_id),
+        name=run_id,
+        flow_id=FlowId(""),
+        state=State(type=StateType.PENDING, name="Pending"),
     )
+    claim = TransitionId(beginning + drawn[len(beginning) :])
+    record = new_run(run, worker=worker, transition=claim).record
+    return Run.from_record(replace(record, phase=Phase.SPAWNING))
 
 
 def step(run: Run, stimulus: Stimulus, *, now: datetime) -> tuple[Run, tuple[Effect, ...]]:
@@ -167,8 +164,8 @@ class _Turn:
                 self._spawned(pid)
             case CouldNotSpawn(cause=cause):
                 self._could_not_spawn(cause)
-            case Exited(status=status, tail=tail):
-                self._exited(status, tail)
+            case Exited(status=status, tail=tail, kernel_kill=kernel_kill):
+                self._exited(status, tail, kernel_kill=kernel_kill)
             case Vacated(leftovers=leftovers):
                 self._vacated(leftovers)
             case CancelWanted(state=state):
@@ -310,11 +307,13 @@ class _Turn:
             )
         )
 
-    def _exited(self, status: ExitStatus, tail: tuple[str, ...]) -> None:
+    def _exited(
+        self, status: ExitStatus, tail: tuple[str, ...], *, kernel_kill: bool = False
+    ) -> None:
         record = self._record
         if record.phase not in (Phase.SPAWNING, Phase.RUNNING):
             return
-        reason = record.reason or _reason_of(status)
+        reason = record.reason or _reason_of(status, kernel_kill=kernel_kill)
         self._save(exit=status, reason=reason)
         self._do(Emit(kind=EventKind.EXECUTED))
         explanation = explain(status.code)
@@ -523,7 +522,9 @@ def _why_not(verdict: Verdict) -> str:
             return f"the server put it in state {state.name}" + (f" ({reason})" if reason else "")
 
 
-def _reason_of(status: ExitStatus) -> Reason:
+def _reason_of(status: ExitStatus, *, kernel_kill: bool) -> Reason:
     if status.lost:
         return Reason.LOST
+    if kernel_kill and status.code in BY_SIGKILL:
+        return Reason.OUT_OF_MEMORY_KERNEL
     return Reason.EXITED if status.code == 0 else Reason.FAILED

@@ -80,10 +80,14 @@ class CouldNotSpawn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exited:
-    """Its process is over; ``tail`` holds the last lines of its output."""
+    """Its process is over; ``tail`` holds the last lines of its output.
+
+    ``kernel_kill``: there is evidence that the kernel killed it for lack of memory.
+    """
 
     status: ExitStatus
     tail: tuple[str, ...] = ()
+    kernel_kill: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..domain.ids import ClaimKey, FlowRunId
+from ..domain.ids import ClaimKey, FlowRunId, TransitionId
+from ..domain.memory import MemorySample
 from ..domain.model import FlowRun, State, WorkPool
 from ..domain.record import Reason
 from ..domain.run import Run
@@ -84,6 +85,7 @@ class Situation:
 
     key: ClaimKey
     run: FlowRun
+    claim: TransitionId
     holds_slot: bool
     claimed: bool
 
@@ -118,6 +120,20 @@ class EndRun:
     """Order to a supervisor: end the run for a reason of the worker's."""
 
     reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryMeasured:
+    """Fact for the Dispatcher: what the runs and the machine use."""
+
+    sample: MemorySample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryUsed:
+    """Fact for a supervisor: what its run's processes hold together."""
+
+    used_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import psutil
@@ -20,8 +21,9 @@ class TreeUsage:
     processes: int = 0
     cpu_seconds: float = 0.0
     """User and system time so far, of the living processes."""
-    rss_bytes: int = 0
-    """Resident memory; pages shared between processes count once in each."""
+    memory_bytes: int = 0
+    """Resident memory. Of more processes than one, pages that they share count once, where the
+    kernel tells (proportional set size, proc_pid_smaps(5))."""
 
 
 def measure(runs: Mapping[ClaimKey, ProcessIdentity]) -> dict[ClaimKey, TreeUsage]:
@@ -72,16 +74,23 @@ def _is(identity: ProcessIdentity) -> bool:
     return found is not None and found.alive and found.start == identity.start_ticks
 
 
-def _sum(pids: Iterable[int]) -> TreeUsage:
-    count, cpu, rss = 0, 0.0, 0
+def _sum(pids: Collection[int]) -> TreeUsage:
+    count, cpu, memory = 0, 0.0, 0
     for pid in pids:
         try:
             process = psutil.Process(pid)
             with process.oneshot():
                 times = process.cpu_times()
-                rss += process.memory_info().rss
+                memory += _memory(process, shares=len(pids) > 1)
         except psutil.Error:
             continue
         count += 1
         cpu += times.user + times.system
-    return TreeUsage(processes=count, cpu_seconds=cpu, rss_bytes=rss)
+    return TreeUsage(processes=count, cpu_seconds=cpu, memory_bytes=memory)
+
+
+def _memory(process: psutil.Process, *, shares: bool) -> int:
+    if shares:
+        with contextlib.suppress(psutil.AccessDenied, AttributeError):
+            return int(process.memory_full_info().pss)
+    return int(process.memory_info().rss)

@@ -18,6 +18,7 @@ from actors.domain.model import StateType
 from actors.messages.runs import RunsInHand, Situation
 from actors.runtime import LoopClock, Ping, shut_down
 from actors.testing.journal import MemoryJournal
+from actors.testing.measure import ScriptedMeasure
 from actors.testing.notifier import RecordingNotifier
 from actors.testing.orchestrator import Faults, InMemoryOrchestrator
 from actors.testing.processes import Script, ScriptedKeeper, ScriptedLauncher, ScriptedProcess
@@ -46,6 +47,7 @@ class WorkerWorld:
         self.server.add_pool(POOL)
         self.keeper = ScriptedKeeper(self.clock, script or self.engine)
         self.journal = MemoryJournal()
+        self.measure = ScriptedMeasure()
         self.notifier: RecordingNotifier | None = None
         self.wiring: Wiring | None = None
 
@@ -71,6 +73,7 @@ class WorkerWorld:
                 ),
                 pid_exists=lambda pid: any(p.identity.pid == pid for p in self.keeper.alive()),
                 uses_runner=lambda run, deployment, pool: False,
+                measure=self.measure,
                 notifier=self.notifier,
             ),
         )

@@ -1,0 +1,61 @@
+"""Measures what runs and their machine use, in a rhythm, and tells the Dispatcher."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import structlog
+
+from .domain.complaint import Complaint
+from .domain.memory import MemorySample
+from .domain.ports import Clock, Measure
+from .messages.lifetime import Tick
+from .messages.runs import MemoryMeasured
+from .runtime import Address, AsyncioActor, Ticker
+
+log = structlog.get_logger("actors.memory_watcher")
+
+PAUSE_SECONDS = 2.0
+"""Between two samples. A run may exceed its limit for so long, and for the time of a sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    error: Exception
+
+
+Message = Tick | MemorySample | _Failed
+
+
+class MemoryWatcher(AsyncioActor):
+    """Owns: the rhythm of samples. What they mean is decided where runs are admitted and ended."""
+
+    def __init__(self, *, measure: Measure, clock: Clock, dispatcher: Address) -> None:
+        super().__init__(clock=clock)
+        self._measure = measure
+        self._dispatcher = dispatcher
+        self._ticker: Ticker | None = None
+        self._complaint = Complaint()
+
+    def on_start(self) -> None:
+        """The first sample is taken at once, before the first runs are."""
+        self._ticker = self.every(lambda: PAUSE_SECONDS, Tick())
+
+    def on_receive(self, message: Message) -> None:
+        """A sample takes its time beside the mailbox."""
+        assert self._ticker is not None, "messages come after on_start"
+        match message:
+            case Tick():
+                self._ticker.hold()
+                self.pipe(
+                    self._measure.sample(), on_result=lambda sample: sample, on_error=_Failed
+                )
+                return
+            case MemorySample():
+                if self._complaint.settle():
+                    log.info("memory.measured_again")
+                self._dispatcher.tell(MemoryMeasured(sample=message))
+            case _Failed(error=error):
+                if self._complaint.raise_(str(error)):
+                    log.warning("memory.not_measured", error=str(error) or repr(error))
+        self._ticker.rearm()
