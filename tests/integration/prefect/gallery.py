@@ -48,6 +48,10 @@ class Picture:
     def pid(self) -> int:
         return int(self.run["infrastructure_pid"].rpartition(":")[2])
 
+    def wait_for_the_last_remark(self) -> None:
+        """Remarks arrive after states."""
+        until(lambda: len(self.place.run_log(self.id)) > 1)
+
     def event(self, kind: str) -> Any:
         """The worker's event of this kind about the run, once it has arrived."""
         name = f"prefect.worker.{kind}-flow-run"
@@ -70,7 +74,6 @@ class Gallery:
 
     place: Place
     pictures: Mapping[str, Picture]
-    printed: str = ""
 
     def __getitem__(self, name: str) -> Picture:
         return self.pictures[name]
@@ -97,9 +100,8 @@ def take_pictures(place: Place) -> Gallery:
             return list(now.values())
 
         until(states, lambda now: TERMINAL.issuperset(now) or time.monotonic() > end, patience=150)
-        # what is told after the end: the last remark of each run is on the server
         for picture in pictures.values():
-            until(lambda picture=picture: len(place.run_log(picture.id)) > 1)
+            picture.wait_for_the_last_remark()
     return Gallery(place, pictures)
 
 

@@ -15,7 +15,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -40,6 +40,9 @@ PAUSE: Final = 0.1
 TERMINAL: Final = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
 
 T = TypeVar("T")
+
+Connect = Callable[[], AbstractAsyncContextManager[Orchestrator]]
+"""Gives a worker its orchestrator, on the worker's loop."""
 
 
 def until(
@@ -200,12 +203,14 @@ class Place:
         self,
         *,
         variables: Mapping[str, str] | None = None,
-        orchestrator: Orchestrator | None = None,
+        connect: Connect | None = None,
         **given: Any,
     ) -> Iterator[Worker]:
-        """A worker as a library, in a thread of its own; its keeper and runs end with it."""
-        settings = self.settings(variables=variables, **given)
-        with Worker(ActorSystem(settings, orchestrator=orchestrator)) as worker:
+        """A worker as a library, in a thread of its own; its keeper and runs end with it.
+
+        ``connect`` gives it another orchestrator than the one of its settings.
+        """
+        with Worker(self.settings(variables=variables, **given), connect) as worker:
             yield worker
 
     @contextmanager
@@ -232,8 +237,9 @@ class Place:
 class Worker:
     """A worker in a thread of this process. Whatever ends it early is raised at the end."""
 
-    def __init__(self, system: ActorSystem) -> None:
-        self.system = system
+    def __init__(self, settings: Settings, connect: Connect | None = None) -> None:
+        self._settings = settings
+        self._connect = connect
         self._up = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._leave: asyncio.Event | None = None
@@ -272,9 +278,14 @@ class Worker:
 
     async def _life(self) -> None:
         self._loop, self._leave = asyncio.get_running_loop(), asyncio.Event()
-        async with self.system:
+        async with AsyncExitStack() as stack:
+            other = None
+            if self._connect is not None:
+                other = await stack.enter_async_context(self._connect())
+            system = ActorSystem(self._settings, orchestrator=other)
+            await stack.enter_async_context(system)
             self._up.set()
-            over = asyncio.ensure_future(self.system.wait())
+            over = asyncio.ensure_future(system.wait())
             leave = asyncio.ensure_future(self._leave.wait())
             await asyncio.wait([over, leave], return_when=asyncio.FIRST_COMPLETED)
             leave.cancel()
@@ -287,13 +298,17 @@ class Worker:
 class WorkerProgram:
     """``actor-worker start`` as a process of its own; what it prints is in a file."""
 
-    def __init__(self, place: Place, options: tuple[str, ...], environment: dict[str, str]) -> None:
+    def __init__(
+        self, place: Place, options: tuple[str, ...], environment: dict[str, str]
+    ) -> None:
         self.log = place.folder / f"worker-{uuid.uuid4().hex[:8]}.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "actors", "start", "--pool", place.pool]
-                + ["--python", place.python, "--state-dir", str(place.folder / "state")]
-                + ["--query-seconds", "0.5", "--log-format", "json", *options],
+                [
+                    *(sys.executable, "-m", "actors", "start", "--pool", place.pool),
+                    *("--python", place.python, "--state-dir", str(place.folder / "state")),
+                    *("--query-seconds", "0.5", "--log-format", "json", *options),
+                ],
                 env={"ACTOR_WORKER_EMBEDDED": "true"} | environment,
                 cwd=Path(__file__).parents[3],
                 stdin=subprocess.DEVNULL,

@@ -42,8 +42,11 @@ def test_a_command_may_have_its_states_reported(place: Place, command: str, end:
 
 def test_quotes_and_spaces_are_split_as_a_shell_splits_them(place: Place) -> None:
     arguments = ["two words", "  many   spaces ", "a'quote", 'a"quote', "", "$HOME", "*"]
-    run = place.run(shell('printf "%s\\n" "$@" > arguments', *arguments), report_states=True,
-                    working_dir=str(place.folder))
+    run = place.run(
+        shell('printf "%s\\n" "$@" > arguments', *arguments),
+        report_states=True,
+        working_dir=str(place.folder),
+    )
     with place.worker():
         place.state_once(run)
     assert place.started_by("arguments") == arguments

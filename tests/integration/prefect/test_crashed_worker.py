@@ -9,10 +9,11 @@ from tests.integration.prefect.kit import Place, shell, until
 LASTING = {"ACTOR_WORKER_EMBEDDED": "false"}
 
 
-@pytest.mark.series()
+@pytest.mark.series
 def test_the_successor_of_a_killed_worker_reports_the_real_exit_code(place: Place) -> None:
-    gate = shell('echo $$ > "$1"/pid; until [ -e "$1"/go ]; do sleep 0.1; done; exit 7',
-                 str(place.folder))
+    gate = shell(
+        'echo $$ > "$1"/pid; until [ -e "$1"/go ]; do sleep 0.1; done; exit 7', str(place.folder)
+    )
     during, meanwhile = place.run(gate), place.run(gate.replace("/go", "/go-at-once"))
     with place.worker_program(variables=LASTING) as worker:
         for run in (during, meanwhile):

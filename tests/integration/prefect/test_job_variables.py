@@ -30,8 +30,14 @@ def environment(place: Place) -> dict[str, str]:
     return dict(entry.split("=", 1) for entry in text.split("\0") if entry)
 
 
-def seen(place: Place, *, deployment: dict[str, Any], run: dict[str, Any] | None = None,
-         variables: dict[str, str] | None = None, **fields: Any) -> dict[str, str]:
+def seen(
+    place: Place,
+    *,
+    deployment: dict[str, Any],
+    run: dict[str, Any] | None = None,
+    variables: dict[str, str] | None = None,
+    **fields: Any,
+) -> dict[str, str]:
     """The environment of a run with these job variables; it has to complete."""
     job = {"working_dir": str(place.folder), "report_states": True} | deployment
     run_id = place.admin.create_run(

@@ -13,8 +13,11 @@ pytestmark = pytest.mark.series()
 def test_the_log_tells_of_the_process_and_its_end(gallery: Gallery) -> None:
     picture = gallery["is_killed"]
     log = gallery.place.run_log(picture.id)
-    own = [line for line in gallery.place.admin.logs_of(picture.id)
-           if line["name"] == "prefect.flow_runs.worker"]
+    own = [
+        line
+        for line in gallery.place.admin.logs_of(picture.id)
+        if line["name"] == "prefect.flow_runs.worker"
+    ]
     assert f"Process {picture.pid} started." in log
     assert any(str(picture.pid) in line and "SIGKILL" in line for line in log)
     assert "Reported this flow run as crashed." in log

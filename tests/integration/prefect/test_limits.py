@@ -1,0 +1,138 @@
+"""Slots: of the worker, of deployments; and two workers that share a pool."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import ExitStack
+
+import pytest
+
+from tests.integration.prefect.kit import Place, shell, until
+
+EVERY_SERIES = pytest.mark.series()
+
+
+@EVERY_SERIES
+def test_never_more_runs_at_a_time_than_the_limit(place: Place) -> None:
+    script = 'echo + >> "$1"/slots; sleep 0.3; echo - >> "$1"/slots'
+    deployment = place.deploy(
+        shell(script, str(place.folder)), job_variables={"report_states": True}
+    )
+    runs = [place.admin.create_run(deployment) for _ in range(5)]
+    with place.worker(limit=2):
+        for run in runs:
+            assert place.state_once(run)["type"] == "COMPLETED"
+    taken = highest = 0
+    for sign in place.started_by("slots"):
+        taken += 1 if sign == "+" else -1
+        highest = max(highest, taken)
+    assert (taken, highest) == (0, 2)
+
+
+@EVERY_SERIES
+def test_a_slot_is_free_again_after_every_kind_of_end(place: Place) -> None:
+    ends = {
+        "no such command": place.run("no-such-command"),
+        "no such block": place.run("true", env={"A": "{{ prefect.blocks.secret.no-such }}"}),
+        "bad directory": place.run("true", working_dir="/no/such/folder"),
+        "failed": place.run("false"),
+        "killed": place.run(shell("kill -9 $$")),
+        "left pending": place.run("true"),
+    }
+    with place.worker(limit=1):
+        for name in set(ends) - {"left pending"}:
+            assert place.state_once(ends[name])["type"] == "CRASHED", name
+        place.log_once(ends["left pending"], "stays Pending")
+        assert place.state_once(place.run("true", report_states=True))["type"] == "COMPLETED"
+
+
+def test_runs_that_the_deployments_limit_holds_back_do_not_starve_others(place: Place) -> None:
+    if place.server_series == (3, 0):
+        pytest.skip("this server leaves deployment limits to its workers")
+    gate = shell(
+        'echo 1 >> "$1"/started; until [ -e "$1"/go ]; do sleep 0.1; done', str(place.folder)
+    )
+    limited = place.deploy(gate, job_variables={"report_states": True}, concurrency_limit=1)
+    held = [place.admin.create_run(limited) for _ in range(4)]
+    with place.worker(limit=2):
+        until(lambda: place.started_by("started"))
+        free = place.run("true", report_states=True)
+        assert place.state_once(free)["type"] == "COMPLETED"
+        (place.folder / "go").touch()
+        until(lambda: [run for run in held if place.state(run)["type"] == "COMPLETED"])
+
+
+@pytest.mark.series("3.8", "3.1")
+def test_a_full_deployment_puts_runs_off_until_a_slot_is_free(place: Place) -> None:
+    gate = shell(
+        'echo 1 >> "$1"/started; until [ -e "$1"/go ]; do sleep 0.1; done', str(place.folder)
+    )
+    deployment = place.deploy(gate, job_variables={"report_states": True}, concurrency_limit=1)
+    # put off by 30 s, and taken as early as this: due again at once, as soon as it is let in
+    runs = [place.admin.create_run(deployment) for _ in range(2)]
+    with place.worker(prefetch_seconds=60):
+        until(
+            lambda: [place.state(run)["name"] for run in runs],
+            lambda names: sorted(names) == ["AwaitingConcurrencySlot", "Running"],
+        )
+        assert place.started_by("started") == ["1"]
+        [running] = [run for run in runs if place.state(run)["name"] == "Running"]
+        [waiting] = set(runs) - {running}
+        leased = [
+            state
+            for state in place.history(running)
+            if state["state_details"].get("deployment_concurrency_lease_id")
+        ]
+        assert bool(leased) == (place.server_series == (3, 8))
+        (place.folder / "go").touch()
+        assert place.state_once(running)["type"] == "COMPLETED"
+        place.admin.set_state(waiting, "CANCELLED", force=True)
+        assert "PENDING" not in place.admin.states_of(waiting)
+
+
+@pytest.mark.series("3.8", "3.1")
+def test_a_full_deployment_cancels_new_runs_when_it_is_told_to(place: Place) -> None:
+    gate = shell(
+        'echo 1 >> "$1"/started; until [ -e "$1"/go ]; do sleep 0.1; done', str(place.folder)
+    )
+    deployment = place.deploy(
+        gate,
+        job_variables={"report_states": True},
+        concurrency_limit=1,
+        concurrency_options={"collision_strategy": "CANCEL_NEW"},
+    )
+    runs = [place.admin.create_run(deployment) for _ in range(2)]
+    with place.worker():
+        until(
+            lambda: sorted(place.state(run)["type"] for run in runs),
+            lambda types: types == ["CANCELLED", "RUNNING"],
+        )
+        (place.folder / "go").touch()
+        until(
+            lambda: sorted(place.state(run)["type"] for run in runs),
+            lambda types: types == ["CANCELLED", "COMPLETED"],
+        )
+    assert place.started_by("started") == ["1"]
+
+
+def test_two_workers_share_a_hundred_runs_none_twice_none_lost(place: Place) -> None:
+    script = shell(
+        'echo $PREFECT__FLOW_RUN_ID $PREFECT__WORKER_NAME >> "$1"/runs', str(place.folder)
+    )
+    deployment = place.deploy(script, job_variables={"report_states": True})
+    runs = {place.admin.create_run(deployment) for _ in range(100)}
+    with ExitStack() as workers:
+        for name in ("one", "two"):
+            workers.enter_context(place.worker(name=name, state_dir=place.folder / name, limit=10))
+        wanted = {"flow_runs": {"id": {"any_": sorted(runs)}}, "limit": 200}
+        until(
+            lambda: Counter(
+                run["state_type"]
+                for run in place.admin.request("POST", "/flow_runs/filter", wanted)
+            ),
+            lambda counted: counted == {"COMPLETED": 100},
+            patience=150,
+        )
+    started = [line.split()[0] for line in place.started_by("runs")]
+    assert Counter(started) == dict.fromkeys(runs, 1)
+    assert {line.split()[1] for line in place.started_by("runs")} == {"one", "two"}

@@ -1,0 +1,91 @@
+"""What stands between a due run and its process: runs that cannot or must not be started."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from actors.domain.ids import FlowRunId
+from actors.domain.model import Proposal, StateType, Verdict
+from actors.orchestrator.api import PrefectApi
+from actors.orchestrator.session import Session
+from actors.runtime import LoopClock
+from tests.integration.prefect.kit import Connect, Place, shell
+
+EVERY_SERIES = pytest.mark.series()
+
+
+def test_code_in_a_storage_block_is_refused_in_words(place: Place) -> None:
+    suffix = place.pool.split()[1]
+    block = place.admin.create_block(
+        "local-file-system", f"code-{suffix}", {"basepath": str(place.folder)}
+    )
+    run = place.admin.create_run(place.deploy("true", storage_document_id=block))
+    with place.worker():
+        state = place.state_once(run)
+    assert state["type"] == "CRASHED"
+    assert "storage block" in state["message"]
+
+
+@pytest.mark.series("3.8")
+def test_a_run_without_a_deployment_is_run_from_the_pools_template(place: Place) -> None:
+    flow = place.admin.create_flow(f"flow of {place.pool}")
+    body = {
+        "flow_id": flow,
+        "state": {"type": "SCHEDULED"},
+        "work_pool_name": place.pool,
+        "job_variables": {
+            "command": shell('echo $PREFECT__FLOW_ID >> "$1"/runs', str(place.folder)),
+            "report_states": True,
+        },
+    }
+    run = place.admin.request("POST", "/flow_runs/", body)["id"]
+    with place.worker():
+        assert place.state_once(run)["type"] == "COMPLETED"
+    assert place.admin.read_run(run)["deployment_id"] is None
+    assert place.started_by("runs") == [flow]
+
+
+def deleting(place: Place, deployment: str) -> Connect:
+    """An orchestrator for which the deployment is deleted right after the claim of its run."""
+
+    class Deleting(PrefectApi):
+        async def propose_state(self, run_id: FlowRunId, proposal: Proposal) -> Verdict:
+            verdict = await super().propose_state(run_id, proposal)
+            if proposal.type is StateType.PENDING:
+                path = f"/deployments/{deployment}"
+                await asyncio.to_thread(place.admin.request, "DELETE", path)
+            return verdict
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[PrefectApi]:
+        session = Session(place.settings().prefect.session_options(), clock=LoopClock())
+        try:
+            yield Deleting(session)
+        finally:
+            await session.aclose()
+
+    return connect
+
+
+@EVERY_SERIES
+def test_a_run_whose_deployment_is_deleted_under_it_is_cancelled_in_words(place: Place) -> None:
+    deployment = place.deploy(shell('touch "$1"/started', str(place.folder)))
+    run = place.admin.create_run(deployment)
+    with place.worker(connect=deleting(place, deployment)):
+        state = place.state_once(run)
+    assert state["type"] == "CANCELLED"
+    assert "no longer exists" in state["message"]
+    assert not (place.folder / "started").exists()
+
+
+def test_a_run_that_is_deleted_before_its_turn_disturbs_nobody(place: Place) -> None:
+    deployment = place.deploy("true")
+    runs = [place.admin.create_run(deployment) for _ in range(3)]
+    for run in runs:
+        place.admin.request("DELETE", f"/flow_runs/{run}")
+    with place.worker():
+        assert place.state_once(place.run("true", report_states=True))["type"] == "COMPLETED"
