@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from .domain.errors import (
 from .domain.ids import FlowRunId
 from .domain.masking import Masker
 from .domain.memory import exceeds
-from .domain.model import LogLine, Proposal, StateType, Verdict, WorkPool
+from .domain.model import Accepted, LogLine, Proposal, StateType, Verdict, WorkPool
 from .domain.policy import Backoff, seconds_until_start
 from .domain.ports import Clock, Journal, KernelWitness, Launcher, Measure, Orchestrator
 from .domain.preparation import Preparation, Prepare
@@ -64,6 +65,16 @@ TAIL_LINES = 50
 POOL_TIMEOUT_SECONDS = 5.0
 
 BACKOFF = Backoff(initial=0.5, ceiling=30.0)
+
+UNMASKING = Backoff(initial=0.1, ceiling=10.0)
+
+MAX_UNMASKED = 200
+"""How many pieces of output may wait until it is known what is secret in them."""
+
+WITHHELD = (
+    "Its output is not shown here, because it cannot be found out any more which secrets are in "
+    "it; it is in the run's folder in the worker's state folder."
+)
 
 FORGET_TRIES = 8
 """A keeper that is out of reach for longer leaves the rest to the next worker."""
@@ -122,6 +133,15 @@ class _Failed:
 class _Said:
     effect: do.Propose
     verdict: Verdict
+    before: StateType | None = None
+    """In which state the server had the run before, where that was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class _SecretsLearned:
+    """Which secrets an adopted run may print; None: it cannot be found out any more."""
+
+    masker: Masker | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +187,8 @@ class ProcessSupervisor(AsyncioActor):
         self._preparation: Preparation | None = None
         self._masker = Masker()
         self._witness: KernelWitness | None = None
+        self._unmasked: list[ProcessExited | OutputWritten] | None = None
+        self._withholds = False
         self._proposing: do.Propose | None = None
         self._in_flight: do.Propose | None = None
         self._on_hold: list[ProcessFact | CancelRun | EndRun] | None = None
@@ -205,8 +227,10 @@ class ProcessSupervisor(AsyncioActor):
                 self._recalled(kept)
             case _Ready(preparation=preparation):
                 self._ready(preparation)
-            case _Said(effect=effect, verdict=verdict):
-                self._said(effect, verdict)
+            case _Said():
+                self._said(message)
+            case _SecretsLearned(masker=masker):
+                self._secrets_learned(masker)
             case _Again(effect=effect):
                 self._try_again(effect)
             case _Failed(effect=effect, error=error):
@@ -312,25 +336,36 @@ class ProcessSupervisor(AsyncioActor):
             self._wait(
                 effect,
                 self._say(effect.proposal),
-                lambda verdict: _Said(effect, verdict),
+                lambda answer: _Said(effect, *answer),
             )
 
-    async def _say(self, proposal: Proposal) -> Verdict:
+    async def _say(self, proposal: Proposal) -> tuple[Verdict, StateType | None]:
         """Propose, but look first whether it would destroy what others have set meanwhile.
 
         Only the first copy of a new claim needs no look: a poll has just brought the run.
         """
         orchestrator, run_id = self._ports.orchestrator, self._flow_run_id
+        before: StateType | None = None
         if proposal.type is not StateType.PENDING or self._adopted or self._failures:
             state = (await orchestrator.read_flow_run(run_id)).state
+            before = state.type
             verdict = foreseen(proposal, state)
             if verdict is not None:
-                return verdict
-        return await orchestrator.propose_state(run_id, proposal)
+                return verdict, before
+        return await orchestrator.propose_state(run_id, proposal), before
 
-    def _said(self, effect: do.Propose, verdict: Verdict) -> None:
-        self._land(effect)
-        self._take(on.Answered(proposal=effect.proposal, verdict=verdict))
+    def _said(self, said: _Said) -> None:
+        self._land(said.effect)
+        proposal, verdict = said.effect.proposal, said.verdict
+        never_ran = said.before is StateType.PENDING and proposal.type is StateType.CRASHED
+        if never_ran and isinstance(verdict, Accepted):
+            self._ship_output()
+        self._take(on.Answered(proposal=proposal, verdict=verdict))
+
+    def _ship_output(self) -> None:
+        """What a run printed that never came to log by itself, into its log in the API."""
+        for line in self._tail() if self._unmasked is None else ():
+            self._ship(logging.INFO, line)
 
     def _land(self, effect: do.Propose) -> None:
         """The wait for an answer is over; send what has taken its place meanwhile."""
@@ -413,11 +448,13 @@ class ProcessSupervisor(AsyncioActor):
     def _remark(self, remark: do.Remark) -> None:
         text = self._masker.text(remark.text)
         self._log.log(remark.level, "run.remark", text=text)
-        if remark.local:
-            return
+        if not remark.local:
+            self._ship(remark.level, text)
+
+    def _ship(self, level: int, text: str) -> None:
         line = LogLine(
             flow_run_id=self._flow_run_id,
-            level=remark.level,
+            level=level,
             message=text,
             timestamp=self._ports.clock.now(),
         )
@@ -523,24 +560,32 @@ class ProcessSupervisor(AsyncioActor):
             self._on_hold.append(message)
             return
         match message:
+            case ProcessExited() | OutputWritten() if self._unmasked is not None:
+                if isinstance(message, ProcessExited) or len(self._unmasked) < MAX_UNMASKED:
+                    self._unmasked.append(message)
             case CancelRun(state=state):
                 self._take(on.CancelWanted(state=state))
             case EndRun(reason=reason):
                 self._take(on.EndWanted(reason=reason))
-            case ProcessExited(key=key, status=status):
-                tail = self._ports.journal.output_tail(key, TAIL_LINES)
+            case ProcessExited(status=status):
                 self._log.info("run.exited", code=status.code, pid=self._run.record.pid)
-                masked = tuple(self._masker.text(line) for line in tail)
                 killed = self._witness is not None and self._witness.saw_a_kill()
-                self._take(on.Exited(status=status, tail=masked, kernel_kill=killed))
+                self._take(on.Exited(status=status, tail=self._tail(), kernel_kill=killed))
             case TreeGone(leftovers=leftovers):
                 self._take(on.Vacated(leftovers=len(leftovers.processes)))
             case OutputWritten(lines=lines, dropped=dropped):
                 self._print(lines, dropped)
 
+    def _tail(self) -> tuple[str, ...]:
+        """The last lines of its output, without secrets."""
+        if self._withholds:
+            return (WITHHELD,)
+        tail = self._ports.journal.output_tail(self._run.record.key, TAIL_LINES)
+        return tuple(self._masker.text(line) for line in tail)
+
     def _print(self, lines: tuple[str, ...], dropped: int) -> None:
         job = self._run.record.job
-        if job is not None and not job.stream_output:
+        if self._withholds or (job is not None and not job.stream_output):
             return
         if dropped:
             self._log.warning("run.output_dropped", bytes=dropped)
@@ -561,7 +606,35 @@ class ProcessSupervisor(AsyncioActor):
             self._attend(kept.identity.pid)
         self._log.info("run.adopted", phase=self._run.record.phase, pid=pid)
         self._take(on.Adopted(pid=pid, rebooted=kept is not None and kept.rebooted))
+        if kept is not None:
+            self._unmasked = []
+            self.pipe(self._learn_secrets(), on_result=_SecretsLearned)
         held, self._on_hold = self._on_hold, None
+        for message in held or ():
+            self._hear(message)
+
+    async def _learn_secrets(self) -> Masker | None:
+        """Secrets are in no record, so the server is asked again; what the run prints waits.
+
+        Nothing is lost by waiting: its end cannot be reported without the server either.
+        """
+        failures = 0
+        while True:
+            try:
+                return (await self._read_and_prepare()).masker
+            except Exception as error:
+                if _is_refusal(error) or isinstance(error, InvalidJob):
+                    return None
+                failures += 1
+            await self._ports.clock.sleep(UNMASKING.delay(failures, self._ports.rng))
+
+    def _secrets_learned(self, masker: Masker | None) -> None:
+        if masker is None:
+            self._withholds = True
+            self._log.warning("run.output_withheld", hint=WITHHELD)
+        else:
+            self._masker = masker
+        held, self._unmasked = self._unmasked, None
         for message in held or ():
             self._hear(message)
 
