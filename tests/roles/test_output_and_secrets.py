@@ -1,0 +1,106 @@
+"""What of a run's output reaches the server, and that secrets do not, on virtual time."""
+
+from __future__ import annotations
+
+import pytest
+
+from actors.domain.errors import NotFound
+from actors.domain.ids import FlowRunId
+from actors.domain.model import StateType
+from actors.testing.processes import ScriptedProcess
+from tests.support.worker_world import POOL, WorkerWorld, play
+
+SECRET = "planted-0123456789"
+JOB = {"env": {"MY_PASSWORD": SECRET}}
+
+
+async def running(world: WorkerWorld, **more: object) -> tuple[FlowRunId, ScriptedProcess]:
+    """A run that knows the secret and has printed it, and its process."""
+    world.keeper.script = world.sleeper
+    deployment = world.server.add_deployment()
+    run = world.server.schedule(POOL, job_variables=JOB, deployment_id=deployment)
+    await world.start()
+    await world.until_state(run, StateType.RUNNING)
+    [process] = world.keeper.alive()
+    world.journal.output[process.key] = (f"the password is {SECRET}!",)
+    process.print(f"the password is {SECRET}!")
+    return run, process
+
+
+def message_of(world: WorkerWorld, run: FlowRunId) -> str:
+    return world.server.run(run).state.message or ""
+
+
+def test_a_run_that_never_ran_has_its_output_in_its_log() -> None:
+    def broken(process: ScriptedProcess) -> None:
+        world_of[0].journal.output[process.key] = ("No module named prefect", f"key {SECRET}")
+        process.clock.call_later(1.0, lambda: process.end(1))
+
+    world_of: list[WorkerWorld] = []
+
+    async def story(world: WorkerWorld) -> None:
+        world_of.append(world)
+        world.keeper.script = broken
+        run = world.server.schedule(POOL, job_variables=JOB)
+        await world.start()
+        await world.until_state(run, StateType.CRASHED)
+        await world.until_settled()
+        await world.stop()
+        said = [line.message for line in world.server.logs if line.flow_run_id == run]
+        assert [line for line in said if line in ("No module named prefect", "key ********")] == [
+            "No module named prefect",
+            "key ********",
+        ]
+
+    play(story)
+
+
+def test_the_output_of_a_run_that_could_log_is_not_repeated_in_its_log() -> None:
+    async def story(world: WorkerWorld) -> None:
+        run, process = await running(world)
+        process.end(1)
+        await world.until_state(run, StateType.CRASHED)
+        await world.until_settled()
+        await world.stop()
+        assert not [line for line in world.server.logs if line.message.startswith("the password")]
+
+    play(story)
+
+
+@pytest.mark.parametrize("ended", ["before", "after"])
+def test_the_successor_masks_what_an_adopted_run_prints(
+    ended: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def story(world: WorkerWorld) -> None:
+        run, process = await running(world)
+        await world.kill()
+        if ended == "before":
+            process.end(1)
+        await world.start()
+        if ended == "after":
+            await world.until(lambda: bool(process.listener))
+            process.end(1)
+        await world.until_state(run, StateType.CRASHED)
+        assert "the password is ********!" in message_of(world, run)
+        assert SECRET not in message_of(world, run)
+
+    play(story)
+    assert SECRET not in capsys.readouterr().out
+
+
+def test_output_is_withheld_when_its_secrets_cannot_be_learned_any_more() -> None:
+    async def deleted(operation: str, phase: str) -> None:
+        if operation == "read_deployment":
+            raise NotFound("it was deleted")
+
+    async def story(world: WorkerWorld) -> None:
+        run, process = await running(world)
+        await world.kill()
+        world.orchestrator.faults = deleted
+        process.end(1)
+        await world.start()
+        await world.until_state(run, StateType.CRASHED)
+        assert "is not shown here" in message_of(world, run)
+        assert SECRET not in message_of(world, run)
+
+    play(story)
