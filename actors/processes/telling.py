@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from pathlib import Path
 from typing import Any
+
+import structlog
 
 from ..domain.ids import ClaimKey
 from ..domain.ports import FactListener
@@ -28,7 +29,7 @@ TURN_SECONDS = 0.002
 """Between two readings of output. With CHUNK it bounds what one run can tell in a second; a run
 that prints faster loses the middle of its output to the bound on disk, not to our memory."""
 
-_log = logging.getLogger(__name__)
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
 
 class Watch:
@@ -78,7 +79,7 @@ class Watch:
         try:
             self.listener(fact)
         except Exception:
-            _log.exception("a listener failed", extra={"key": self._key})
+            _log.exception("keeper.listener_failed", key=self._key)
 
 
 class Teller:

@@ -48,7 +48,7 @@ class Keeper:
         self._options = options
         self._missing = missing
         self._server = Server(loop, self._asked, self._worker_left)
-        self._runs = Runs(loop, self._server.tell)
+        self._runs = Runs(loop, self._server.tell, self._server.listened_to)
         self._resumption = Resumption(loop, host, self._runs)
         self._spawner = Spawner(loop, host, self._runs, self._resumption.resume)
         self._linger: Timer | None = None

@@ -32,9 +32,15 @@ TELL_OUTPUT = 0.02
 class Runs:
     """Owns: table (key -> run), _by_pid (our own children), _news (keys with untold output)."""
 
-    def __init__(self, loop: Loop, tell: Callable[[Frame, int | None], None]) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        tell: Callable[[Frame, int | None], None],
+        listens: Callable[[], bool],
+    ) -> None:
         self._loop = loop
         self._tell = tell
+        self._listens = listens
         self.table: dict[str, Run] = {}
         self._by_pid: dict[int, Run] = {}
         self._endings = Endings(loop, self._tree_gone)
@@ -214,6 +220,9 @@ class Runs:
 
     def _tell_news(self) -> None:
         self._news_timer = None
+        if not self._listens():  # it may be stopped: what it has not read must not pile up
+            self._news_timer = self._loop.call_later(TELL_OUTPUT, self._tell_news)
+            return
         news, self._news = self._news, set()
         positions = {key: self.table[key].output.position for key in news if key in self.table}
         if positions:

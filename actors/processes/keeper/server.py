@@ -114,6 +114,10 @@ class Server:
         if self.worker is not None:
             self.worker.send(frame, descriptor)
 
+    def listened_to(self) -> bool:
+        """Whether the worker, if there is one, has read everything said so far."""
+        return self.worker is None or self.worker.idle
+
     def watch(self, peer: Peer, writing: bool) -> None:
         """Be woken for what ``peer`` waits for."""
         events = READ | WRITE if writing else READ

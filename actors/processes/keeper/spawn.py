@@ -97,6 +97,7 @@ def start(order: Order, env: Mapping[str, str], host: Host) -> Started:
         descriptors += os.pipe()
         output, output_in, fate, fate_in = descriptors
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        keeper = os.getpid()
         pid = os.fork()
     except OSError:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -106,7 +107,7 @@ def start(order: Order, env: Mapping[str, str], host: Host) -> Started:
             os.rmdir(temp_dir)
         raise
     if pid == 0:
-        _become(order, env, host, temp_dir, output_in, fate_in)
+        _become(order, env, host, temp_dir, output_in, fate_in, keeper)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.close(output_in)
     os.close(fate_in)
@@ -154,8 +155,13 @@ def _become(
     temp_dir: str | None,
     output: int,
     fate: int,
+    keeper: int,
 ) -> NoReturn:
-    """In the child: turn into the command, or tell ``fate`` at which stage that failed."""
+    """In the child: turn into the command, or tell ``fate`` at which stage that failed.
+
+    It gives up if the keeper has died by the time the record is there. So a successor that finds
+    no record knows that none will come, however long this child was held up by its directory.
+    """
     stage = "setup"
     recorded = False
     try:
@@ -174,6 +180,8 @@ def _become(
         stage = "record"
         files.create(order.folder, PROCESS_FILE, _record(order, host, temp_dir, 1, os.getpid()))
         recorded = True
+        if os.getppid() != keeper:
+            raise ProcessLookupError(errno.ESRCH, "the keeper is gone")
         stage = "exec"
         _execute(order.argv, env)
     except BaseException as error:

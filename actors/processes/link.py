@@ -1,0 +1,179 @@
+"""The worker's link to the folder's keeper: found or started, and mended when it breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import structlog
+
+from ..domain.errors import CouldNotStart, KeeperError
+from .connection import ConnectionLost, Frame, KeeperConnection, connect
+from .keeper.names import PROTOCOL
+from .keeper.protocol import ProtocolError
+from .starting import KeeperOptions, start_keeper
+
+ATTEMPTS = 100
+ATTEMPT_PAUSE = 0.05
+"""Times and seconds between them: a former keeper may be on its way out, or a new one in."""
+ANSWER_SECONDS = 30.0
+"""A keeper that does not greet within this time is stuck."""
+FIRST_RETRY = 0.1
+LAST_RETRY = 5.0
+"""Seconds between attempts to get a keeper back; doubled each time."""
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
+
+Heard = Callable[[Frame, int | None], None]
+"""Takes each frame that the keeper sends, and the descriptor that came with it, to keep it."""
+
+TakeUp = Callable[[KeeperConnection], Awaitable[None]]
+"""Called on each new connection before anybody else may use it."""
+
+
+class KeeperLink:
+    """Owns: _connection (the living one), _attempt (to get one), _mending (until there is one)."""
+
+    def __init__(
+        self, folder: Path, options: KeeperOptions, *, heard: Heard, take_up: TakeUp
+    ) -> None:
+        self._folder = folder
+        self._options = options
+        self._heard = heard
+        self._take_up = take_up
+        self._connection: KeeperConnection | None = None
+        self._attempt: asyncio.Task[KeeperConnection] | None = None
+        self._mending: asyncio.Task[None] | None = None
+        self._closed = False
+        self._replaced = False
+        self.missing: tuple[str, ...] = ()
+        self.keeper_pid: int | None = None
+
+    async def request(self, frame: Frame) -> Frame:
+        """Ask the keeper, and the next one if this one dies before it answers.
+
+        KeeperError: there is none to be had. CouldNotStart: the request is too long.
+        """
+        for _ in range(ATTEMPTS):
+            connection = await self.connected()
+            try:
+                return await connection.request(frame)
+            except ConnectionLost:
+                await asyncio.sleep(ATTEMPT_PAUSE)
+            except ProtocolError as error:
+                raise CouldNotStart(f"The order does not fit: {error}.") from error
+        raise KeeperError(f"The keeper of {self._folder} ends whenever it is asked something.")
+
+    async def connected(self) -> KeeperConnection:
+        """The connection, made if need be. Raises KeeperError."""
+        if self._replaced:
+            raise KeeperError(f"Another worker has taken over the keeper of {self._folder}.")
+        if self._closed:
+            raise KeeperError("This launcher is closed.")
+        if self._connection is not None:
+            return self._connection
+        if self._attempt is None:
+            self._attempt = asyncio.create_task(self._connect())
+            self._attempt.add_done_callback(self._attempted)
+        return await asyncio.shield(self._attempt)
+
+    async def close(self) -> None:
+        """Leave the keeper to itself; an embedded one ends its runs and then itself first."""
+        self._closed = True
+        for task in (self._mending, self._attempt):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if self._options.embedded:
+            connection.send({"op": "end"})
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._options.end_grace_seconds + ANSWER_SECONDS):
+                    await connection.ended
+        connection.close()
+
+    def _attempted(self, attempt: asyncio.Task[KeeperConnection]) -> None:
+        self._attempt = None
+        if not attempt.cancelled():
+            attempt.exception()  # told to whoever waits; nobody may be
+
+    async def _connect(self) -> KeeperConnection:
+        for _ in range(ATTEMPTS):
+            connection = None
+            try:
+                raw = await connect(self._folder)
+                connection = KeeperConnection(raw, self._listen, self._lost)
+                await self._greet(connection)
+                await self._take_up(connection)
+            except (FileNotFoundError, ConnectionRefusedError):
+                if await start_keeper(self._folder, self._options):
+                    continue
+            except ConnectionLost:
+                pass
+            except TimeoutError:
+                raise KeeperError(f"The keeper of {self._folder} does not answer.") from None
+            except OSError as error:
+                raise KeeperError(f"No way to the keeper of {self._folder}: {error}.") from error
+            else:
+                self._connection = connection
+                return connection
+            finally:
+                if connection is not None and connection is not self._connection:
+                    connection.close()
+            await asyncio.sleep(ATTEMPT_PAUSE)
+        raise KeeperError(
+            f"Another keeper holds {self._folder} and does not answer. See keeper.log there."
+        )
+
+    async def _greet(self, connection: KeeperConnection) -> None:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            hello = await connection.request({"op": "hello", "protocol": PROTOCOL})
+        if "error" in hello:
+            raise KeeperError(
+                f"The keeper of {self._folder} speaks version {hello.get('protocol')} of the "
+                f"protocol and this worker version {PROTOCOL}. Use the worker's other version "
+                "until its runs are over, or another --state-dir."
+            )
+        if hello["embedded"] != self._options.embedded:
+            raise KeeperError(
+                f"The keeper of {self._folder} is {'' if hello['embedded'] else 'not '}embedded "
+                "in a worker, unlike the one wanted. Use another --state-dir."
+            )
+        self.missing = tuple(hello["missing"])
+        self.keeper_pid = hello["pid"]
+
+    def _listen(self, frame: Frame, descriptor: int | None) -> None:
+        if frame.get("fact") == "replaced":
+            self._replaced = True
+        self._heard(frame, descriptor)
+
+    def _lost(self, connection: KeeperConnection) -> None:
+        if connection is not self._connection:
+            return
+        self._connection = None
+        if self._closed:
+            return
+        if self._replaced:
+            _log.error("keeper.taken_over", folder=str(self._folder))
+            return
+        _log.warning("keeper.lost", folder=str(self._folder), pid=self.keeper_pid)
+        if self._mending is None or self._mending.done():
+            self._mending = asyncio.create_task(self._mend())
+
+    async def _mend(self) -> None:
+        """Get a keeper back, so that facts come again although nobody asks for anything."""
+        pause = FIRST_RETRY
+        while True:
+            try:
+                await self.connected()
+                return
+            except KeeperError as error:
+                if self._closed or self._replaced:
+                    return
+                _log.error("keeper.missing", error=str(error))
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LAST_RETRY)
