@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ import structlog
 from .domain.complaint import Complaint
 from .domain.ids import ClaimKey, FlowRunId, flow_run_id_of, new_transition_id
 from .domain.memory import MemorySample, is_short
+from .domain.model import FlowRun
 from .domain.policy import Backoff, admissible
 from .domain.ports import Clock, Journal, Launcher
 from .domain.process import KeptRun
@@ -48,6 +50,9 @@ STOP_SECONDS = 2.0
 
 HELD_BACK_SECONDS = 15.0
 """How long a run that the server refused is not claimed again, though polls may bring it."""
+
+REFUSAL_REMEMBERED_SECONDS = 600.0
+"""How long such a run comes after all others."""
 
 KEEPER_PAUSE_SECONDS = 1.0
 """Between two questions to a keeper that does not answer."""
@@ -143,7 +148,7 @@ class Dispatcher(AsyncioActor):
         self._poller = poller
         self._guardian = guardian
         self._runs: dict[FlowRunId, _InHand] = {}
-        self._held_back: dict[FlowRunId, float] = {}
+        self._refused: dict[FlowRunId, float] = {}
         self._draining = False
         self._short_of_memory = False
         self._ending = False
@@ -274,19 +279,27 @@ class Dispatcher(AsyncioActor):
 
     def _passed_over(self) -> int:
         now = self._clock.monotonic()
-        self._held_back = {r: until for r, until in self._held_back.items() if until > now}
+        recent = now - REFUSAL_REMEMBERED_SECONDS
+        self._refused = {run: at for run, at in self._refused.items() if at > recent}
         claiming = sum(not held.situation.claimed for held in self._runs.values())
-        return claiming + len(self._held_back)
+        return claiming + len(self._refused)
+
+    def _wanted(self, runs: tuple[FlowRun, ...]) -> list[FlowRun]:
+        """Those to claim, in the server's order, but what it refused before comes last.
+
+        Else two runs of a deployment with no room would take turns at the only slot for ever.
+        """
+        recent = self._clock.monotonic() - HELD_BACK_SECONDS
+        held_back = {run for run, at in self._refused.items() if at > recent}
+        fresh = admissible(runs, free_slots=None, in_hand=self._runs, held_back=held_back)
+        return sorted(fresh, key=lambda run: self._refused.get(run.id, -math.inf))
 
     def _admit(self, due: DueRuns) -> None:
         if not self._keeper_asked:
             self._postponed = due
             return
-        self._passed_over()
         free = self._free_slots()
-        wanted = admissible(
-            due.runs, free_slots=None, in_hand=self._runs, held_back=self._held_back
-        )
+        wanted = self._wanted(due.runs)
         for run in wanted[:free]:
             fresh = new_run(run, worker=self._worker, transition=new_transition_id(self._rng))
             self._supervise(SupervisorStart(fresh, due.pool))
@@ -344,7 +357,7 @@ class Dispatcher(AsyncioActor):
         run_id = held.situation.run.id
         del self._runs[run_id]
         if reason is None:  # the server did not let us have it
-            self._held_back[run_id] = self._clock.monotonic() + HELD_BACK_SECONDS
+            self._refused[run_id] = self._clock.monotonic()
         self._say_if_idle()
 
     def _supervisor_ended(self, key: ClaimKey, failure: BaseException | None) -> None:
