@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -56,8 +57,11 @@ class Acts:
         for act in plan.acts:
             self._at(act.at, self._perform, act)
 
-    def _at(self, time: float, what: Callable[..., None], *args: Any) -> None:
-        self._house.clock.call_later(time, lambda: what(*args))
+    def _at(self, time: float, what: Callable[..., object], *args: Any) -> None:
+        def ring() -> None:
+            what(*args)
+
+        self._house.clock.call_later(time, ring)
 
     def _schedule(self, number: int, run: PlannedRun) -> None:
         server = self._house.server
@@ -77,10 +81,8 @@ class Acts:
 
     def _perform(self, act: Act) -> None:
         self._house.trace.say("act", act.what, act.target if act.target is not None else "")
-        try:
+        with contextlib.suppress(NotFound):  # deleted by now
             getattr(self, act.what)(act)
-        except NotFound:
-            pass  # deleted by now
 
     def _target(self, act: Act) -> FlowRunId:
         if act.target not in self._runs:

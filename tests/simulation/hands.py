@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime
 from random import Random
 from typing import Any
 
 from actors.domain.errors import KeeperError
-from actors.domain.ids import ClaimKey
+from actors.domain.ids import ClaimKey, FlowRunId
 from actors.domain.ports import FactListener
 from actors.domain.process import KeptRun, ProcessFact, ProcessIdentity, SpawnOrder
-from actors.domain.record import RunRecord
+from actors.domain.record import Phase, RunRecord
 from actors.testing.journal import MemoryJournal
 from actors.testing.processes import ScriptedKeeper, ScriptedLauncher
 
@@ -118,12 +119,19 @@ class LifeJournal:
     """The Journal port of one life, over what outlives it."""
 
     def __init__(
-        self, disk: MemoryJournal, *, life: Life, trace: Trace, happened: Callable[[], None]
+        self,
+        disk: MemoryJournal,
+        *,
+        life: Life,
+        trace: Trace,
+        happened: Callable[[], None],
+        unrecorded: set[FlowRunId],
     ) -> None:
         self._disk = disk
         self._life = life
         self._trace = trace
         self._happened = happened
+        self.unrecorded = unrecorded
         self.folder = disk.folder
 
     def save(self, record: RunRecord) -> None:
@@ -140,11 +148,17 @@ class LifeJournal:
         self._life.gate()
         return self._disk.output_tail(key, lines)
 
+    async def prune(self, now: datetime, *, keep_seconds: float, keep_count: int) -> int:
+        self._life.gate()
+        return await self._disk.prune(now, keep_seconds=keep_seconds, keep_count=keep_count)
+
     def _write(self, record: RunRecord, write: Callable[[RunRecord], None]) -> None:
         self._life.gate()
         report = record.report.name if record.report else "-"
         full = " (disk full)" if self._disk.full else ""
         self._trace.say("journal", record.run.name, record.phase, record.reason, report + full)
+        if self._disk.full and record.phase is Phase.CLAIMING:
+            self.unrecorded.add(record.run.id)
         write(record)
         self._happened()
         self._life.gate()

@@ -1,4 +1,4 @@
-"""The house under simulation: what outlives a worker, the worker itself, and who starts it again."""
+"""The house under simulation: what outlives a worker, the worker, and who starts it again."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ class House:
         self.processes: list[ScriptedProcess] = []
         """Every process there ever was."""
         self.strays: set[ClaimKey] = set()
-        """Claims whose record was lost: no worker can know of them."""
+        """Claims whose record was lost: only the keeper may know of them."""
+        self.unrecorded: set[FlowRunId] = set()
+        """Runs that were claimed while the disk was full: a kill before the spawn strands them."""
         self.life = Life()
         self.wiring: Wiring | None = None
         self.dozing = 0
@@ -66,14 +68,13 @@ class House:
         self._effects = 0
         self.kill_points = set(plan.kills_at_effects)
         self._killed = asyncio.Event()
-        self._closing = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     # -- the worker ------------------------------------------------------------------------
 
     async def tend(self) -> None:
         """Start the worker whenever there is none, as a service manager does."""
-        while not self._closing:
+        while True:
             self._start()
             assert self.wiring is not None
             guardian = self.wiring.guardian
@@ -101,9 +102,7 @@ class House:
             happened=happened,
         )
         api = cast("Orchestrator", wire)
-        hand = LifeLauncher(
-            self.keeper, life=life, road=self.road, trace=trace, happened=happened
-        )
+        hand = LifeLauncher(self.keeper, life=life, road=self.road, trace=trace, happened=happened)
         self.wiring = start_actors(
             WorkerPlan(
                 name="w",
@@ -116,7 +115,13 @@ class House:
             WorkerPorts(
                 orchestrator=api,
                 launcher=cast("Launcher", hand),
-                journal=LifeJournal(self.disk, life=life, trace=trace, happened=happened),
+                journal=LifeJournal(
+                    self.disk,
+                    life=life,
+                    trace=trace,
+                    happened=happened,
+                    unrecorded=self.unrecorded,
+                ),
                 clock=self.clock,
                 rng=self.worker_rng,
                 prepare=Preparer(
@@ -152,12 +157,13 @@ class House:
             await asyncio.gather(*(ref.joined() for ref in refs))
         self.wiring = None
 
-    async def close(self) -> None:
-        """The end of the simulation."""
-        self._closing = True
-        if self.wiring is not None and not self.life.over:
-            await self.wiring.guardian.request(Ping(), timeout=None)
-            await shut_down(self.wiring.guardian, 60.0)
+    async def restart(self) -> None:
+        """Stop the worker in good order; another one is started soon."""
+        assert self.wiring is not None
+        guardian = self.wiring.guardian
+        await guardian.request(Ping(), timeout=None)
+        await shut_down(guardian, 60.0)
+        await asyncio.sleep(30.0)
 
     def up(self) -> bool:
         """Whether there is a worker, and all its services are started."""
@@ -186,9 +192,7 @@ class House:
     def _written(self, write: Write) -> None:
         forced = "by force" if write.proposal.force else ""
         name = self.server.runs[write.run_id].run.name
-        self.trace.say(
-            write.author, name, write.before.name, "->", write.after.name, forced
-        )
+        self.trace.say(write.author, name, write.before.name, "->", write.after.name, forced)
         for check in self.on_write:
             self.blame(check.__name__, check(self, write))
 

@@ -56,7 +56,7 @@ def one_process_per_run(house: House) -> str | None:
 
 def never_more_than_the_limit(house: House) -> str | None:
     """Invariant 2, seen from outside."""
-    alive = [p for p in house.keeper.alive() if p.key not in house.strays]
+    alive = house.keeper.alive()
     if house.plan.limit is None or len(alive) <= house.plan.limit:
         return None
     return f"{len(alive)} processes with a limit of {house.plan.limit}"
@@ -65,7 +65,7 @@ def never_more_than_the_limit(house: House) -> str | None:
 def slots_are_exact(house: House) -> str | None:
     """Invariant 2: the Dispatcher's table is what the supervisors know, no more and no less."""
     dispatcher = _dispatcher(house)
-    if dispatcher is None or house.dozing:
+    if dispatcher is None or house.dozing or not dispatcher._keeper_asked:
         return None
     supervisors = {s._run.record.key: s._run for s in _supervisors(house)}
     in_hand = {held.situation.key: held.situation for held in dispatcher._runs.values()}
@@ -77,7 +77,7 @@ def slots_are_exact(house: House) -> str | None:
         if run.is_claiming == in_hand[key].claimed:
             return f"{key} is claiming: {run.is_claiming}, but not in the Dispatcher's table"
     for process in house.keeper.alive():
-        if process.key not in in_hand and process.key not in house.strays:
+        if process.key not in in_hand:
             return f"{process.key} is alive and in nobody's hands"
     return None
 
@@ -164,11 +164,11 @@ def exits_are_told_as_they_were(house: House, write: Write) -> str | None:
     if write.author != "worker" or write.after.type is not StateType.CRASHED or process is None:
         return None
     if process.exit is None:
-        return None if process.key in house.strays else f"{process.key} was called crashed alive"
+        return f"{process.key} was called crashed alive"
     known = process.exit.code is not None
     if known and not write.before.type.is_terminal and "nobody was there to receive" in message:
         return f"{process.key} exited with {process.exit.code}, which was called lost"
-    if process.exit.code == 0 and "code 0" not in message and not process.signals:
+    if process.exit.code == 0 and "cleanly" not in message and not process.signals:
         return f"{process.key} exited with 0 and was called crashed: {message}"
     return None
 
@@ -242,5 +242,3 @@ def _has_a_reason(house: House, process: ScriptedProcess) -> bool:
     if "timeout_seconds" in run.run.job_variables:
         return True
     return any(state.type is StateType.CANCELLING for state in run.history)
-
-

@@ -20,26 +20,25 @@ def calm_down(house: House) -> None:
     house.road.away = False
     house.road.loss = 0.0
     house.server.pause_pool(POOL, paused=False)
-    for process in house.keeper.alive():
-        if process.key in house.strays:
-            process.end(-9)
 
 
-def end_everything(house: House) -> None:
+def end_what_sleeps(house: House) -> None:
     """A user cancels whatever would go on for ever."""
-    house.trace.say("act", "end everything")
-    for run_id, run in house.server.runs.items():
-        if run.state.type is StateType.RUNNING:
-            house.server.cancel(run_id)
     for process in house.keeper.alive():
-        if flow_run_id_of(process.key) not in house.server.runs:
-            process.end(0)  # of a deleted run, which nobody can cancel
+        run_id = flow_run_id_of(process.key)
+        run = house.server.runs.get(run_id)
+        if not _sleeps(house, run_id):
+            continue
+        if run is not None and run.state.type in (StateType.PENDING, StateType.RUNNING):
+            house.server.cancel(run_id)
+        else:
+            process.end(0)  # deleted, or forced into a state by somebody: nothing more to order
 
 
 def what_is_unsettled(house: House, *, sleeping: bool) -> str | None:
     """The first thing that is not as it must be; processes may go on if ``sleeping`` is right."""
     for process in house.processes:
-        if process.gone or process.key in house.strays:
+        if process.gone:
             continue
         if not (sleeping and _sleeps(house, flow_run_id_of(process.key))):
             return f"{process.key} is alive"
@@ -49,18 +48,24 @@ def what_is_unsettled(house: House, *, sleeping: bool) -> str | None:
             continue
         if not state.is_terminal and not _may_stay(house, run_id, run):
             return f"{run.run.name} ({run_id}) is {run.state.name}"
-    if not sleeping:
-        if records := house.disk.open_records():
-            return f"{records[0].key} is not settled: {records[0].phase}"
-        if house.keeper.processes.keys() - house.strays:
-            return f"the keeper still has {list(house.keeper.processes)}"
+    return None
+
+
+def what_is_left_behind(house: House) -> str | None:
+    """What the worker, its journal or the keeper still hold although every run is over."""
+    if records := house.disk.open_records():
+        return f"{records[0].key} is not settled: {records[0].phase}"
+    if left := house.keeper.processes.keys():
+        return f"the keeper still has {sorted(left)}"
+    if held := [name for name, _ in house.wiring.directory if "/" in name] if house.wiring else []:
+        return f"{held} still have supervisors"
     return None
 
 
 def _sleeps(house: House, run_id: FlowRunId) -> bool:
-    """Whether it is at work and never ends by itself, or is as good as that."""
+    """Whether it is at work and never ends by itself, and nobody wants it to."""
     run = house.server.runs.get(run_id)
-    if run is not None and run.state.type is not StateType.RUNNING:
+    if run is not None and run.state.type is StateType.CANCELLING:
         return False
     alive = any(flow_run_id_of(p.key) == run_id for p in house.keeper.alive())
     return alive and house.programs[run_id].outcome == "sleeps"
@@ -71,16 +76,32 @@ def _may_stay(house: House, run_id: FlowRunId, run: Run) -> bool:
     match run.state.type:
         case StateType.PENDING:
             # A command that reports nothing leaves its run Pending (contract 7.5).
-            return program.sort == "plain" and _ended_well(house, run_id)
+            silent = program.sort == "plain" and _ended_well(house, run_id)
+            return silent or _nobody_can_know(house, run_id)
         case StateType.SCHEDULED:
-            return _refused_for_good(house, run)
+            return _limit_is_reached(house) or _refused_for_good(house, run)
         case _:
             return False
+
+
+def _nobody_can_know(house: House, run_id: FlowRunId) -> bool:
+    """It was claimed, and both its record and its process are lost or never were."""
+    names = [name for name, _ in house.wiring.directory] if house.wiring else []
+    if any(run_id in name for name in names):
+        return False
+    lost = any(flow_run_id_of(key) == run_id for key in house.strays)
+    return lost or run_id in house.unrecorded
 
 
 def _ended_well(house: House, run_id: FlowRunId) -> bool:
     mine = [p for p in house.processes if flow_run_id_of(p.key) == run_id]
     return bool(mine) and mine[-1].exit is not None and mine[-1].exit.code == 0
+
+
+def _limit_is_reached(house: House) -> bool:
+    """By runs that go on for ever."""
+    limit = house.plan.limit
+    return limit is not None and len(house.keeper.alive()) >= limit
 
 
 def _refused_for_good(house: House, run: Run) -> bool:

@@ -112,9 +112,7 @@ def draw(seed: int) -> Plan:
         runs=runs,
         acts=tuple(sorted(_acts(rng, calm_at, runs), key=lambda act: act.at)),
         weather=_weather(rng, calm_at),
-        kills_at_effects=tuple(
-            rng.randint(5, 150) for _ in range(rng.choice((0, 0, 1, 2, 3)))
-        ),
+        kills_at_effects=tuple(rng.randint(5, 150) for _ in range(rng.choice((0, 0, 1, 2, 3)))),
     )
 
 

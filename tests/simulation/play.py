@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from actors.testing.virtual_time import VirtualLoop
 from .acts import Acts
 from .house import House
 from .invariants import AT_REST, ON_WRITE
-from .peace import calm_down, end_everything, what_is_unsettled
+from .peace import calm_down, end_what_sleeps, what_is_left_behind, what_is_unsettled
 from .plan import draw
 
 PATIENCE_SECONDS = 1800.0
@@ -93,16 +93,24 @@ async def _story(house: House) -> None:
 async def _to_the_end(house: House) -> None:
     await asyncio.sleep(house.plan.calm_at)
     calm_down(house)
-    await _until_settled(house, sleeping=True)
-    end_everything(house)
-    await _until_settled(house, sleeping=False)
+    await _until_nothing(house, lambda: what_is_unsettled(house, sleeping=True))
+
+    def unsettled_though_ended() -> str | None:
+        end_what_sleeps(house)
+        return what_is_unsettled(house, sleeping=False)
+
+    await _until_nothing(house, unsettled_though_ended)
+    # What was closed while the disk was full is found by the next worker.
+    await _until_nothing(house, lambda: None if house.up() else "there is no worker")
+    await house.restart()
+    await _until_nothing(house, lambda: what_is_left_behind(house))
 
 
-async def _until_settled(house: House, *, sleeping: bool) -> None:
+async def _until_nothing(house: House, wrong: Callable[[], str | None]) -> None:
     deadline = house.clock.monotonic() + PATIENCE_SECONDS
-    while unsettled := what_is_unsettled(house, sleeping=sleeping):
+    while what := wrong():
         if house.clock.monotonic() > deadline:
-            house.blame("everything_is_settled_in_the_end", unsettled)
+            house.blame("everything_is_settled_in_the_end", what)
             return
         await asyncio.sleep(5.0)
 

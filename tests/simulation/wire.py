@@ -181,5 +181,3 @@ def _outcome(fate: Fate, result: object, error: OrchestratorError | None) -> str
         return f"{'lost' if fate.lost else 'done'}, {type(error).__name__}: {error}"
     state = getattr(result, "state", None)
     return f"{type(result).__name__} {'' if state is None else state.name}"
-
-

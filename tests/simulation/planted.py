@@ -1,0 +1,194 @@
+"""Planted bugs: the simulation has to find each of them, or its silence means nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import actors.dispatcher as dispatching
+import actors.domain.run as machine
+import actors.process_supervisor as supervising
+from actors.cancellation_watcher import CancellationWatcher
+from actors.dispatcher import Dispatcher
+from actors.domain.effects import EndTree, FreeSlot, Spawn
+from actors.domain.model import Aborted, StateType
+from actors.domain.process import ExitStatus, KeptRun, ProcessExited
+from actors.domain.stimuli import Adopted, Exited, Vacated
+from actors.messages.runs import CancelIfOurs, CancelRun
+from actors.poller import Poller
+from actors.process_supervisor import ProcessSupervisor
+
+Change = Callable[[Any], Any]
+"""From what is there to what takes its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """A bug: ``change`` of the attribute ``name`` of ``owner``."""
+
+    bug: str
+    owner: Any
+    name: str
+    change: Change
+
+    @contextlib.contextmanager
+    def applied(self) -> Iterator[None]:
+        """While in the context the bug is there."""
+        before = getattr(self.owner, self.name)
+        setattr(self.owner, self.name, self.change(before))
+        try:
+            yield
+        finally:
+            setattr(self.owner, self.name, before)
+
+
+def _nothing(*args: Any, **options: Any) -> None:
+    return None
+
+
+def _guess_lost_exits(hear: Any) -> Any:
+    def changed(self: Any, message: Any) -> None:
+        if isinstance(message, ProcessExited) and message.status.code is None:
+            message = replace(message, status=ExitStatus(code=0))
+        hear(self, message)
+
+    return changed
+
+
+def _spawned_under_new_keys(spawn: Any) -> Any:
+    def changed(self: Any, effect: Spawn) -> None:
+        order = self._preparation.order
+        number = self._failures + self._ports.rng.getrandbits(16)
+        again = replace(order, key=f"{order.key}{number:04x}")
+        self._preparation = replace(self._preparation, order=again)
+        spawn(self, effect)
+
+    return changed
+
+
+def _new_ids_for_repeats(say: Any) -> Any:
+    async def changed(self: Any, proposal: Any) -> Any:
+        if self._failures and proposal.type is not StateType.PENDING:
+            drawn = f"{self._ports.rng.getrandbits(128):032x}"
+            proposal = replace(proposal, transition_id=drawn)
+        return await say(self, proposal)
+
+    return changed
+
+
+def _refused_claims_are_ours(is_ours: Any) -> Any:
+    return lambda verdict: isinstance(verdict, Aborted) or is_ours(verdict)
+
+
+def _cancels_all(receive: Any) -> Any:
+    def changed(self: Any, message: Any) -> Any:
+        if isinstance(message, CancelIfOurs):
+            for held in self._runs.values():
+                held.supervisor.tell_if_alive(CancelRun(state=message.state))
+        return receive(self, message)
+
+    return changed
+
+
+def _retries_twice(try_later: Any) -> Any:
+    def changed(self: Any, effect: Any, error: Exception) -> None:
+        try_later(self, effect, error)
+        try_later(self, effect, error)
+
+    return changed
+
+
+def _dies_of_errors(complain: Any) -> Any:
+    def changed(self: Any, error: Exception) -> None:
+        raise error
+
+    return changed
+
+
+def _forgets_whatever(forget: Any) -> Any:
+    def changed(self: Any, effect: Any) -> None:
+        self._is_saved = True
+        forget(self, effect)
+
+    return changed
+
+
+def _knows_no_reboot(recalled: Any) -> Any:
+    def changed(self: Any, kept: KeptRun | None) -> None:
+        recalled(self, kept and replace(kept, rebooted=False))
+
+    return changed
+
+
+def _asks_no_keeper(recalled: Any) -> Any:
+    return lambda self, kept: recalled(self, None)
+
+
+def _settled_with_its_tree_alive(step: Any) -> Any:
+    def changed(run: Any, stimulus: Any, *, now: Any) -> Any:
+        after, effects = step(run, stimulus, now=now)
+        if isinstance(stimulus, Exited):
+            after, more = step(after, Vacated(), now=now)
+            effects += more
+        return after, effects
+
+    return changed
+
+
+def _without(kind: type[Any], when: type[Any] | None = None) -> Change:
+    """Steps that lose an effect, always or after one kind of stimulus."""
+
+    def change(step: Any) -> Any:
+        def changed(run: Any, stimulus: Any, *, now: Any) -> Any:
+            after, effects = step(run, stimulus, now=now)
+            if when is None or isinstance(stimulus, when):
+                effects = tuple(e for e in effects if not isinstance(e, kind))
+            return after, effects
+
+        return changed
+
+    return change
+
+
+def _claims_count_for_nothing(free_slots: Any) -> Any:
+    def changed(self: Any) -> int | None:
+        if self._limit is None:
+            return None
+        used = sum(h.situation.holds_slot and h.situation.claimed for h in self._runs.values())
+        return max(0, int(self._limit) - used)
+
+    return changed
+
+
+BUGS: tuple[Planted, ...] = (
+    Planted("reports without a look", supervising, "foreseen", lambda _: _nothing),
+    Planted("guesses lost exits", ProcessSupervisor, "_hear", _guess_lost_exits),
+    Planted("spawns under new keys", ProcessSupervisor, "_spawn", _spawned_under_new_keys),
+    Planted("draws new ids for repeats", ProcessSupervisor, "_say", _new_ids_for_repeats),
+    Planted("takes others' runs", machine, "_is_ours", _refused_claims_are_ours),
+    Planted("cancels all runs", Dispatcher, "on_receive", _cancels_all),
+    Planted("retries twice", ProcessSupervisor, "_try_later", _retries_twice),
+    Planted("dies of a failed poll", Poller, "_complain", _dies_of_errors),
+    Planted("forgets what is not saved", ProcessSupervisor, "_forget", _forgets_whatever),
+    Planted("knows no reboot", ProcessSupervisor, "_recalled", _knows_no_reboot),
+    Planted("asks no keeper", ProcessSupervisor, "_recalled", _asks_no_keeper),
+    Planted("settles too early", supervising, "step", _settled_with_its_tree_alive),
+    Planted("frees no slot", supervising, "step", _without(FreeSlot)),
+    Planted("keeps slots at the Dispatcher", Dispatcher, "_free", lambda _: _nothing),
+    Planted("resumes no end", supervising, "step", _without(EndTree, Adopted)),
+    Planted("counts no claims", Dispatcher, "_free_slots", _claims_count_for_nothing),
+    Planted("saves nothing", ProcessSupervisor, "_save", lambda _: _nothing),
+    Planted("takes over nothing", Dispatcher, "_take_over", lambda _: _take_over_nothing),
+    Planted("never finds strays", dispatching, "found_run", lambda _: _nothing),
+    Planted("gives reports up", supervising, "REPORT_REFUSALS", lambda _: 0),
+    Planted("cancels nothing", CancellationWatcher, "_deal_with", lambda _: _nothing),
+    Planted("retries nothing", ProcessSupervisor, "_try_later", lambda _: _nothing),
+    Planted("readopts nobody", Dispatcher, "_readopt", lambda _: _nothing),
+)
+"""Each is found within 500 seeds."""
+
+
+async def _take_over_nothing(self: Any) -> None:
+    self._keeper_asked = True
