@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from .domain.errors import WorkerError
 from .domain.model import Resource, WorkerEvent, WorkPool
 from .domain.policy import Backoff
 from .domain.ports import Clock
@@ -41,6 +42,8 @@ class Guardian(Supervisor):
     It ends by a stop when all is done, or by a failure that says why the worker had to give up:
     the error of a FatalError, or BudgetExhausted when a service keeps failing.
     """
+
+    expected_failures = (WorkerError,)
 
     def __init__(
         self,

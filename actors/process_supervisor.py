@@ -248,6 +248,8 @@ class ProcessSupervisor(AsyncioActor):
     def _take(self, stimulus: on.Stimulus) -> None:
         before = self._run
         self._run, effects = step(before, stimulus, now=self._ports.clock.now())
+        if self._run.record.pid is not None:
+            self._log = self._log.bind(pid=self._run.record.pid)
         changed = self._run.record != before.record or isinstance(stimulus, on.Begun)
         if changed and not self._run.is_over:  # closed when the keeper has forgotten it
             self._save()
@@ -568,7 +570,7 @@ class ProcessSupervisor(AsyncioActor):
             case EndRun(reason=reason):
                 self._take(on.EndWanted(reason=reason))
             case ProcessExited(status=status):
-                self._log.info("run.exited", code=status.code, pid=self._run.record.pid)
+                self._log.info("run.exited", code=status.code)
                 killed = self._witness is not None and self._witness.saw_a_kill()
                 self._take(on.Exited(status=status, tail=self._tail(), kernel_kill=killed))
             case TreeGone(leftovers=leftovers):

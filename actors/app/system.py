@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 import psutil
+from pykka import ActorDeadError
 
 from ..domain.errors import WorkerError
 from ..domain.ports import Clock, Journal, Launcher, Orchestrator, ServiceNotifier
@@ -88,12 +89,8 @@ class ActorSystem:
         """Return when the worker has stopped. WorkerError: it had to give up; it says why."""
         guardian = self._running().guardian
         await guardian.joined()
-        failure = guardian.failure
-        if isinstance(failure, WorkerError):
-            raise failure
-        if failure is not None:
-            cause = f" ({failure.__cause__!r})" if failure.__cause__ else ""
-            raise WorkerError(f"The worker gave up: {failure}{cause}.") from failure
+        if guardian.failure is not None:
+            raise _as_worker_error(guardian.failure)
 
     def drain(self) -> None:
         """Take nothing new, wait for the runs (at most ``drain_seconds``), then stop."""
@@ -167,7 +164,10 @@ class ActorSystem:
         guardian = self._wiring.guardian
         adapters.python.on_failure(lambda error: guardian.tell_if_alive(FatalError(error=error)))
         opened.push_async_callback(shut_down, guardian, SHUTDOWN_SECONDS, clock=self._clock)
-        await guardian.request(Ping(), timeout=None)
+        try:
+            await guardian.request(Ping(), timeout=None)
+        except ActorDeadError as error:  # it could not start, or gave up at once: it knows why
+            raise _as_worker_error(guardian.failure or error) from error
 
     async def _serve_health(self, opened: AsyncExitStack) -> None:
         server = HealthServer(
@@ -180,6 +180,16 @@ class ActorSystem:
         if self._wiring is None:
             raise RuntimeError("The system is not running: use it within `async with`.")
         return self._wiring
+
+
+def _as_worker_error(failure: BaseException) -> WorkerError:
+    """A failure in words for a person."""
+    if isinstance(failure, WorkerError):
+        return failure
+    cause = f" ({failure.__cause__!r})" if failure.__cause__ else ""
+    error = WorkerError(f"The worker gave up: {failure}{cause}.")
+    error.__cause__ = failure
+    return error
 
 
 def _plan(settings: Settings, adapters: Adapters) -> WorkerPlan:

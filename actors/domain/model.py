@@ -81,7 +81,7 @@ class WorkQueue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowRun:
-    """A flow run; ``state`` carries only type and name when it comes from a poll (contract 5.1)."""
+    """A flow run; from a poll, ``state`` carries only type and name (contract 5.1)."""
 
     id: FlowRunId
     name: str

@@ -6,7 +6,9 @@ import asyncio
 import functools
 from collections.abc import Awaitable, Callable
 from types import CoroutineType, TracebackType
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
+
+from pykka import ActorRegistry
 
 from .base import PykkaActor
 from .clock import Clock, LoopClock
@@ -35,6 +37,9 @@ class AsyncioActor(PykkaActor):
 
     ``clock`` measures the delays of ``after`` and ``every``; by default it is the running loop's.
     """
+
+    expected_failures: ClassVar[tuple[type[BaseException], ...]] = ()
+    """Failures that are a message for whoever joins it, not a bug: no traceback is logged."""
 
     @classmethod
     def start(cls, *args: Any, **kwargs: Any) -> AsyncioRef:
@@ -127,6 +132,18 @@ class AsyncioActor(PykkaActor):
 
     def _start_actor_loop(self) -> None:
         self._actor_life.begin()
+
+    def _handle_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(exception_value, self.expected_failures):
+            ActorRegistry.unregister(self.actor_ref)
+            self.actor_stopped.set()
+        else:
+            super()._handle_failure(exception_type, exception_value, traceback)
 
     def _handle_receive(self, message: Any) -> Any:
         if isinstance(message, Order):

@@ -234,3 +234,23 @@ async def test_a_failing_on_failure_keeps_the_first_failure() -> None:
     ref.tell(raising(error))
     await ref.joined()
     assert ref.failure is error
+
+
+@virtual
+async def test_an_expected_failure_ends_the_actor_without_a_traceback_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Candid(AsyncioActor):
+        expected_failures = (ValueError,)
+
+        def on_receive(self, message: Exception) -> None:
+            raise message
+
+    for failure, lines in ((ValueError("said"), 0), (KeyError("a bug"), 1)):
+        caplog.clear()
+        ref = Candid.start()
+        ref.tell(failure)
+        await ref.joined()
+        assert ref.failure is failure
+        assert ref.actor_urn not in {other.actor_urn for other in ActorRegistry.get_all()}
+        assert len([line for line in caplog.records if line.levelname == "ERROR"]) == lines
