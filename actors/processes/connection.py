@@ -75,7 +75,8 @@ class KeeperConnection:
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(ConnectionLost())
-        self.ended.set_result(None)
+        if not self.ended.done():  # whoever waited for it may have given up
+            self.ended.set_result(None)
         self._lost(self)
 
     def _send(self, frame: Frame, descriptor: int | None) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
+import io
 import json
 import os
 import resource
 import signal
+import sys
+from typing import Any
 
 from .keeper import Keeper, Options
 from .loop import Loop
@@ -67,6 +71,22 @@ def _log_to_file() -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
+    sys.stderr = io.TextIOWrapper(_Log(), "utf-8", "backslashreplace", write_through=True)
+
+
+class _Log(io.RawIOBase):
+    """Standard error that drops what a full disk does not take.
+
+    What is said there is said in the middle of seeing to a run, which must go on.
+    """
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        with contextlib.suppress(OSError):
+            os.write(2, data)
+        return len(data)
 
 
 def _prepare() -> tuple[Host, list[str]]:

@@ -60,7 +60,7 @@ class Workshop:
     async def until(self, condition: Callable[[], Any]) -> Any:
         """Wait until ``condition`` answers something true; its answer."""
         async with asyncio.timeout(PATIENCE):
-            while not (answer := condition()):
+            while not (answer := condition()):  # noqa: ASYNC110  neither files nor server tell
                 await asyncio.sleep(0.02)
         return answer
 
