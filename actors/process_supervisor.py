@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar, assert_never
 
 import structlog
@@ -263,7 +263,7 @@ class ProcessSupervisor(AsyncioActor):
 
         A journal that cannot be written costs what a crash would need, never the run.
         """
-        journal, record = self._ports.journal, self._run.record
+        journal, record = self._ports.journal, self._run.record.for_keeping()
         try:
             if self._run.is_over:
                 journal.close(record)
@@ -382,7 +382,14 @@ class ProcessSupervisor(AsyncioActor):
             )
         if self._pool is None:
             raise KeeperError("the work pool is not known yet")
-        return await self._ports.prepare(self._run.record, self._pool)
+        record = self._run.record
+        if self._adopted:  # its record was kept without them
+            fresh = await self._ports.orchestrator.read_flow_run(self._flow_run_id)
+            given = replace(
+                record.run, job_variables=fresh.job_variables, parameters=fresh.parameters
+            )
+            record = replace(record, run=given)
+        return await self._ports.prepare(record, self._pool)
 
     def _ready(self, preparation: Preparation) -> None:
         self._preparation = preparation

@@ -1,11 +1,12 @@
 """The part of a run that must survive the worker: enough to adopt it, report it, or settle it.
 
-The journal writes it as JSON. Secrets never enter it: no environment, no resolved variables.
+The journal writes it as JSON. Secrets never enter it: no environment, no resolved variables, and
+not what a person has given to the run (:meth:`RunRecord.for_keeping`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -94,3 +95,10 @@ class RunRecord:
     """The state in which the server was seen to want this run cancelled."""
     report: Proposal | None = None
     """The state still to be told; its transition id survives restarts (invariant 5)."""
+
+    def for_keeping(self) -> RunRecord:
+        """This record as it is written down: without job variables and parameters.
+
+        Whatever a person has put there may be secret; who takes the run up asks the server again.
+        """
+        return replace(self, run=replace(self.run, job_variables={}, parameters={}))
