@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from actors.domain.errors import StateFolderError
 from actors.domain.model import StateType
 from tests.integration.processes.kit import on_loop
 from tests.integration.worker.kit import Workshop
@@ -54,3 +55,17 @@ async def test_a_full_disk_costs_output_and_no_run(
         after = workshop.run("true", report_states=True)
         await workshop.until(lambda: StateType.COMPLETED in workshop.server.types_of(after))
     assert "journal.failed" in capsys.readouterr().out
+
+
+def test_a_disk_that_cannot_be_written_is_said_in_words(
+    small_disk: Path, workshop: Workshop
+) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+
+    @on_loop
+    async def start() -> None:
+        async with workshop.worker():
+            raise AssertionError("it has started")
+
+    with pytest.raises(StateFolderError, match=r"Read-only file system.*--state-dir"):
+        start()
