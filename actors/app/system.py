@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import Self
 
 import psutil
-from pykka import ActorDeadError
 
 from ..domain.errors import WorkerError
 from ..domain.ports import Clock, Journal, Launcher, Orchestrator, ServiceNotifier
@@ -15,7 +14,7 @@ from ..messages.health import CurrentHealth, Health
 from ..messages.lifetime import Deadline, Drain, FatalError, StepAside
 from ..messages.runs import RunsInHand, Situation
 from ..processes.measuring import ProcessMeasure
-from ..runtime import LoopClock, Ping, shut_down
+from ..runtime import ActorDeadError, LoopClock, Ping, shut_down
 from ..web.health import HealthServer
 from .adapters import Adapters, open_adapters
 from .preparation import uses_runner
