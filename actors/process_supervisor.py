@@ -26,7 +26,7 @@ from .domain.errors import (
 from .domain.ids import FlowRunId
 from .domain.masking import Masker
 from .domain.memory import exceeds
-from .domain.model import Accepted, LogLine, Proposal, StateType, Verdict, WorkPool
+from .domain.model import Aborted, Accepted, LogLine, Proposal, StateType, Verdict, WorkPool
 from .domain.policy import Backoff, seconds_until_start
 from .domain.ports import Clock, Journal, KernelWitness, Launcher, Measure, Orchestrator
 from .domain.preparation import Preparation, Prepare
@@ -352,6 +352,8 @@ class ProcessSupervisor(AsyncioActor):
             state = (await orchestrator.read_flow_run(run_id)).state
             before = state.type
             verdict = foreseen(proposal, state)
+            if verdict is None and proposal.type is StateType.PENDING and self._refusals:
+                verdict = Aborted(state=state, reason="the claim was refused")
             if verdict is not None:
                 return verdict, before
         return await orchestrator.propose_state(run_id, proposal), before
@@ -503,13 +505,13 @@ class ProcessSupervisor(AsyncioActor):
     def _is_final(self, proposal: Proposal, error: Exception) -> bool:
         """A deleted run needs nothing. Else what is refused may be a proxy's word, not Prefect's.
 
-        So a report is repeated for more than an hour. A refused claim is looked at once more:
-        should it have been taken all the same, it must not be left Pending.
+        So a report is repeated for more than an hour, and a claim looked at before it is given
+        up: should it have been taken all the same, it must not be left Pending.
         """
         if isinstance(error, NotFound):
             return True
         self._refusals = self._refusals + 1 if _is_refusal(error) else 0
-        return self._refusals > (1 if proposal.type is StateType.PENDING else REPORT_REFUSALS)
+        return self._refusals > REPORT_REFUSALS and proposal.type is not StateType.PENDING
 
     def _try_later(self, effect: do.Effect | _Recall, error: Exception) -> None:
         if self._complaint.raise_(str(error)):
