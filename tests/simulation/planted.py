@@ -153,11 +153,10 @@ def _without(kind: type[Any], when: type[Any] | None = None) -> Change:
 
 
 def _claims_count_for_nothing(free_slots: Any) -> Any:
-    def changed(self: Any) -> int | None:
-        if self._limit is None:
-            return None
-        used = sum(h.situation.holds_slot and h.situation.claimed for h in self._runs.values())
-        return max(0, int(self._limit) - used)
+    def changed(self: Any) -> Any:
+        free = free_slots(self)
+        claims = [h for h in self._runs.values() if not h.situation.claimed]
+        return None if free is None else free + len(claims)
 
     return changed
 

@@ -1,0 +1,186 @@
+"""Faults that the simulation found to cost something, each as a short story."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Literal
+
+from actors.domain.errors import InvalidRequest
+from actors.domain.model import StateType
+from actors.messages.lifetime import Deadline, Drain
+from tests.support.worker_world import POOL, WorkerWorld, play
+
+Phase = Literal["before", "after"]
+
+
+def test_running_does_not_arrive_after_completed() -> None:
+    """The answer to Running takes longer than the command: both would be under way at once."""
+
+    async def story(world: WorkerWorld) -> None:
+        slow = True
+
+        async def faults(operation: str, phase: Phase) -> None:
+            nonlocal slow
+            if (
+                operation == "propose_state"
+                and phase == "before"
+                and world.keeper.spawned
+                and slow
+            ):
+                slow = False
+                await asyncio.sleep(20.0)
+
+        world.orchestrator.faults = faults
+        variables = {"command": "make report", "report_states": True}
+        run = world.server.schedule(POOL, job_variables=variables)
+        await world.start()
+        await world.until_state(run, StateType.COMPLETED)
+        await world.until_settled()
+        assert world.state(run) is StateType.COMPLETED
+
+    play(story)
+
+
+def test_an_end_that_somebody_set_meanwhile_is_not_overwritten() -> None:
+    """The server would take Cancelled over Completed: only Crashed is refused there."""
+
+    async def story(world: WorkerWorld) -> None:
+        world.keeper.script = world.sleeper
+        run = world.server.schedule(POOL)
+        await world.start()
+        await world.until_state(run, StateType.RUNNING)
+        process = world.keeper.alive()[0]
+        process.ignores_signals = True
+        world.server.cancel(run)
+        await world.until(lambda: bool(process.signals))
+        world.server.set_state(run, StateType.COMPLETED, force=True)
+        await world.until_settled()
+        assert world.state(run) is StateType.COMPLETED
+
+    play(story)
+
+
+def test_a_report_that_a_proxy_refuses_is_repeated() -> None:
+    async def story(world: WorkerWorld) -> None:
+        refusing = True
+
+        async def faults(operation: str, phase: Phase) -> None:
+            if operation == "propose_state" and refusing and world.keeper.spawned:
+                raise InvalidRequest("maintenance", status=400)
+
+        world.keeper.script = world.sleeper
+        run = world.server.schedule(POOL)
+        await world.start()
+        await world.until_state(run, StateType.RUNNING)
+        world.orchestrator.faults = faults
+        world.keeper.alive()[0].end(3)
+        await asyncio.sleep(600.0)
+        refusing = False
+        await world.until_state(run, StateType.CRASHED)
+
+    play(story)
+
+
+def test_a_claim_that_was_taken_although_it_was_refused_is_not_left_pending() -> None:
+    async def story(world: WorkerWorld) -> None:
+        refusing = True
+
+        async def faults(operation: str, phase: Phase) -> None:
+            nonlocal refusing
+            if operation == "propose_state" and phase == "after" and refusing:
+                refusing = False
+                raise InvalidRequest("a proxy found it wrong", status=400)
+
+        world.orchestrator.faults = faults
+        run = world.server.schedule(POOL)
+        await world.start()
+        await world.until_state(run, StateType.COMPLETED)
+        assert len(world.keeper.spawned) == 1
+
+    play(story)
+
+
+def test_a_run_that_only_the_keeper_knows_is_adopted() -> None:
+    async def story(world: WorkerWorld) -> None:
+        world.keeper.script = world.sleeper
+        run = world.server.schedule(POOL)
+        await world.start(limit=1)
+        await world.until_state(run, StateType.RUNNING)
+        await world.kill()
+        world.journal.records.clear()
+        other = world.server.schedule(POOL)
+        await world.start(limit=1)
+        await asyncio.sleep(60.0)
+        assert world.state(other) is StateType.SCHEDULED  # the slot is taken
+        world.server.cancel(run)
+        await world.until_state(run, StateType.CANCELLED)
+
+    play(story)
+
+
+def test_a_supervisor_that_fails_while_the_disk_is_full_does_not_lose_its_run() -> None:
+    async def story(world: WorkerWorld) -> None:
+        world.keeper.script = world.sleeper
+        world.journal.full = True
+        run = world.server.schedule(POOL)
+        wiring = await world.start(limit=1)
+        await world.until_state(run, StateType.RUNNING)
+        supervisor = wiring.directory.find(world.supervisors()[0])
+        assert supervisor is not None
+        supervisor.kill()
+        await supervisor.joined()
+        await asyncio.sleep(5.0)
+        world.keeper.alive()[0].end(5)
+        await world.until_state(run, StateType.CRASHED)
+        assert len(world.keeper.spawned) == 1
+
+    play(story)
+
+
+def test_what_a_full_disk_did_not_take_is_not_called_lost_by_the_next_worker() -> None:
+    async def story(world: WorkerWorld) -> None:
+        run = world.server.schedule(POOL, job_variables={"command": "make report"})
+        await world.start()
+        await world.until(lambda: bool(world.keeper.alive()))
+        await asyncio.sleep(1.0)
+        world.journal.full = True
+        await world.until_settled()
+        await world.kill()
+        world.journal.full = False
+        await world.start()
+        await asyncio.sleep(60.0)
+        assert StateType.CRASHED not in world.server.types_of(run)
+        assert not world.journal.open_records()
+
+    play(story)
+
+
+def test_two_runs_that_the_server_refuses_do_not_starve_a_third() -> None:
+    async def story(world: WorkerWorld) -> None:
+        never = world.server.add_deployment(concurrency_limit=0)
+        for _ in range(3):
+            world.server.schedule(POOL, deployment_id=never)
+        run = world.server.schedule(POOL)
+        await world.start(limit=1)
+        await world.until_state(run, StateType.COMPLETED)
+        assert world.clock.monotonic() < 120
+
+    play(story)
+
+
+def test_the_deadline_also_ends_a_run_between_two_supervisors() -> None:
+    async def story(world: WorkerWorld) -> None:
+        world.keeper.script = world.sleeper
+        run = world.server.schedule(POOL)
+        wiring = await world.start()
+        await world.until_state(run, StateType.RUNNING)
+        supervisor = wiring.directory.find(world.supervisors()[0])
+        assert supervisor is not None
+        supervisor.kill()
+        await supervisor.joined()
+        wiring.guardian.tell(Drain())
+        wiring.guardian.tell(Deadline())
+        await wiring.guardian.joined()
+        assert world.state(run) is StateType.CRASHED
+
+    play(story)

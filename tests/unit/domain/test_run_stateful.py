@@ -1,0 +1,233 @@
+"""The life of a run under every order of stimuli: what the machine promises whatever comes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from actors.domain import stimuli as on
+from actors.domain.effects import (
+    CheckState,
+    Effect,
+    EndTree,
+    FreeSlot,
+    Prepare,
+    Propose,
+    Remark,
+    Settle,
+    Spawn,
+)
+from actors.domain.ids import TransitionId
+from actors.domain.model import (
+    Aborted,
+    Accepted,
+    Proposal,
+    Rejected,
+    State,
+    StateType,
+    Verdict,
+    Wait,
+)
+from actors.domain.process import ExitStatus
+from actors.domain.record import JobNote, Limits, Phase, Reason
+from actors.domain.run import Run, new_run, step
+from tests.support.builders import a_run
+
+START = datetime(2030, 1, 1, tzinfo=UTC)
+CLAIM = TransitionId("0b1e4a6e-1111-4222-8333-444455556666")
+CANCELLING = State(type=StateType.CANCELLING, name="Cancelling", message="enough")
+ORDER = list(Phase)
+
+jobs = st.builds(
+    JobNote,
+    command=st.just("make"),
+    is_engine=st.booleans(),
+    uses_runner=st.sampled_from((False, False, False, True)),
+    report_states=st.booleans(),
+    limits=st.builds(Limits, timeout_seconds=st.sampled_from((None, 5.0))),
+)
+states = st.sampled_from(StateType).map(lambda type_: State(type=type_, name=type_.title()))
+verdicts = st.one_of(
+    states.map(lambda state: Accepted(state=state)),
+    states.map(lambda state: Rejected(state=state)),
+    st.one_of(st.none(), states).map(lambda state: Aborted(state=state)),
+    st.just(Wait(delay_seconds=3.0)),
+)
+statuses = st.sampled_from((0, 1, -9, -15, None)).map(lambda code: ExitStatus(code=code))
+
+
+class Life(RuleBasedStateMachine):
+    """One claim: its process, the answers under way, and supervisors that come and go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = START
+        self.run: Run = new_run(a_run(), worker="w", transition=CLAIM)
+        self.asked: list[Proposal] = []
+        """Proposals that no answer came to yet."""
+        self.effects: list[Effect] = []
+        self.ours = False
+        self.preparing = self.spawning = self.begun = False
+        self.process = self.exited = self.gone = self.rebooted = False
+
+    def take(self, stimulus: on.Stimulus) -> None:
+        before = self.run
+        self.now += timedelta(seconds=1)
+        self.run, effects = step(before, stimulus, now=self.now)
+        self.effects += effects
+        for effect in effects:
+            self.note(effect, before)
+        if not isinstance(stimulus, on.Adopted):
+            here, there = ORDER.index(before.record.phase), ORDER.index(self.run.record.phase)
+            assert there >= here, "a life has one direction"
+
+    def note(self, effect: Effect, before: Run) -> None:
+        said = isinstance(effect, Remark)
+        assert said or not before.is_over, "nothing is done after the end"
+        match effect:
+            case Propose(proposal=proposal):
+                self.asked.append(proposal)
+            case Prepare():
+                assert self.ours, "only what is ours is prepared"
+                self.preparing = True
+            case Spawn():
+                assert self.ours
+                assert self.run.record.job is not None
+                assert not self.process, "a process is started once"
+                self.spawning = True
+            case EndTree():
+                assert self.process
+                assert not self.rebooted, "nothing is signalled after a reboot"
+            case _:
+                pass
+
+    @rule()
+    @precondition(lambda self: not self.begun)
+    def begin(self) -> None:
+        self.begun = True
+        self.take(on.Begun())
+
+    @rule(verdict=verdicts, last=st.booleans())
+    @precondition(lambda self: self.asked)
+    def answer(self, verdict: Verdict, last: bool) -> None:
+        proposal = self.asked.pop(-1 if last else 0)
+        if proposal.type is StateType.PENDING and not isinstance(verdict, Wait | Aborted):
+            self.ours = self.ours or verdict.state.type is StateType.PENDING
+        self.take(on.Answered(proposal=proposal, verdict=verdict))
+
+    @rule()
+    @precondition(lambda self: self.asked)
+    def refuse_for_good(self) -> None:
+        self.take(on.Unanswerable(proposal=self.asked.pop(), cause="deleted"))
+
+    @rule(job=jobs, wait=st.sampled_from((0.0, 4.0)))
+    @precondition(lambda self: self.preparing)
+    def prepared(self, job: JobNote, wait: float) -> None:
+        self.preparing = False
+        self.take(on.Prepared(job=job, related=(), due_in=wait))
+
+    @rule(missing=st.booleans())
+    @precondition(lambda self: self.preparing)
+    def not_prepared(self, missing: bool) -> None:
+        self.preparing = False
+        self.take(on.CouldNotPrepare(cause="no such block", deployment_missing=missing))
+
+    @rule()
+    def due(self) -> None:
+        self.take(on.Due())
+
+    @rule(told=st.booleans())
+    @precondition(lambda self: self.spawning and not self.process)
+    def start_process(self, told: bool) -> None:
+        self.spawning, self.process = False, True
+        if told:
+            self.take(on.Spawned(pid=42))
+
+    @rule()
+    @precondition(lambda self: self.spawning and not self.process)
+    def not_started(self) -> None:
+        self.spawning = False
+        self.take(on.CouldNotSpawn(cause="no such command"))
+
+    @rule(status=statuses)
+    @precondition(lambda self: self.process and not self.exited)
+    def exit(self, status: ExitStatus) -> None:
+        self.exited = True
+        self.take(on.Exited(status=status, tail=()))
+
+    @rule(leftovers=st.integers(0, 2))
+    @precondition(lambda self: self.exited and not self.gone)
+    def vacate(self, leftovers: int) -> None:
+        self.gone = True
+        self.take(on.Vacated(leftovers=leftovers))
+
+    @rule()
+    def cancel(self) -> None:
+        self.take(on.CancelWanted(state=CANCELLING))
+
+    @rule(reason=st.sampled_from((Reason.TIMED_OUT, Reason.WORKER_STOPPED)))
+    def end(self, reason: Reason) -> None:
+        self.take(on.EndWanted(reason=reason))
+
+    @rule(state=states)
+    @precondition(lambda self: any(isinstance(e, CheckState) for e in self.effects))
+    def see(self, state: State) -> None:
+        self.take(on.StateSeen(state=state))
+
+    @rule(reboot=st.booleans())
+    @precondition(lambda self: self.begun and not self.run.is_over)
+    def be_succeeded(self, reboot: bool) -> None:
+        """The worker dies; the next one reads the record and asks the keeper."""
+        self.asked.clear()
+        self.preparing = self.spawning = False
+        self.run = Run.from_record(self.run.record)
+        self.rebooted = reboot and self.process and not self.gone
+        pid = 42 if self.process else None
+        lost = self.rebooted and not self.exited
+        self.take(on.Adopted(pid=pid, rebooted=lost))
+        if self.exited:  # what the keeper knows already is told first
+            self.take(on.Exited(status=ExitStatus(code=0)))
+        if lost:
+            self.exited = True
+        if self.gone or self.rebooted:
+            self.gone = self.gone or self.exited
+            self.take(on.Vacated())
+
+    @invariant()
+    def slots_are_freed_once_and_in_the_end(self) -> None:
+        record = self.run.record
+        assert self.run.holds_slot == (record.phase not in (Phase.REPORTING, Phase.OVER))
+
+    @invariant()
+    def the_end_is_reached_with_nothing_left(self) -> None:
+        settled = sum(isinstance(effect, Settle) for effect in self.effects)
+        assert settled == (1 if self.run.is_over else 0)
+        if self.run.is_over:
+            assert self.run.record.report is None
+            assert self.gone or not self.process, "settled with something alive"
+
+    @invariant()
+    def force_is_for_cancelled_only(self) -> None:
+        for effect in self.effects:
+            if isinstance(effect, Propose) and effect.proposal.force:
+                assert effect.proposal.type is StateType.CANCELLED
+
+    @invariant()
+    def one_id_means_one_state(self) -> None:
+        seen: dict[TransitionId, Proposal] = {}
+        for effect in self.effects:
+            if isinstance(effect, Propose):
+                proposal = replace(effect.proposal, message=None)
+                first = seen.setdefault(proposal.transition_id, proposal)
+                assert (first.type, first.force) == (proposal.type, proposal.force)
+
+    @invariant()
+    def what_is_over_for_the_machine_freed_its_slot(self) -> None:
+        freed = sum(isinstance(effect, FreeSlot) for effect in self.effects)
+        assert freed <= 1, "a slot is freed once"
+
+
+TestLife = Life.TestCase
