@@ -149,6 +149,7 @@ class Dispatcher(AsyncioActor):
         self._guardian = guardian
         self._runs: dict[FlowRunId, _InHand] = {}
         self._refused: dict[FlowRunId, float] = {}
+        self._rescheduled = 0  # in hand, but on the server's list again, as of the last poll
         self._draining = False
         self._short_of_memory = False
         self._ending = False
@@ -282,7 +283,7 @@ class Dispatcher(AsyncioActor):
         recent = now - REFUSAL_REMEMBERED_SECONDS
         self._refused = {run: at for run, at in self._refused.items() if at > recent}
         claiming = sum(not held.situation.claimed for held in self._runs.values())
-        return claiming + len(self._refused)
+        return claiming + len(self._refused) + self._rescheduled
 
     def _wanted(self, runs: tuple[FlowRun, ...]) -> list[FlowRun]:
         """Those to claim, in the server's order, but what it refused before comes last.
@@ -298,6 +299,8 @@ class Dispatcher(AsyncioActor):
         if not self._keeper_asked:
             self._postponed = due
             return
+        in_hand = [self._runs[run.id] for run in due.runs if run.id in self._runs]
+        self._rescheduled = sum(held.situation.claimed for held in in_hand)
         free = self._free_slots()
         wanted = self._wanted(due.runs)
         for run in wanted[:free]:

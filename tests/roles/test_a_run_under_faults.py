@@ -168,6 +168,21 @@ def test_two_runs_that_the_server_refuses_do_not_starve_a_third() -> None:
     play(story)
 
 
+def test_a_run_in_hand_that_is_rescheduled_does_not_starve_another() -> None:
+    async def story(world: WorkerWorld) -> None:
+        world.keeper.script = world.sleeper
+        deployment = world.server.add_deployment()
+        run = world.server.schedule(POOL, deployment_id=deployment)
+        await world.start(limit=2)
+        await world.until_state(run, StateType.RUNNING)
+        world.server.set_state(run, StateType.FAILED, force=True)
+        world.server.set_state(run, StateType.SCHEDULED, "AwaitingRetry")
+        other = world.server.schedule(POOL)
+        await world.until_state(other, StateType.RUNNING)
+
+    play(story)
+
+
 def test_the_deadline_also_ends_a_run_between_two_supervisors() -> None:
     async def story(world: WorkerWorld) -> None:
         world.keeper.script = world.sleeper

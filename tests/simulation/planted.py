@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import actors.dispatcher as dispatching
 import actors.domain.run as machine
 import actors.process_supervisor as supervising
 from actors.cancellation_watcher import CancellationWatcher
 from actors.dispatcher import Dispatcher
 from actors.domain.effects import EndTree, FreeSlot, Spawn
-from actors.domain.model import Aborted, StateType
+from actors.domain.model import Aborted
 from actors.domain.process import ExitStatus, KeptRun, ProcessExited
 from actors.domain.stimuli import Adopted, Exited, Vacated
 from actors.messages.runs import CancelIfOurs, CancelRun
@@ -64,16 +63,6 @@ def _spawned_under_new_keys(spawn: Any) -> Any:
         again = replace(order, key=f"{order.key}{number:04x}")
         self._preparation = replace(self._preparation, order=again)
         spawn(self, effect)
-
-    return changed
-
-
-def _new_ids_for_repeats(say: Any) -> Any:
-    async def changed(self: Any, proposal: Any) -> Any:
-        if self._failures and proposal.type is not StateType.PENDING:
-            drawn = f"{self._ports.rng.getrandbits(128):032x}"
-            proposal = replace(proposal, transition_id=drawn)
-        return await say(self, proposal)
 
     return changed
 
@@ -152,6 +141,10 @@ def _without(kind: type[Any], when: type[Any] | None = None) -> Change:
     return change
 
 
+def _finds_no_strays(find: Any) -> Any:
+    return lambda self, kept: find(self, [])
+
+
 def _claims_count_for_nothing(free_slots: Any) -> Any:
     def changed(self: Any) -> Any:
         free = free_slots(self)
@@ -165,7 +158,6 @@ BUGS: tuple[Planted, ...] = (
     Planted("reports without a look", supervising, "foreseen", lambda _: _nothing),
     Planted("guesses lost exits", ProcessSupervisor, "_hear", _guess_lost_exits),
     Planted("spawns under new keys", ProcessSupervisor, "_spawn", _spawned_under_new_keys),
-    Planted("draws new ids for repeats", ProcessSupervisor, "_say", _new_ids_for_repeats),
     Planted("takes others' runs", machine, "_is_ours", _refused_claims_are_ours),
     Planted("cancels all runs", Dispatcher, "on_receive", _cancels_all),
     Planted("retries twice", ProcessSupervisor, "_try_later", _retries_twice),
@@ -180,7 +172,7 @@ BUGS: tuple[Planted, ...] = (
     Planted("counts no claims", Dispatcher, "_free_slots", _claims_count_for_nothing),
     Planted("saves nothing", ProcessSupervisor, "_save", lambda _: _nothing),
     Planted("takes over nothing", Dispatcher, "_take_over", lambda _: _take_over_nothing),
-    Planted("never finds strays", dispatching, "found_run", lambda _: _nothing),
+    Planted("finds no strays", Dispatcher, "_find_strays", _finds_no_strays),
     Planted("gives reports up", supervising, "REPORT_REFUSALS", lambda _: 0),
     Planted("cancels nothing", CancellationWatcher, "_deal_with", lambda _: _nothing),
     Planted("retries nothing", ProcessSupervisor, "_try_later", lambda _: _nothing),
