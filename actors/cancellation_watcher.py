@@ -195,19 +195,21 @@ class CancellationWatcher(AsyncioActor):
             )
 
     async def _force_cancelled(self, run: FlowRun, message: str | None) -> None:
+        """Unless it is over by now: force knows no rules, and its supervisor may be faster."""
         details = {k: v for k, v in run.state.details.items() if k != "transition_id"}
-        await self._orchestrator.propose_state(
-            run.id,
-            Proposal(
-                type=StateType.CANCELLED,
-                name="Cancelled",
-                transition_id=new_transition_id(self._rng),
-                message=message or run.state.message,
-                details=details,
-                data=run.state.data,
-                force=True,
-            ),
+        proposal = Proposal(
+            type=StateType.CANCELLED,
+            name="Cancelled",
+            transition_id=new_transition_id(self._rng),
+            message=message or run.state.message,
+            details=details,
+            data=run.state.data,
+            force=True,
         )
+        now = (await self._orchestrator.read_flow_run(run.id)).state
+        if (now.type, now.name) != (run.state.type, run.state.name):
+            return
+        await self._orchestrator.propose_state(run.id, proposal)
         log.info("run.cancelled", flow_run_id=run.id, flow_run_name=run.name, ours=False)
 
     def _remark(self, run: FlowRun, text: str) -> None:
