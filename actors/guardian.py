@@ -75,6 +75,7 @@ class Guardian(Supervisor):
         self._pool: WorkPool | None = None
         self._started: WorkerEvent | None = None
         self._draining = False
+        self._ending = False
 
     def on_receive(self, message: Any) -> Stage | None:
         """The worker's way from start to end."""
@@ -101,6 +102,15 @@ class Guardian(Supervisor):
                 super().on_receive(message)
         return None
 
+    async def _start_child(self, spec: ChildSpec) -> None:
+        """A service that is started again hears what its predecessor was told."""
+        await super()._start_child(spec)
+        if self._draining:
+            self._poller.tell(Drain())
+            self._dispatcher.tell(Drain())
+        if self._ending:
+            self._dispatcher.tell(EndAllRuns())
+
     def _drain(self) -> None:
         """Take nothing new and wait; the second order of this kind is the deadline."""
         if self._draining:
@@ -117,6 +127,7 @@ class Guardian(Supervisor):
         self._drain()
         if self._on_deadline is OnDeadline.TERMINATE:
             log.warning("worker.ending_runs", hint="Runs that are still there are ended.")
+            self._ending = True
             self._dispatcher.tell(EndAllRuns())
         else:
             log.warning("worker.leaving_runs", hint="The keeper holds them for the next worker.")
