@@ -149,6 +149,7 @@ class Dispatcher(AsyncioActor):
         self._guardian = guardian
         self._runs: dict[FlowRunId, _InHand] = {}
         self._refused: dict[FlowRunId, float] = {}
+        self._settled_at: dict[FlowRunId, float] = {}
         self._rescheduled = 0  # in hand, but on the server's list again, as of the last poll
         self._draining = False
         self._short_of_memory = False
@@ -285,14 +286,16 @@ class Dispatcher(AsyncioActor):
         claiming = sum(not held.situation.claimed for held in self._runs.values())
         return claiming + len(self._refused) + self._rescheduled
 
-    def _wanted(self, runs: tuple[FlowRun, ...]) -> list[FlowRun]:
+    def _wanted(self, due: DueRuns) -> list[FlowRun]:
         """Those to claim, in the server's order, but what it refused before comes last.
 
         Else two runs of a deployment with no room would take turns at the only slot for ever.
+        A run that was settled since the poll was sent is on its list by mistake.
         """
         recent = self._clock.monotonic() - HELD_BACK_SECONDS
         held_back = {run for run, at in self._refused.items() if at > recent}
-        fresh = admissible(runs, free_slots=None, in_hand=self._runs, held_back=held_back)
+        held_back |= {run for run, at in self._settled_at.items() if at >= due.asked_at}
+        fresh = admissible(due.runs, free_slots=None, in_hand=self._runs, held_back=held_back)
         return sorted(fresh, key=lambda run: self._refused.get(run.id, -math.inf))
 
     def _admit(self, due: DueRuns) -> None:
@@ -302,7 +305,7 @@ class Dispatcher(AsyncioActor):
         in_hand = [self._runs[run.id] for run in due.runs if run.id in self._runs]
         self._rescheduled = sum(held.situation.claimed for held in in_hand)
         free = self._free_slots()
-        wanted = self._wanted(due.runs)
+        wanted = self._wanted(due)
         for run in wanted[:free]:
             fresh = new_run(run, worker=self._worker, transition=new_transition_id(self._rng))
             self._supervise(SupervisorStart(fresh, due.pool))
@@ -359,6 +362,10 @@ class Dispatcher(AsyncioActor):
         self._free(key)
         run_id = held.situation.run.id
         del self._runs[run_id]
+        now = self._clock.monotonic()
+        recent = now - REFUSAL_REMEMBERED_SECONDS
+        self._settled_at = {run: at for run, at in self._settled_at.items() if at > recent}
+        self._settled_at[run_id] = now
         if reason is None:  # the server did not let us have it
             self._refused[run_id] = self._clock.monotonic()
         self._say_if_idle()

@@ -41,6 +41,7 @@ class PollSettings:
 @dataclass(frozen=True, slots=True)
 class _Answered:
     runs: list[FlowRun]
+    asked_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +104,8 @@ class Poller(AsyncioActor):
                 self._poll()
             case PollNow():
                 self._wake()
-            case _Answered(runs=runs):
-                self._take(runs)
+            case _Answered(runs=runs, asked_at=asked_at):
+                self._take(runs, asked_at)
             case _Failed(error=error):
                 self._complain(error)
             case Drain():
@@ -122,25 +123,28 @@ class Poller(AsyncioActor):
     def _poll(self) -> None:
         if self._pool is not None and self._ticker is not None:
             self._ticker.hold()
-            self.pipe(self._ask(), on_result=_Answered, on_error=_Failed)
+            self.pipe(self._ask(), on_result=lambda answered: answered, on_error=_Failed)
 
-    async def _ask(self) -> list[FlowRun]:
+    async def _ask(self) -> _Answered:
+        asked_at = self._clock.monotonic()
         intake = await self._dispatcher.request(CurrentIntake(), timeout=ASK_TIMEOUT_SECONDS)
         settings = self._settings
-        return await self._orchestrator.read_due_runs(
+        runs = await self._orchestrator.read_due_runs(
             settings.pool,
             settings.queues,
             before=self._clock.now() + timedelta(seconds=settings.prefetch_seconds),
             limit=runs_to_ask_for(intake.free, intake.passed_over),
         )
+        return _Answered(runs, asked_at)
 
-    def _take(self, runs: list[FlowRun]) -> None:
+    def _take(self, runs: list[FlowRun], asked_at: float) -> None:
         if self._complaint.settle():
             log.info("poll.recovered", pool=self._settings.pool)
         self._health.tell(Polled(due=len(runs)))
         # A claim answered while draining is still run; a poll answered then is not acted upon.
         if runs and self._pool is not None and not self._draining:
-            self._dispatcher.tell(DueRuns(runs=tuple(runs), pool=self._pool))
+            due = DueRuns(runs=tuple(runs), pool=self._pool, asked_at=asked_at)
+            self._dispatcher.tell(due)
         if self._settings.once:
             self._dispatcher.tell(PollEnded())
         elif self._ticker is not None:

@@ -18,6 +18,8 @@ class DueRuns:
 
     runs: tuple[FlowRun, ...]
     pool: WorkPool
+    asked_at: float
+    """When the poll was sent, on the monotonic clock: what was settled since is not meant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
