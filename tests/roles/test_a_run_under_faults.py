@@ -8,6 +8,7 @@ from typing import Literal
 from actors.domain.errors import InvalidRequest
 from actors.domain.model import StateType
 from actors.messages.lifetime import Deadline, Drain
+from actors.messages.runs import DueRuns
 from tests.support.worker_world import POOL, WorkerWorld, play
 
 Phase = Literal["before", "after"]
@@ -179,6 +180,58 @@ def test_a_run_in_hand_that_is_rescheduled_does_not_starve_another() -> None:
         world.server.set_state(run, StateType.SCHEDULED, "AwaitingRetry")
         other = world.server.schedule(POOL)
         await world.until_state(other, StateType.RUNNING)
+
+    play(story)
+
+
+def test_a_late_list_of_due_runs_does_not_revive_what_was_settled_meanwhile() -> None:
+    """The server would take Pending over Crashed."""
+
+    async def story(world: WorkerWorld) -> None:
+        run = world.server.schedule(POOL, job_variables={"command": "echo 'unclosed"})
+        listed = await world.orchestrator.read_due_runs(POOL, (), before=world.clock.now())
+        wiring = await world.start()
+        await world.until_state(run, StateType.CRASHED)
+        await world.until_settled()
+        pool = world.server.pools[POOL].pool
+        late = DueRuns(runs=tuple(listed), pool=pool, asked_at=0.0)
+        wiring.directory.address("dispatcher").tell(late)
+        await asyncio.sleep(60.0)
+        assert world.server.types_of(run)[-1] is StateType.CRASHED
+        assert world.server.types_of(run).count(StateType.PENDING) == 1
+
+    play(story)
+
+
+def test_a_foreign_run_that_somebody_else_cancelled_meanwhile_is_left_alone() -> None:
+    async def story(world: WorkerWorld) -> None:
+        async def faults(operation: str, phase: Phase) -> None:
+            if operation == "read_deployment" and phase == "before":
+                world.server.set_state(run, StateType.CANCELLED)
+
+        run = world.server.schedule(POOL, deployment_id=world.server.add_deployment())
+        for state in (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING):
+            world.server.set_state(run, state)
+        world.orchestrator.faults = faults
+        await world.start()
+        await asyncio.sleep(60.0)
+        assert world.server.types_of(run).count(StateType.CANCELLED) == 1
+
+    play(story)
+
+
+def test_a_dispatcher_that_is_restarted_while_draining_goes_on_draining() -> None:
+    async def story(world: WorkerWorld) -> None:
+        run = world.server.schedule(POOL)
+        wiring = await world.start()
+        await world.until_state(run, StateType.RUNNING)
+        wiring.guardian.tell(Drain())
+        await asyncio.sleep(1.0)
+        dispatcher = wiring.directory.find("dispatcher")
+        assert dispatcher is not None
+        dispatcher.kill()
+        await wiring.guardian.joined()
+        assert world.state(run) is StateType.COMPLETED
 
     play(story)
 

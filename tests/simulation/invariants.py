@@ -6,6 +6,7 @@ can happen at a moment has happened, those of ``ON_WRITE`` at each new state at 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -22,6 +23,7 @@ from .life import Killed
 from .server import Write
 
 MAILBOX_BOUND = 50
+_SAID_ZERO = re.compile("cleanly|exited with code 0")
 WAITS_BOUND = 60
 """Timers and waits of one actor: a few for each run in hand."""
 
@@ -168,7 +170,7 @@ def exits_are_told_as_they_were(house: House, write: Write) -> str | None:
     known = process.exit.code is not None
     if known and not write.before.type.is_terminal and "nobody was there to receive" in message:
         return f"{process.key} exited with {process.exit.code}, which was called lost"
-    if process.exit.code == 0 and "cleanly" not in message and not process.signals:
+    if process.exit.code == 0 and not process.signals and not _SAID_ZERO.search(message):
         return f"{process.key} exited with 0 and was called crashed: {message}"
     return None
 

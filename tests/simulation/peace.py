@@ -57,9 +57,13 @@ def what_is_left_behind(house: House) -> str | None:
         return f"{records[0].key} is not settled: {records[0].phase}"
     if left := house.keeper.processes.keys():
         return f"the keeper still has {sorted(left)}"
-    if held := [name for name, _ in house.wiring.directory if "/" in name] if house.wiring else []:
-        return f"{held} still have supervisors"
-    return None
+    return what_is_in_hand(house)
+
+
+def what_is_in_hand(house: House) -> str | None:
+    """The runs that the worker is at work on."""
+    held = [name for name, _ in house.wiring.directory if "/" in name] if house.wiring else []
+    return f"{held} still have supervisors" if held else None
 
 
 def _sleeps(house: House, run_id: FlowRunId) -> bool:

@@ -17,7 +17,13 @@ from actors.testing.virtual_time import VirtualLoop
 from .acts import Acts
 from .house import House
 from .invariants import AT_REST, ON_WRITE
-from .peace import calm_down, end_what_sleeps, what_is_left_behind, what_is_unsettled
+from .peace import (
+    calm_down,
+    end_what_sleeps,
+    what_is_in_hand,
+    what_is_left_behind,
+    what_is_unsettled,
+)
 from .plan import draw
 
 PATIENCE_SECONDS = 1800.0
@@ -97,7 +103,7 @@ async def _to_the_end(house: House) -> None:
 
     def unsettled_though_ended() -> str | None:
         end_what_sleeps(house)
-        return what_is_unsettled(house, sleeping=False)
+        return what_is_unsettled(house, sleeping=False) or what_is_in_hand(house)
 
     await _until_nothing(house, unsettled_though_ended)
     # What was closed while the disk was full is found by the next worker.
