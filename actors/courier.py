@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import structlog
 
 from .domain.complaint import Complaint
-from .domain.errors import Forbidden, Refused, Unauthorized
+from .domain.errors import is_final
 from .domain.outbox import Outbox
 from .domain.policy import Backoff
 from .domain.ports import Clock
@@ -127,7 +127,7 @@ class Courier(AsyncioActor, Generic[T]):
             )
 
     def _undelivered(self, batch: tuple[T, ...], error: Exception) -> None:
-        if isinstance(error, Refused) and not isinstance(error, Unauthorized | Forbidden):
+        if is_final(error):
             if len(batch) > 1:
                 self._singly = len(batch)
                 self._outbox.put_back(batch)

@@ -15,13 +15,11 @@ from .domain import stimuli as on
 from .domain.complaint import Complaint
 from .domain.errors import (
     CouldNotStart,
-    Forbidden,
     InvalidJob,
     KeeperError,
     NotFound,
-    Refused,
     StateFolderError,
-    Unauthorized,
+    is_final,
 )
 from .domain.ids import FlowRunId
 from .domain.masking import Masker
@@ -55,26 +53,30 @@ from .messages.runs import (
     SlotFreed,
     SupervisorStart,
 )
+from .messages.supervision import (
+    Again,
+    Aside,
+    Failed,
+    Forgotten,
+    Happened,
+    Ready,
+    Recall,
+    Recalled,
+    Said,
+    SecretsLearned,
+    Told,
+)
+from .run_output import WITHHELD, RunOutput, learn_secrets
 from .runtime import Address, AsyncioActor
 
 T = TypeVar("T")
-
-TAIL_LINES = 50
-"""How many of a run's last lines of output its crash message may draw on."""
 
 POOL_TIMEOUT_SECONDS = 5.0
 
 BACKOFF = Backoff(initial=0.5, ceiling=30.0)
 
-UNMASKING = Backoff(initial=0.1, ceiling=10.0)
-
 MAX_UNMASKED = 200
 """How many pieces of output may wait until it is known what is secret in them."""
-
-WITHHELD = (
-    "Its output is not shown here, because it cannot be found out any more which secrets are in "
-    "it; it is in the run's folder in the worker's state folder."
-)
 
 FORGET_TRIES = 8
 """A keeper that is out of reach for longer leaves the rest to the next worker."""
@@ -103,74 +105,6 @@ class SupervisorPorts:
     log_shipper: Address
 
 
-@dataclass(frozen=True, slots=True)
-class _Happened:
-    stimulus: on.Stimulus
-
-
-@dataclass(frozen=True, slots=True)
-class _Recalled:
-    kept: KeptRun | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Recall:
-    """Ask the keeper (again) what became of an adopted run."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    preparation: Preparation
-
-
-@dataclass(frozen=True, slots=True)
-class _Failed:
-    effect: do.Effect | _Recall
-    error: Exception
-
-
-@dataclass(frozen=True, slots=True)
-class _Said:
-    effect: do.Propose
-    verdict: Verdict
-    before: StateType | None = None
-    """In which state the server had the run before, where that was read."""
-
-
-@dataclass(frozen=True, slots=True)
-class _SecretsLearned:
-    """Which secrets an adopted run may print; None: it cannot be found out any more."""
-
-    masker: Masker | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Again:
-    """What failed for a passing reason is due again."""
-
-    effect: do.Effect | _Recall
-
-
-@dataclass(frozen=True, slots=True)
-class _Forgotten:
-    """The keeper has dropped the run from its table."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """Somebody took an order or a fact; nothing follows from that."""
-
-    what: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Aside:
-    """A wait that the run does not depend on is over."""
-
-    what: str
-    error: Exception | None = None
-
-
 class ProcessSupervisor(AsyncioActor):
     """Owns: _run, the state of one flow run from claim to the last report.
 
@@ -185,10 +119,8 @@ class ProcessSupervisor(AsyncioActor):
         self._adopted = start.adopted
         self._ports = ports
         self._preparation: Preparation | None = None
-        self._masker = Masker()
         self._witness: KernelWitness | None = None
         self._unmasked: list[ProcessExited | OutputWritten] | None = None
-        self._withholds = False
         self._proposing: do.Propose | None = None
         self._in_flight: do.Propose | None = None
         self._on_hold: list[ProcessFact | CancelRun | EndRun] | None = None
@@ -199,6 +131,7 @@ class ProcessSupervisor(AsyncioActor):
         self._settling: do.Settle | None = None
         self._complaint = Complaint()
         record = start.run.record
+        self._output = RunOutput(record.key, ports.journal)
         self._log = structlog.get_logger("actors.process_supervisor").bind(
             flow_run_id=record.run.id, flow_run_name=record.run.name
         )
@@ -215,7 +148,7 @@ class ProcessSupervisor(AsyncioActor):
     def on_receive(self, message: object) -> Situation | None:
         """Turn what happened into stimuli; the machine in ``domain/run.py`` decides."""
         match message:
-            case _Happened(stimulus=stimulus):
+            case Happened(stimulus=stimulus):
                 self._take(stimulus)
             case ProcessExited() | TreeGone() | OutputWritten() | CancelRun() | EndRun():
                 self._hear(message)
@@ -223,23 +156,23 @@ class ProcessSupervisor(AsyncioActor):
                 self._memory_used(used)
             case CurrentSituation():
                 return self._situation()
-            case _Recalled(kept=kept):
+            case Recalled(kept=kept):
                 self._recalled(kept)
-            case _Ready(preparation=preparation):
+            case Ready(preparation=preparation):
                 self._ready(preparation)
-            case _Said():
+            case Said():
                 self._said(message)
-            case _SecretsLearned(masker=masker):
+            case SecretsLearned(masker=masker):
                 self._secrets_learned(masker)
-            case _Again(effect=effect):
+            case Again(effect=effect):
                 self._try_again(effect)
-            case _Failed(effect=effect, error=error):
+            case Failed(effect=effect, error=error):
                 self._failed(effect, error)
-            case _Aside(what=what, error=error):
+            case Aside(what=what, error=error):
                 self._aside_over(what, error)
-            case _Forgotten():
+            case Forgotten():
                 self._aside_over("keeper.forgot", None)
-            case _Told(what=what):
+            case Told(what=what):
                 self._log.debug("told", what=what)
             case _:
                 super().on_receive(message)
@@ -293,9 +226,9 @@ class ProcessSupervisor(AsyncioActor):
             case do.Propose():
                 self._propose(effect)
             case do.Prepare():
-                self._wait(effect, self._read_and_prepare(), _Ready)
+                self._wait(effect, self._read_and_prepare(), Ready)
             case do.WaitUntilDue(seconds=seconds):
-                self.after(seconds, _Happened(on.Due()))
+                self.after(seconds, Happened(on.Due()))
             case do.Spawn():
                 self._spawn(effect)
             case do.TellPid(pid=pid):
@@ -303,7 +236,7 @@ class ProcessSupervisor(AsyncioActor):
                 self._wait(
                     effect,
                     orchestrator.set_infrastructure_pid(self._flow_run_id, where),
-                    lambda _: _Told("pid"),
+                    lambda _: Told("pid"),
                 )
             case do.AddLabels():
                 if self._pool is not None:
@@ -338,7 +271,7 @@ class ProcessSupervisor(AsyncioActor):
             self._wait(
                 effect,
                 self._say(effect.proposal),
-                lambda answer: _Said(effect, *answer),
+                lambda answer: Said(effect, *answer),
             )
 
     async def _say(self, proposal: Proposal) -> tuple[Verdict, StateType | None]:
@@ -358,7 +291,7 @@ class ProcessSupervisor(AsyncioActor):
                 return verdict, before
         return await orchestrator.propose_state(run_id, proposal), before
 
-    def _said(self, said: _Said) -> None:
+    def _said(self, said: Said) -> None:
         self._land(said.effect)
         proposal, verdict = said.effect.proposal, said.verdict
         never_ran = said.before is StateType.PENDING and proposal.type is StateType.CRASHED
@@ -368,7 +301,7 @@ class ProcessSupervisor(AsyncioActor):
 
     def _ship_output(self) -> None:
         """What a run printed that never came to log by itself, into its log in the API."""
-        for line in self._tail() if self._unmasked is None else ():
+        for line in self._output.tail() if self._unmasked is None else ():
             self._ship(logging.INFO, line)
 
     def _land(self, effect: do.Propose) -> None:
@@ -395,7 +328,7 @@ class ProcessSupervisor(AsyncioActor):
 
     def _ready(self, preparation: Preparation) -> None:
         self._preparation = preparation
-        self._masker = preparation.masker
+        self._output.know(preparation.masker)
         note = preparation.note
         due_in = seconds_until_start(
             self._run.record.run.due,
@@ -412,9 +345,9 @@ class ProcessSupervisor(AsyncioActor):
             self._spawned,
         )
 
-    def _spawned(self, identity: ProcessIdentity) -> _Happened:
+    def _spawned(self, identity: ProcessIdentity) -> Happened:
         self._attend(identity.pid)
-        return _Happened(on.Spawned(pid=identity.pid))
+        return Happened(on.Spawned(pid=identity.pid))
 
     def _attend(self, pid: int) -> None:
         if self._ports.measure is not None:
@@ -436,7 +369,7 @@ class ProcessSupervisor(AsyncioActor):
             grace_seconds=effect.grace_seconds,
             announce_cancel=effect.announce_cancel,
         )
-        self._wait(effect, order, lambda _: _Told("end of the tree"))
+        self._wait(effect, order, lambda _: Told("end of the tree"))
 
     def _forget(self, effect: do.Settle) -> None:
         """First the keeper forgets, the journal last of all: whatever comes between is resumed.
@@ -448,16 +381,16 @@ class ProcessSupervisor(AsyncioActor):
             self._save()
         if self._is_saved:
             forgetting = self._ports.launcher.forget(self._run.record.key)
-            self._wait(effect, forgetting, lambda _: _Forgotten())
+            self._wait(effect, forgetting, lambda _: Forgotten())
         else:
             self._aside_over("keeper.kept", None)
 
     async def _check_state(self) -> None:
         run = await self._ports.orchestrator.read_flow_run(self._flow_run_id)
-        self.actor_ref.tell(_Happened(on.StateSeen(state=run.state)))
+        self.actor_ref.tell(Happened(on.StateSeen(state=run.state)))
 
     def _remark(self, remark: do.Remark) -> None:
-        text = self._masker.text(remark.text)
+        text = self._output.mask(remark.text)
         self._log.log(remark.level, "run.remark", text=text)
         if not remark.local:
             self._ship(remark.level, text)
@@ -475,13 +408,13 @@ class ProcessSupervisor(AsyncioActor):
 
     def _wait(
         self,
-        effect: do.Effect | _Recall,
+        effect: do.Effect | Recall,
         wait: Awaitable[T],
         on_result: Callable[[T], object],
     ) -> None:
-        self.pipe(wait, on_result=on_result, on_error=lambda error: _Failed(effect, error))
+        self.pipe(wait, on_result=on_result, on_error=lambda error: Failed(effect, error))
 
-    def _failed(self, effect: do.Effect | _Recall, error: Exception) -> None:
+    def _failed(self, effect: do.Effect | Recall, error: Exception) -> None:
         """A wait of the way in or out failed: for good, or worth another try after a pause."""
         self._failures += 1
         if isinstance(effect, do.Propose):
@@ -491,13 +424,13 @@ class ProcessSupervisor(AsyncioActor):
                 self._take(on.Unanswerable(proposal=proposal, cause=str(error)))
             case do.Prepare() if isinstance(error, NotFound):
                 self._take(on.CouldNotPrepare(cause=str(error), deployment_missing=True))
-            case do.Prepare() if _is_refusal(error) or isinstance(error, InvalidJob):
-                self._take(on.CouldNotPrepare(cause=self._masker.text(str(error))))
+            case do.Prepare() if is_final(error) or isinstance(error, InvalidJob):
+                self._take(on.CouldNotPrepare(cause=self._output.mask(str(error))))
             case do.Spawn() if isinstance(error, CouldNotStart):
-                self._take(on.CouldNotSpawn(cause=self._masker.text(str(error))))
+                self._take(on.CouldNotSpawn(cause=self._output.mask(str(error))))
             case do.Settle() if self._failures > FORGET_TRIES:
                 self._aside_over("keeper.forgot", error)
-            case do.TellPid() if _is_refusal(error):
+            case do.TellPid() if is_final(error):
                 self._log.warning("aside.failed", what="pid.told", error=str(error))
             case _:
                 self._try_later(effect, error)
@@ -510,16 +443,16 @@ class ProcessSupervisor(AsyncioActor):
         """
         if isinstance(error, NotFound):
             return True
-        self._refusals = self._refusals + 1 if _is_refusal(error) else 0
+        self._refusals = self._refusals + 1 if is_final(error) else 0
         return self._refusals > REPORT_REFUSALS and proposal.type is not StateType.PENDING
 
-    def _try_later(self, effect: do.Effect | _Recall, error: Exception) -> None:
+    def _try_later(self, effect: do.Effect | Recall, error: Exception) -> None:
         if self._complaint.raise_(str(error)):
             phase = self._run.record.phase
             self._log.warning("run.delayed", phase=phase, error=str(error) or repr(error))
-        self.after(BACKOFF.delay(self._failures, self._ports.rng), _Again(effect))
+        self.after(BACKOFF.delay(self._failures, self._ports.rng), Again(effect))
 
-    def _try_again(self, effect: do.Effect | _Recall) -> None:
+    def _try_again(self, effect: do.Effect | Recall) -> None:
         """Unless the run has gone on since.
 
         Whether an unanswered order to spawn was carried out is asked, not assumed: what was
@@ -534,7 +467,7 @@ class ProcessSupervisor(AsyncioActor):
                     self._recall()
             case do.EndTree() | do.TellPid() if phase is not Phase.RUNNING:
                 return
-            case _Recall():
+            case Recall():
                 self._recall()
             case do.Settle():
                 self._forget(effect)
@@ -545,8 +478,8 @@ class ProcessSupervisor(AsyncioActor):
         self._asides += 1
         self.pipe(
             wait,
-            on_result=lambda _: _Aside(what),
-            on_error=lambda error: _Aside(what, error),
+            on_result=lambda _: Aside(what),
+            on_error=lambda error: Aside(what, error),
         )
 
     def _aside_over(self, what: str, error: Exception | None) -> None:
@@ -581,27 +514,16 @@ class ProcessSupervisor(AsyncioActor):
             case ProcessExited(status=status):
                 self._log.info("run.exited", code=status.code)
                 killed = self._witness is not None and self._witness.saw_a_kill()
-                self._take(on.Exited(status=status, tail=self._tail(), kernel_kill=killed))
+                self._take(on.Exited(status=status, tail=self._output.tail(), kernel_kill=killed))
             case TreeGone(leftovers=leftovers):
                 self._take(on.Vacated(leftovers=len(leftovers.processes)))
             case OutputWritten(lines=lines, dropped=dropped):
                 self._print(lines, dropped)
 
-    def _tail(self) -> tuple[str, ...]:
-        """The last lines of its output, without secrets."""
-        if self._withholds:
-            return (WITHHELD,)
-        tail = self._ports.journal.output_tail(self._run.record.key, TAIL_LINES)
-        return tuple(self._masker.text(line) for line in tail)
-
     def _print(self, lines: tuple[str, ...], dropped: int) -> None:
         job = self._run.record.job
-        if self._withholds or (job is not None and not job.stream_output):
-            return
-        if dropped:
-            self._log.warning("run.output_dropped", bytes=dropped)
-        for line in lines:
-            self._log.info("run.output", line=self._masker.text(line))
+        if job is None or job.stream_output:
+            self._output.show(self._log, lines, dropped)
 
     # -- after a crash of the worker -------------------------------------------------------------
 
@@ -609,7 +531,7 @@ class ProcessSupervisor(AsyncioActor):
         if self._on_hold is None:
             self._on_hold = []
         watching = self._ports.launcher.watch(self._run.record.key, self._listen)
-        self._wait(_Recall(), watching, _Recalled)
+        self._wait(Recall(), watching, Recalled)
 
     def _recalled(self, kept: KeptRun | None) -> None:
         pid = None if kept is None else kept.identity.pid
@@ -619,32 +541,21 @@ class ProcessSupervisor(AsyncioActor):
         self._take(on.Adopted(pid=pid, rebooted=kept is not None and kept.rebooted))
         if kept is not None:
             self._unmasked = []
-            self.pipe(self._learn_secrets(), on_result=_SecretsLearned)
+            learning = learn_secrets(
+                self._read_secrets, clock=self._ports.clock, rng=self._ports.rng
+            )
+            self.pipe(learning, on_result=SecretsLearned)
         held, self._on_hold = self._on_hold, None
         for message in held or ():
             self._hear(message)
 
-    async def _learn_secrets(self) -> Masker | None:
-        """Secrets are in no record, so the server is asked again; what the run prints waits.
-
-        Nothing is lost by waiting: its end cannot be reported without the server either.
-        """
-        failures = 0
-        while True:
-            try:
-                return (await self._read_and_prepare()).masker
-            except Exception as error:
-                if _is_refusal(error) or isinstance(error, InvalidJob):
-                    return None
-                failures += 1
-            await self._ports.clock.sleep(UNMASKING.delay(failures, self._ports.rng))
+    async def _read_secrets(self) -> Masker:
+        return (await self._read_and_prepare()).masker
 
     def _secrets_learned(self, masker: Masker | None) -> None:
         if masker is None:
-            self._withholds = True
             self._log.warning("run.output_withheld", hint=WITHHELD)
-        else:
-            self._masker = masker
+        self._output.know(masker)
         held, self._unmasked = self._unmasked, None
         for message in held or ():
             self._hear(message)
@@ -652,8 +563,3 @@ class ProcessSupervisor(AsyncioActor):
     @property
     def _flow_run_id(self) -> FlowRunId:
         return self._run.record.run.id
-
-
-def _is_refusal(error: Exception) -> bool:
-    """Whether the same request would be refused again; a rotated key is none of the run's."""
-    return isinstance(error, Refused) and not isinstance(error, Unauthorized | Forbidden)

@@ -76,3 +76,11 @@ class Conflict(Refused):
 
 class InvalidRequest(Refused):
     """422 and other 4xx: the server rejects the request's form."""
+
+
+def is_final(error: Exception) -> bool:
+    """Whether the same request would be refused again.
+
+    A key that was rotated is nobody's fault but the settings', and may be put right.
+    """
+    return isinstance(error, Refused) and not isinstance(error, Unauthorized | Forbidden)

@@ -1,0 +1,90 @@
+"""What a run's supervisor tells itself: the ends of its waits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..domain.effects import Effect, Propose
+from ..domain.masking import Masker
+from ..domain.model import StateType, Verdict
+from ..domain.preparation import Preparation
+from ..domain.process import KeptRun
+from ..domain.stimuli import Stimulus
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """Something happened to the run that its machine has to decide on."""
+
+    stimulus: Stimulus
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """The keeper has said what it knows of an adopted run; None: nothing."""
+
+    kept: KeptRun | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Ask the keeper (again) what became of an adopted run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The job is prepared."""
+
+    preparation: Preparation
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The wait for an effect has failed."""
+
+    effect: Effect | Recall
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The server has answered a proposal."""
+
+    effect: Propose
+    verdict: Verdict
+    before: StateType | None = None
+    """In which state the server had the run before, where that was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecretsLearned:
+    """Which secrets an adopted run may print; None: it cannot be found out any more."""
+
+    masker: Masker | None
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """What failed for a passing reason is due again."""
+
+    effect: Effect | Recall
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """The keeper has dropped the run from its table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Somebody took an order or a fact; nothing follows from that."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """A wait that the run does not depend on is over."""
+
+    what: str
+    error: Exception | None = None
