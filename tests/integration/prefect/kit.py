@@ -175,8 +175,6 @@ class Place:
             "PREFECT_API_URL": self.server.api_url,
             "PREFECT_HOME": str(self.folder / "prefect"),
             "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.2",
-            # a server that was away is found again within seconds, not within the ladder's minute
-            "PREFECT_CLIENT_MAX_RETRIES": "1",
         }
         if self.server.auth_string is not None:
             variables["PREFECT_API_AUTH_STRING"] = self.server.auth_string

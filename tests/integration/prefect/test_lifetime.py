@@ -118,7 +118,9 @@ def test_a_worker_outlives_a_server_that_comes_late_and_one_that_goes(fickle: Pl
     gate = shell(
         'echo $$ > "$1"/pid; until [ -e "$1"/go ]; do sleep 0.1; done; exit 5', str(place.folder)
     )
-    with place.worker_program(*options) as worker:
+    # found again within seconds, not within the minute that the retry ladder takes by default
+    hasty = {"PREFECT_CLIENT_MAX_RETRIES": "1"}
+    with place.worker_program(*options, variables=hasty) as worker:
         worker.said("pool.sync_failed")
         assert get(f"http://127.0.0.1:{port}/health")[0] == 200
         assert get(f"http://127.0.0.1:{port}/ready")[0] == 503
