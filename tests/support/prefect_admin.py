@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 from base64 import b64encode
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 from urllib.error import HTTPError
 
 from tests.support.prefect_server import PrefectServer
+
+ATTEMPTS: Final = 20
+PAUSE_SECONDS: Final = 0.25
+"""A server on SQLite answers 503 while somebody else writes; nothing tells when it is over."""
 
 
 class PrefectAdmin:
@@ -34,7 +39,7 @@ class PrefectAdmin:
         request = urllib.request.Request(
             self.server.api_url + path, data=data, headers=headers, method=method
         )
-        for attempt in range(5):
+        for attempt in range(ATTEMPTS):
             try:
                 with self._opener.open(request, timeout=60) as answer:
                     content = answer.read()
@@ -42,8 +47,9 @@ class PrefectAdmin:
             except HTTPError as error:
                 with error:
                     said = error.read().decode(errors="replace")
-                if error.code != 503 or attempt == 4:  # SQLite under contention answers 503
+                if error.code != 503 or attempt == ATTEMPTS - 1:
                     raise AssertionError(f"{method} {path}: {error.code} {said}") from None
+                time.sleep(PAUSE_SECONDS)
         raise AssertionError("unreachable")
 
     def create_pool(self, name: str, **fields: Any) -> Any:
