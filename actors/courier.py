@@ -40,7 +40,7 @@ class _Undelivered(Generic[T]):
 
 
 class Courier(AsyncioActor, Generic[T]):
-    """Owns: _outbox (what waits), _delivering (one batch at a time is under way).
+    """Owns: _outbox (what waits), _on_its_way (the one batch that is being delivered).
 
     A batch that the server cannot take now is kept and tried again; one that it rejects is sent
     again item by item, so that a single bad item costs only itself. What waits is lost with the
@@ -62,7 +62,7 @@ class Courier(AsyncioActor, Generic[T]):
         self._outbox = outbox
         self._deliver = deliver
         self._pause_seconds = pause_seconds
-        self._delivering = False
+        self._on_its_way: tuple[T, ...] = ()
         self._armed = False
         self._singly = 0
         self._rng = rng
@@ -81,14 +81,14 @@ class Courier(AsyncioActor, Generic[T]):
                 self._armed = False
                 self._flush()
             case _Delivered(count=count):
-                self._delivering = False
+                self._on_its_way = ()
                 self._singly = max(0, self._singly - count)
                 self._failures = 0
                 if self._complaint.settle():
                     log.info(f"{self._what}.recovered", waiting=len(self._outbox))
                 self._arm(0.0 if self._singly else self._pause_seconds)
             case _Undelivered(batch=batch, error=error):
-                self._delivering = False
+                self._on_its_way = ()
                 self._undelivered(batch, error)
             case _:
                 super().on_receive(message)
@@ -98,6 +98,8 @@ class Courier(AsyncioActor, Generic[T]):
         return self._deliver_rest()
 
     async def _deliver_rest(self) -> None:
+        # What was on its way has been called off with the actor's waits: rather twice than never.
+        self._outbox.put_back(self._on_its_way)
         while batch := self._outbox.batch():
             try:
                 await self._deliver(batch)
@@ -107,19 +109,19 @@ class Courier(AsyncioActor, Generic[T]):
                 return
 
     def _arm(self, delay: float) -> None:
-        if len(self._outbox) and not self._armed and not self._delivering:
+        if len(self._outbox) and not self._armed and not self._on_its_way:
             self._armed = True
             self.after(delay, _Flush())
 
     def _flush(self) -> None:
-        if self._delivering:
+        if self._on_its_way:
             return
         batch = self._outbox.batch()
         if self._singly and len(batch) > 1:
             self._outbox.put_back(batch[1:])
             batch = batch[:1]
         if batch:
-            self._delivering = True
+            self._on_its_way = batch
             self.pipe(
                 self._deliver(batch),
                 on_result=lambda _: _Delivered(len(batch)),

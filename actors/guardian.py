@@ -74,8 +74,15 @@ class Guardian(Supervisor):
         self._service_reporter = service_reporter
         self._pool: WorkPool | None = None
         self._started: WorkerEvent | None = None
+        self._stepping_aside = False
         self._draining = False
         self._ending = False
+
+    async def on_stop(self) -> None:
+        """Say so while there is somebody to deliver it, then stop the services."""
+        if not self._stepping_aside:  # the successor goes on as the same worker
+            self._say_stopped()
+        await super().on_stop()
 
     def on_receive(self, message: Any) -> Stage | None:
         """The worker's way from start to end."""
@@ -88,10 +95,10 @@ class Guardian(Supervisor):
             case Deadline():
                 self._deadline()
             case Idle():
-                self._say_stopped()
                 self.stop()
             case StepAside():
                 log.info("worker.stepping_aside", hint="Runs go on with the keeper.")
+                self._stepping_aside = True
                 self._service_reporter.tell(message)
                 self.stop()
             case CurrentStage():
@@ -131,7 +138,6 @@ class Guardian(Supervisor):
             self._dispatcher.tell(EndAllRuns())
         else:
             log.warning("worker.leaving_runs", hint="The keeper holds them for the next worker.")
-            self._say_stopped()
             self.stop()
 
     def _say_started(self) -> None:

@@ -410,3 +410,21 @@ def test_worker_events_follow_one_another() -> None:
         assert any(r["prefect.resource.role"] == "tag" for r in executed.related)
 
     play(story)
+
+
+def test_what_is_on_its_way_when_the_worker_stops_is_delivered_all_the_same() -> None:
+    async def story(world: WorkerWorld) -> None:
+        async def slow(operation: str, phase: str) -> None:
+            if operation == "send_events" and phase == "before":
+                await asyncio.sleep(1)
+
+        world.orchestrator.faults = slow
+        await world.start()
+        await world.until(lambda: bool(world.server.heartbeats))
+        await world.stop()
+        assert [event.event for event in world.server.events] == [
+            "prefect.worker.started",
+            "prefect.worker.stopped",
+        ]
+
+    play(story)

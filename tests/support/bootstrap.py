@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import venv
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +24,9 @@ EXTRAS: Final = "local,test,dev"
 
 OLD_PREFECTS: Final = {"3.1": "3.1.15", "3.0": "3.0.0"}
 """Further Prefects that tests can run against, each in an environment of its own."""
+
+ALL_AT_ONCE: Final = ("-n", str(2 * (os.cpu_count() or 1)))
+"""Most of the time tests wait for processes and servers: several at once take a third of it."""
 
 OLDEST_PYTHON: Final = (3, 11)
 
@@ -48,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     variables = {variable_of("3.8"): str(python)} | {
         variable_of(series): str(interpreter) for series, interpreter in old.items()
     }
-    command = [str(python), "-m", "pytest", *for_pytest]
+    command = [str(python), "-m", "pytest", *(for_pytest or ALL_AT_ONCE)]
     return subprocess.run(command, cwd=ROOT, env=os.environ | variables).returncode
 
 
@@ -81,9 +84,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--prefect",
         action="append",
-        default=[],
-        choices=[*OLD_PREFECTS, "all"],
-        help="also run against a Prefect of this series; may be repeated",
+        choices=["3.8", *OLD_PREFECTS],
+        help="run against Prefects of this series only; may be repeated; default: all",
     )
     parser.add_argument(
         "--only-install", action="store_true", help="make the environments and run nothing"
@@ -91,9 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _series(asked: Iterable[str]) -> list[str]:
-    wanted = set(asked)
-    return [series for series in OLD_PREFECTS if series in wanted or "all" in wanted]
+def _series(asked: Collection[str] | None) -> list[str]:
+    return [series for series in OLD_PREFECTS if asked is None or series in asked]
 
 
 def _made(folder: Path, install: list[str], *, depends_on: list[Path]) -> Path:

@@ -75,6 +75,19 @@ class Census:
         run.known = {(stat.pid, stat.start) for stat in alive}
         return sorted(alive, key=lambda stat: stat.pid != run.pid)
 
+    def is_settled(self, run: Run) -> bool:
+        """Whether a look that found no member may be believed.
+
+        A process that keeps moving on by forking can be missed by every look, but never by the
+        kernel, which knows whether the run's process group is empty. A group that is seen here
+        has other members: its number was given away again.
+        """
+        try:
+            os.killpg(run.pid, 0)
+        except (ProcessLookupError, PermissionError):
+            return True
+        return any(stat.pgrp == run.pid and stat.alive for stat in self._stats.values())
+
     def whole_groups(self, members: list[Stat]) -> set[int]:
         """The process groups that consist of ``members`` only, so that killpg(2) is safe."""
         ours = {stat.pid for stat in members}

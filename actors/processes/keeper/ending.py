@@ -23,6 +23,9 @@ FIRST_LOOK_AGAIN = 0.005
 LAST_LOOK_AGAIN = 0.25
 """Seconds between looks at one ending run; doubled each time."""
 
+MOST_EMPTY_LOOKS = 20
+"""Then what is left of the group cannot be seen from here: zombies of a parent that is not ours."""
+
 LOOK_SHARE = 4
 """After a look that took t seconds, none for at least so many t."""
 
@@ -38,6 +41,8 @@ class Ending:
         self.killing = False
         self.pause = FIRST_LOOK_AGAIN
         self.due = 0.0
+        self.empty_looks = 0
+        """Looks in a row that found nothing, although the kernel says that something is there."""
 
 
 class Endings:
@@ -100,11 +105,17 @@ class Endings:
         assert ending is not None
         members = census.members(run)
         now = self._loop.now()
-        if not members and run.exit is not None:
+        if members:
+            ending.empty_looks = 0
+        elif run.exit is not None and (
+            census.is_settled(run) or ending.empty_looks >= MOST_EMPTY_LOOKS
+        ):
             del self._runs[run.key]
             run.ending = None
             self._finished(run)
             return
+        else:
+            ending.empty_looks += 1
         if now >= ending.deadline:
             if not ending.killing:
                 ending.killing = True
