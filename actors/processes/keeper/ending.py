@@ -24,7 +24,7 @@ LAST_LOOK_AGAIN = 0.25
 """Seconds between looks at one ending run; doubled each time."""
 
 MOST_EMPTY_LOOKS = 20
-"""Then what is left of the group cannot be seen from here: zombies of a parent that is not ours."""
+"""Then what is left of the group cannot be seen from here, such as zombies of another parent."""
 
 LOOK_SHARE = 4
 """After a look that took t seconds, none for at least so many t."""
