@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import actors.domain.run as machine
+import actors.domain.run_beginning as machine
 import actors.process_supervisor as supervising
 from actors.cancellation_watcher import CancellationWatcher
 from actors.dispatcher import Dispatcher

@@ -1,0 +1,117 @@
+"""A run's way in: claim, prepare, spawn."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from .effects import AddLabels, Emit, EventKind, Prepare, Remark, Spawn, TellPid, WaitUntilDue
+from .exit_status import crash_message
+from .model import Aborted, Accepted, Rejected, State, StateType, Verdict, Wait
+from .proposals import cancelled, crashed, running
+from .record import Phase, Reason
+from .run_turn import Turn
+from .stimuli import Prepared
+
+
+class Beginning(Turn):
+    """From the answer to a claim to a process, or to the word that there will be none."""
+
+    def _claim_answered(self, verdict: Verdict) -> None:
+        if not _is_ours(verdict):
+            # Only said locally: it may well be running at another worker.
+            text = f"Not starting this flow run: {_why_not(verdict)}"
+            self._do(Remark(level=logging.INFO, text=text, local=True))
+            self._over()
+        elif self._record.cancelling is not None or self._record.reason is not None:
+            self._never_started_on_purpose()
+        else:
+            self._save(phase=Phase.PREPARING)
+            self._do(Prepare())
+
+    def _never_started_on_purpose(self) -> None:
+        record = self._record
+        if record.cancelling is not None:
+            self._report(cancelled(record, record.cancelling))
+        elif record.reason is not None:
+            self._report(crashed(record, crash_message(record.reason, None, ())))
+
+    def _prepared(self, prepared: Prepared) -> None:
+        if self._record.phase is not Phase.PREPARING:
+            return
+        self._save(job=prepared.job, related=prepared.related)
+        if prepared.due_in > 0:
+            self._remark(
+                logging.INFO,
+                f"The command waits {prepared.due_in:.1f} s until the flow run is due.",
+            )
+            self._do(WaitUntilDue(seconds=prepared.due_in))
+        else:
+            self._due()
+
+    def _due(self) -> None:
+        if self._record.phase is Phase.PREPARING and self._record.job is not None:
+            self._save(phase=Phase.SPAWNING, submitted_at=self.now)
+            self.run = replace(self.run, tree_gone=False)
+            self._do(Emit(kind=EventKind.SUBMITTED), Spawn())
+
+    def _could_not_prepare(self, cause: str, *, deployment_missing: bool) -> None:
+        if self._record.phase is not Phase.PREPARING:
+            return
+        if deployment_missing:
+            # As Prefect's worker from 3.7 on: nobody can ever run it, so it is not a crash.
+            state = State(type=StateType.CANCELLED, name="Cancelled", message=cause)
+            self._remark(logging.ERROR, cause)
+            self._save(reason=Reason.COULD_NOT_START)
+            self._report(cancelled(self._record, state))
+        else:
+            self._never_started(cause)
+
+    def _spawned(self, pid: int) -> None:
+        if self._record.phase is not Phase.SPAWNING:
+            return
+        self._save(phase=Phase.RUNNING, pid=pid, started_at=self.now)
+        self._do(TellPid(pid=pid), AddLabels())
+        self._remark(logging.INFO, f"Process {pid} started.")
+        if self._record.cancelling is not None or self._record.reason is not None:
+            self._end_tree()
+            return
+        if self._job_reports_states:
+            self._report(running(self._record), phase=Phase.RUNNING)
+        self._arm_timeout()
+
+    def _could_not_spawn(self, cause: str) -> None:
+        if self._record.phase is not Phase.SPAWNING:
+            return
+        self.run = replace(self.run, tree_gone=True)
+        self._never_started(cause)
+
+    def _never_started(self, cause: str) -> None:
+        if self._record.cancelling is not None:
+            self._report(cancelled(self._record, self._record.cancelling))
+            return
+        self._save(reason=Reason.COULD_NOT_START)
+        message = crash_message(Reason.COULD_NOT_START, None, (), cause=cause)
+        self._remark(logging.ERROR, message)
+        self._report(crashed(self._record, message))
+
+
+def _is_ours(verdict: Verdict) -> bool:
+    """Whether the run is Pending by our claim.
+
+    A rejected claim with a Pending state answers a repeat whose first copy was taken; somebody
+    else's Pending is answered by an abort (contract 6.3, 6.4).
+    """
+    return isinstance(verdict, Accepted | Rejected) and verdict.state.type is StateType.PENDING
+
+
+def _why_not(verdict: Verdict) -> str:
+    match verdict:
+        case Aborted(reason=reason):
+            return reason or "the server aborted the transition"
+        case Wait(reason=reason):
+            return reason or "the server asks to wait"
+        case Accepted(state=state):
+            return f"the server put it in state {state.name}"
+        case Rejected(state=state, reason=reason):
+            return f"the server put it in state {state.name}" + (f" ({reason})" if reason else "")

@@ -1,0 +1,137 @@
+"""A run's way out: end, exit, report."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from .effects import CheckState, Emit, EventKind
+from .exit_status import BY_SIGKILL, crash_message, explain
+from .model import Accepted, Proposal, State, StateType, Verdict, Wait
+from .process import ExitStatus
+from .proposals import cancelled, crashed, outcome
+from .record import Phase, Reason
+from .run_turn import Turn
+
+
+class Ending(Turn):
+    """From the wish to end a run, or its exit, to the server's last word."""
+
+    def _cancel_wanted(self, state: State) -> None:
+        record = self._record
+        if record.cancelling is not None or record.phase is Phase.OVER:
+            return
+        if record.job is not None and record.job.uses_runner:
+            return  # `prefect flow-run execute` hears of it and cancels by itself
+        self._save(cancelling=state)
+        if record.phase is Phase.PREPARING:
+            self._save(reason=Reason.CANCELLED)
+            self._report(cancelled(record, state))
+        elif record.phase is Phase.RUNNING:
+            self._save(reason=Reason.CANCELLED)
+            self._remark(logging.INFO, "Cancelling: ending the process and all it started.")
+            self._end_tree()
+        elif record.phase is Phase.REPORTING and record.report is None:
+            self._report(cancelled(record, state))
+
+    def _end_wanted(self, reason: Reason) -> None:
+        record = self._record
+        if record.reason is not None:
+            return
+        if record.phase in (Phase.CLAIMING, Phase.PREPARING, Phase.SPAWNING, Phase.RUNNING):
+            self._save(reason=reason)
+        if record.phase is Phase.RUNNING:
+            self._end_tree()
+        elif record.phase is Phase.PREPARING:
+            self._report(crashed(record, crash_message(reason, None, ())))
+
+    def _exited(
+        self, status: ExitStatus, tail: tuple[str, ...], *, kernel_kill: bool = False
+    ) -> None:
+        record = self._record
+        if record.phase not in (Phase.SPAWNING, Phase.RUNNING):
+            return
+        reason = record.reason or _reason_of(status, kernel_kill=kernel_kill)
+        self._save(exit=status, reason=reason)
+        self._do(Emit(kind=EventKind.EXECUTED))
+        explanation = explain(status.code)
+        self._remark(explanation.level, f"Process {record.pid}: {explanation.text}")
+        if record.cancelling is not None:
+            self._report(cancelled(record, record.cancelling))
+        elif reason is Reason.EXITED and record.job is None:
+            # Who was to report its end is not known; what an engine reported stands.
+            cause = "The worker's record of it was lost, so what came of it is not known."
+            self._report(crashed(record, crash_message(reason, status, tail, cause=cause)))
+        elif reason is Reason.EXITED and not self._job_reports_states:
+            self._nothing_to_report()
+        elif self._job_reports_states and reason in (Reason.EXITED, Reason.FAILED):
+            message = None if reason is Reason.EXITED else crash_message(reason, status, tail)
+            self._report(outcome(record, ok=reason is Reason.EXITED, message=message))
+        else:
+            message = crash_message(reason, status, tail, limits=self._limits)
+            self._report(crashed(record, message))
+
+    def _nothing_to_report(self) -> None:
+        """A clean exit: the engine has told the server how the flow ended (contract 7.5)."""
+        self._save(phase=Phase.REPORTING, report=None)
+        self._free_slot()
+        job = self._record.job
+        if job is not None and not (job.is_engine or job.uses_runner):
+            self._do(CheckState())
+
+    def _state_seen(self, state: State) -> None:
+        if state.type is StateType.PENDING:
+            self._remark(
+                logging.WARNING,
+                "The command ended well but nothing reported a state, so this flow run stays "
+                "Pending. Set the job variable report_states to true to have the worker report "
+                "Running at its start and Completed or Failed at its end.",
+            )
+
+    def _vacated(self, leftovers: int) -> None:
+        if leftovers:
+            self._remark(
+                logging.WARNING,
+                f"Ended {leftovers} process(es) that this flow run had left behind.",
+            )
+        self.run = replace(self.run, tree_gone=True)
+
+    def _report_answered(self, report: Proposal, verdict: Verdict) -> None:
+        if self._record.phase is Phase.RUNNING:  # Running, for a command that reports states
+            self._save(report=None)
+            return
+        state = None if isinstance(verdict, Wait) else verdict.state
+        now_at = None if state is None else state.type
+        if report.type is StateType.CANCELLED:
+            self._cancelled_answered(report, verdict, now_at)
+        elif state is not None and now_at is StateType.CANCELLING:
+            self._save(cancelling=state)
+            self._report(cancelled(self._record, state))
+        else:
+            if report.type is StateType.CRASHED and isinstance(verdict, Accepted):
+                self._remark(logging.INFO, "Reported this flow run as crashed.")
+            self._save(report=None)
+
+    def _cancelled_answered(
+        self, report: Proposal, verdict: Verdict, now_at: StateType | None
+    ) -> None:
+        may_force = now_at is StateType.CANCELLING or (
+            now_at is StateType.CRASHED and self._record.reason is Reason.CANCELLED
+        )
+        if isinstance(verdict, Accepted) or now_at is StateType.CANCELLED:
+            self._save(report=None)
+            self._do(Emit(kind=EventKind.CANCELLED))
+            self._remark(logging.INFO, "Cancelled this flow run.")
+        elif may_force and not report.force and self._record.cancelling is not None:
+            self._report(cancelled(self._record, self._record.cancelling, force=True))
+        else:
+            self._remark(logging.INFO, "The flow run was over before it could be cancelled.")
+            self._save(report=None)
+
+
+def _reason_of(status: ExitStatus, *, kernel_kill: bool) -> Reason:
+    if status.lost:
+        return Reason.LOST
+    if kernel_kill and status.code in BY_SIGKILL:
+        return Reason.OUT_OF_MEMORY_KERNEL
+    return Reason.EXITED if status.code == 0 else Reason.FAILED

@@ -1,0 +1,72 @@
+"""A run as its supervisor holds it, and how one comes to be."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, replace
+
+from .ids import ClaimKey, FlowId, FlowRunId, TransitionId, claim_key
+from .model import FlowRun, State, StateType
+from .record import Phase, RunRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run as its supervisor holds it: what is recorded, and what can be found out again."""
+
+    record: RunRecord
+    holds_slot: bool = True
+    tree_gone: bool = True
+    """Whether no process of it is left (or was ever started)."""
+
+    @classmethod
+    def from_record(cls, record: RunRecord) -> Run:
+        """What a successor knows before it has asked the keeper: the worst is assumed."""
+        started = record.phase in (Phase.SPAWNING, Phase.RUNNING, Phase.REPORTING)
+        return cls(
+            record=record,
+            holds_slot=record.phase is not Phase.REPORTING,
+            tree_gone=not started,
+        )
+
+    @property
+    def is_claiming(self) -> bool:
+        """Whether it is not known yet if the run is ours."""
+        return self.record.phase is Phase.CLAIMING
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.record.phase is Phase.OVER
+
+
+def new_run(run: FlowRun, *, worker: str, transition: TransitionId) -> Run:
+    """A run about to be claimed by ``worker`` with ``transition``."""
+    return Run(
+        record=RunRecord(
+            key=claim_key(run.id, transition),
+            worker=worker,
+            run=run,
+            claim=transition,
+            phase=Phase.CLAIMING,
+        )
+    )
+
+
+def found_run(key: ClaimKey, *, worker: str) -> Run:
+    """A run that only the keeper knows of: its record was lost, or a full disk never took it.
+
+    Of the claim's id it knows the beginning; the rest, which the ids of its reports follow from,
+    is drawn from the key.
+    """
+    run_id, _, beginning = key.rpartition(".")
+    drawn = str(uuid.uuid5(uuid.NAMESPACE_OID, key))
+    run = FlowRun(
+        id=FlowRunId(run_id),
+        name=run_id,
+        flow_id=FlowId(""),
+        state=State(type=StateType.PENDING, name="Pending"),
+    )
+    claim = TransitionId(beginning + drawn[len(beginning) :])
+    record = new_run(run, worker=worker, transition=claim).record
+    return Run.from_record(replace(record, phase=Phase.SPAWNING))
