@@ -1,0 +1,27 @@
+"""The table of features promises a test for each of its lines."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+TABLE = Path(__file__).with_name("feature_table.rst").read_text()
+ROOT = Path(__file__).parents[3]
+
+LINES = [
+    [cell.strip() for cell in re.split(r"\n\s+- ", line)]
+    for line in re.split(r"\n\s+\* - ", TABLE)[2:]
+]
+
+
+def test_the_table_is_whole() -> None:
+    assert len(LINES) > 70
+    assert {len(cells) for cells in LINES} == {5}
+
+
+@pytest.mark.parametrize("cells", LINES, ids=lambda cells: cells[0])
+def test_a_line_names_a_test_that_exists(cells: list[str]) -> None:
+    path, _, name = cells[-1].strip("`").partition("::")
+    assert re.search(rf"^(async )?def {name}\(", (ROOT / path).read_text(), re.MULTILINE)
