@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-TABLE = Path(__file__).with_name("feature_table.rst").read_text()
+TABLE, _, _ = Path(__file__).with_name("feature_table.rst").read_text().partition("\nHooks:")
 ROOT = Path(__file__).parents[3]
 
 LINES = [
