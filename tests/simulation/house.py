@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any, cast
@@ -14,7 +15,7 @@ from actors.domain.model import Deployment, FlowRun, WorkPool
 from actors.domain.ports import Launcher, Orchestrator
 from actors.domain.process import SpawnOrder
 from actors.messages.lifetime import OnDeadline
-from actors.runtime import AsyncioRef, LoopClock, Ping, shut_down
+from actors.runtime import ActorDeadError, AsyncioRef, LoopClock, Ping, shut_down
 from actors.testing.journal import MemoryJournal
 from actors.testing.orchestrator import InMemoryOrchestrator
 from actors.testing.processes import ScriptedKeeper, ScriptedProcess
@@ -161,7 +162,8 @@ class House:
         """Stop the worker in good order; another one is started soon."""
         assert self.wiring is not None
         guardian = self.wiring.guardian
-        await guardian.request(Ping(), timeout=None)
+        with contextlib.suppress(ActorDeadError):  # it is stopping already
+            await guardian.request(Ping(), timeout=None)
         await shut_down(guardian, 60.0)
         await asyncio.sleep(30.0)
 

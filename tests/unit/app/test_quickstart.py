@@ -41,9 +41,9 @@ def started(folder: QuickstartFolder, program: str = "", then: str = FOR_EVER) -
     return running
 
 
-def wait_for_the_end_of_the_only_child() -> None:
+def wait_for_the_end_of_the_youngest_child() -> None:
     """It stays a zombie: who started it is to find out by itself."""
-    [child] = psutil.Process().children()
+    child = max(psutil.Process().children(), key=psutil.Process.create_time)
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
 
 
@@ -145,7 +145,7 @@ def test_settings_meant_for_other_servers_do_not_reach_the_programs(
 def test_a_program_that_ended_by_itself_is_quoted(folder: QuickstartFolder) -> None:
     folder.prepare()
     program = started(folder, then="import sys; sys.exit('out of luck')")
-    wait_for_the_end_of_the_only_child()
+    wait_for_the_end_of_the_youngest_child()
     with pytest.raises(WorkerError, match=r"exit code 1(.|\n)*out of luck"):
         program.must_live()
 
