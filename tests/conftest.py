@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tests.support.leaks import KINDS, Snapshot
+from tests.support.side_by_side import scheduler
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -18,6 +20,12 @@ def pytest_configure(config: pytest.Config) -> None:
         f"keeps(*kinds): the test may leave things of these kinds behind ({', '.join(KINDS)}), "
         "because a fixture of wider scope owns them; say why in a comment",
     )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Several processes start each Prefect server once."""
+    return scheduler(config, log)
 
 
 @pytest.fixture(autouse=True)

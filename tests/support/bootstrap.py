@@ -25,11 +25,8 @@ EXTRAS: Final = "local,test,dev"
 OLD_PREFECTS: Final = {"3.1": "3.1.15", "3.0": "3.0.0"}
 """Further Prefects that tests can run against, each in an environment of its own."""
 
-SIDE_BY_SIDE: Final = ("-n", str((os.cpu_count() or 1) + 1), "--dist", "loadgroup")
-"""Most of the time tests wait for processes and servers: several at once take a third of it.
-
-Those that share a server are a group, so that each server is started once.
-"""
+SIDE_BY_SIDE: Final = ("-n", str((os.cpu_count() or 1) + 1))
+"""Most of the time tests wait for processes and servers: several at once take a third of it."""
 
 ONCE_MORE: Final = ("--reruns", "1", "-rR")
 """Real servers on a busy machine are too slow at times. Who needed a second try is named."""

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from _pytest.mark import ParameterSet
 
 from actors.processes.state_folder import StateFolder
 from tests.integration.prefect.gallery import Gallery, take_pictures
@@ -32,14 +31,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "server" in metafunc.fixturenames:
         mark = metafunc.definition.get_closest_marker("series")
         series = ("3.8",) if mark is None else mark.args or SERIES
-        metafunc.parametrize(
-            "server", [_in_one_process(name) for name in series], indirect=True, scope="session"
-        )
-
-
-def _in_one_process(series: str) -> ParameterSet:
-    """Tests that share a server and a gallery go to one process of pytest-xdist."""
-    return pytest.param(series, marks=pytest.mark.xdist_group(f"Prefect {series}"))
+        metafunc.parametrize("server", series, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,6 @@ from tests.integration.prefect.conftest import cleanly
 from tests.integration.prefect.kit import Place
 from tests.support.prefect_server import PrefectServer, interpreter
 
-pytestmark = pytest.mark.xdist_group("protected servers")
-
 AUTH = "admin:a-secret-of-the-server"
 
 
