@@ -26,8 +26,9 @@ from ..log_shipper import LogShipper
 from ..memory_watcher import MemoryWatcher
 from ..messages.lifetime import OnDeadline
 from ..messages.runs import SupervisorStart
+from ..parts.supervisor_ports import SupervisorPorts
 from ..poller import Poller, PollSettings
-from ..process_supervisor import ProcessSupervisor, SupervisorPorts
+from ..process_supervisor import ProcessSupervisor
 from ..runtime import Address, AsyncioRef, ChildSpec, Directory, Restart
 from ..service_reporter import ServiceReporter
 

@@ -71,11 +71,6 @@ class Again:
 
 
 @dataclass(frozen=True, slots=True)
-class Forgotten:
-    """The keeper has dropped the run from its table."""
-
-
-@dataclass(frozen=True, slots=True)
 class Told:
     """Somebody took an order or a fact; nothing follows from that."""
 

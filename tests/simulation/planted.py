@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import actors.domain.run_beginning as machine
+import actors.parts.proposals as proposing
 import actors.process_supervisor as supervising
 from actors.cancellation_watcher import CancellationWatcher
 from actors.dispatcher import Dispatcher
@@ -16,6 +17,7 @@ from actors.domain.model import Aborted
 from actors.domain.process import ExitStatus, KeptRun, ProcessExited
 from actors.domain.stimuli import Adopted, Exited, Vacated
 from actors.messages.runs import CancelIfOurs, CancelRun
+from actors.parts.run_effects import RunEffects
 from actors.poller import Poller
 from actors.process_supervisor import ProcessSupervisor
 
@@ -82,9 +84,9 @@ def _cancels_all(receive: Any) -> Any:
 
 
 def _retries_twice(try_later: Any) -> Any:
-    def changed(self: Any, effect: Any, error: Exception) -> None:
-        try_later(self, effect, error)
-        try_later(self, effect, error)
+    def changed(self: Any, *what: Any) -> None:
+        try_later(self, *what)
+        try_later(self, *what)
 
     return changed
 
@@ -98,7 +100,7 @@ def _dies_of_errors(complain: Any) -> Any:
 
 def _forgets_whatever(forget: Any) -> Any:
     def changed(self: Any, effect: Any) -> None:
-        self._is_saved = True
+        self._keeping.is_saved = True
         forget(self, effect)
 
     return changed
@@ -155,14 +157,14 @@ def _claims_count_for_nothing(free_slots: Any) -> Any:
 
 
 BUGS: tuple[Planted, ...] = (
-    Planted("reports without a look", supervising, "foreseen", lambda _: _nothing),
+    Planted("reports without a look", proposing, "foreseen", lambda _: _nothing),
     Planted("guesses lost exits", ProcessSupervisor, "_hear", _guess_lost_exits),
-    Planted("spawns under new keys", ProcessSupervisor, "_spawn", _spawned_under_new_keys),
+    Planted("spawns under new keys", RunEffects, "_spawn", _spawned_under_new_keys),
     Planted("takes others' runs", machine, "_is_ours", _refused_claims_are_ours),
     Planted("cancels all runs", Dispatcher, "on_receive", _cancels_all),
-    Planted("retries twice", ProcessSupervisor, "_try_later", _retries_twice),
+    Planted("retries twice", RunEffects, "_try_later", _retries_twice),
     Planted("dies of a failed poll", Poller, "_complain", _dies_of_errors),
-    Planted("forgets what is not saved", ProcessSupervisor, "_forget", _forgets_whatever),
+    Planted("forgets what is not saved", ProcessSupervisor, "_settle", _forgets_whatever),
     Planted("knows no reboot", ProcessSupervisor, "_recalled", _knows_no_reboot),
     Planted("asks no keeper", ProcessSupervisor, "_recalled", _asks_no_keeper),
     Planted("settles too early", supervising, "step", _settled_with_its_tree_alive),
@@ -173,9 +175,9 @@ BUGS: tuple[Planted, ...] = (
     Planted("saves nothing", ProcessSupervisor, "_save", lambda _: _nothing),
     Planted("takes over nothing", Dispatcher, "_take_over", lambda _: _take_over_nothing),
     Planted("finds no strays", Dispatcher, "_find_strays", _finds_no_strays),
-    Planted("gives reports up", supervising, "REPORT_REFUSALS", lambda _: 0),
+    Planted("gives reports up", proposing, "REPORT_REFUSALS", lambda _: 0),
     Planted("cancels nothing", CancellationWatcher, "_deal_with", lambda _: _nothing),
-    Planted("retries nothing", ProcessSupervisor, "_try_later", lambda _: _nothing),
+    Planted("retries nothing", RunEffects, "_try_later", lambda _: _nothing),
     Planted("readopts nobody", Dispatcher, "_readopt", lambda _: _nothing),
 )
 """Each is found within 500 seeds."""

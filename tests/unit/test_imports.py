@@ -38,7 +38,8 @@ RULES = {
     "domain": part(libraries="pydantic pydantic_core"),
     "runtime": part(libraries="pykka"),
     "messages": part(house="domain runtime"),
-    ACTORS: part(house="domain messages runtime", libraries=LOGGING),
+    "parts": part(house="domain messages runtime", libraries=LOGGING),
+    ACTORS: part(house="domain messages runtime parts", libraries=LOGGING),
     "orchestrator": part(
         house="domain messages",
         libraries=f"{LOGGING} pydantic pydantic_core requests slugify urllib3 websockets",
@@ -52,7 +53,7 @@ RULES = {
     "web": part(house="domain messages", libraries=f"{LOGGING} starlette uvicorn"),
     "testing": part(house="domain messages runtime"),
     "app": part(
-        house=f"domain messages runtime orchestrator processes web {ACTORS}",
+        house=f"domain messages runtime parts orchestrator processes web {ACTORS}",
         libraries=f"{LOGGING} click platformdirs psutil pydantic pydantic_core"
         " pydantic_settings requests slugify",
     ),

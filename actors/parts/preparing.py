@@ -1,0 +1,44 @@
+"""From a claimed run to its job."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..domain.errors import KeeperError
+from ..domain.model import WorkPool
+from ..domain.preparation import Preparation
+from ..domain.record import RunRecord
+from ..messages.pool import CurrentPool
+from .supervisor_ports import SupervisorPorts
+
+POOL_TIMEOUT_SECONDS = 5.0
+
+
+class Preparing:
+    """A part of ProcessSupervisor, owns: pool, in which the run was found."""
+
+    def __init__(self, ports: SupervisorPorts, pool: WorkPool | None) -> None:
+        self._ports = ports
+        self._adopted = pool is None
+        self.pool = pool
+
+    async def prepare(self, record: RunRecord) -> Preparation:
+        """Read what the job depends on and put it together.
+
+        Errors: see Orchestrator; ``InvalidJob``; ``KeeperError`` while the pool is not known.
+        """
+        if self.pool is None:
+            self.pool = await self._ports.heartbeater.request(
+                CurrentPool(), timeout=POOL_TIMEOUT_SECONDS
+            )
+        if self.pool is None:
+            raise KeeperError("the work pool is not known yet")
+        if self._adopted:
+            record = await self._completed(record)
+        return await self._ports.prepare(record, self.pool)
+
+    async def _completed(self, record: RunRecord) -> RunRecord:
+        """With what records are kept without, for it may be secret."""
+        fresh = await self._ports.orchestrator.read_flow_run(record.run.id)
+        given = replace(record.run, job_variables=fresh.job_variables, parameters=fresh.parameters)
+        return replace(record, run=given)

@@ -1,0 +1,258 @@
+"""Carries out what the machine of a run has decided, again and again until it is done."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar, assert_never
+
+from ..domain import effects as do
+from ..domain import stimuli as on
+from ..domain.complaint import Complaint
+from ..domain.errors import is_final
+from ..domain.model import Accepted, LogLine, StateType
+from ..domain.policy import Backoff, seconds_until_start
+from ..domain.preparation import Preparation
+from ..domain.process import ProcessFact
+from ..domain.record import Phase, Reason, RunRecord
+from ..domain.setbacks import consequence
+from ..messages.outbox import EmitEvent, ShipLog
+from ..messages.runs import EndRun, SlotFreed, SupervisorStart
+from ..messages.supervision import (
+    Again,
+    Aside,
+    Failed,
+    Happened,
+    Ready,
+    Recall,
+    Recalled,
+    Said,
+    Told,
+)
+from ..runtime import AsyncioActor
+from .preparing import Preparing
+from .proposals import Proposals
+from .run_output import RunOutput
+from .supervisor_ports import SupervisorPorts
+
+T = TypeVar("T")
+
+BACKOFF = Backoff(initial=0.5, ceiling=30.0)
+
+FORGET_TRIES = 8
+"""A keeper that is out of reach for longer leaves the rest to the next worker."""
+
+
+class RunEffects:
+    """A part of ProcessSupervisor: its hands. Owns: which waits of one run are still open.
+
+    A wait ends as a message to ``actor``, which hands it back here in its turn.
+    """
+
+    def __init__(
+        self,
+        actor: AsyncioActor,
+        ports: SupervisorPorts,
+        start: SupervisorStart,
+        output: RunOutput,
+    ) -> None:
+        run_id = start.run.record.run.id
+        self.preparing = Preparing(ports, start.pool)
+        self._actor = actor
+        self._ports = ports
+        self._run_id = run_id
+        self._output = output
+        self._proposals = Proposals(run_id, ports.orchestrator, just_polled=not start.adopted)
+        self._preparation: Preparation | None = None
+        self._asides = 0
+        self._failures = 0
+        self._complaint = Complaint()
+
+    @property
+    def are_idle(self) -> bool:
+        """Whether nothing is open that the supervisor should wait for before it ends."""
+        return self._asides == 0
+
+    def carry_out(self, effect: do.Effect, record: RunRecord) -> None:
+        """Begin what the machine has decided; ``record`` is the run's after that decision."""
+        ports = self._ports
+        match effect:
+            case do.Propose():
+                self._propose(effect)
+            case do.Prepare():
+                self._wait(effect, self.preparing.prepare(record), Ready)
+            case do.WaitUntilDue(seconds=seconds):
+                self._actor.after(seconds, Happened(on.Due()))
+            case do.Spawn():
+                self._spawn(effect)
+            case do.TellPid(pid=pid):
+                where = f"{ports.hostname}:{pid}"
+                telling = ports.orchestrator.set_infrastructure_pid(self._run_id, where)
+                self._wait(effect, telling, lambda _: Told("pid"))
+            case do.AddLabels():
+                if self.preparing.pool is not None:
+                    labels = ports.labels(self.preparing.pool)
+                    self._aside("labels", ports.orchestrator.add_labels(self._run_id, labels))
+            case do.EndTree():
+                self._end_tree(effect, record)
+            case do.StartTimeout(seconds=seconds):
+                self._actor.after(seconds, EndRun(reason=Reason.TIMED_OUT))
+            case do.Emit(kind=kind):
+                event = ports.events.build(kind, record, ports.clock.now())
+                ports.event_emitter.tell(EmitEvent(event))
+            case do.Remark():
+                self._remark(effect)
+            case do.CheckState():
+                self._aside("state.checked", self._check_state())
+            case do.FreeSlot():
+                ports.dispatcher.tell(SlotFreed(key=record.key))
+            case do.Settle():
+                self._asides += 1
+                self._failures = 0
+                self._forget(effect, record)
+            case _:
+                assert_never(effect)
+
+    def recall(self, record: RunRecord) -> None:
+        """Ask the keeper what it knows of the run, and have it tell what happens from now on."""
+        watching = self._ports.launcher.watch(record.key, self._listen)
+        self._wait(Recall(), watching, Recalled)
+
+    def repeat(self, effect: do.Effect, record: RunRecord) -> None:
+        """Another try of what has failed, unless the run has gone on since."""
+        match effect:
+            case do.Propose() if not self._proposals.is_wanted_again(effect):
+                return
+            case do.EndTree() | do.TellPid() if record.phase is not Phase.RUNNING:
+                return
+            case do.Settle():
+                self._forget(effect, record)
+            case _:
+                self.carry_out(effect, record)
+
+    # -- the ends of waits -----------------------------------------------------------------------
+
+    def ready(self, preparation: Preparation, record: RunRecord) -> on.Stimulus:
+        """The job is prepared."""
+        self._preparation = preparation
+        note = preparation.note
+        due_in = seconds_until_start(
+            record.run.due,
+            self._ports.clock.now(),
+            may_start_early=note.is_engine or note.uses_runner,
+        )
+        return on.Prepared(job=note, related=preparation.related, due_in=due_in)
+
+    def said(self, said: Said) -> on.Stimulus:
+        """The server has answered a proposal."""
+        self._landed(said.effect)
+        proposal, verdict = said.effect.proposal, said.verdict
+        never_ran = said.before is StateType.PENDING and proposal.type is StateType.CRASHED
+        if never_ran and isinstance(verdict, Accepted):
+            for line in self._output.tail():  # it never came to log by itself
+                self._ship(logging.INFO, line)
+        return on.Answered(proposal=proposal, verdict=verdict)
+
+    def failed(
+        self, effect: do.Effect | Recall, error: Exception, record: RunRecord
+    ) -> on.Stimulus | None:
+        """A wait has failed: for good, which the machine hears of, or for now."""
+        self._failures += 1
+        if isinstance(effect, do.Propose):
+            self._landed(effect)
+            if self._proposals.is_refused_for_good(effect.proposal, error):
+                return on.Unanswerable(proposal=effect.proposal, cause=str(error))
+        elif isinstance(effect, do.Settle) and self._failures > FORGET_TRIES:
+            self.aside_over("keeper.forgot", error)
+            return None
+        elif isinstance(effect, do.TellPid) and is_final(error):
+            self._output.log.warning("aside.failed", what="pid.told", error=str(error))
+            return None
+        elif not isinstance(effect, Recall):
+            stimulus = consequence(effect, error, self._output.mask(str(error)))
+            if stimulus is not None:
+                return stimulus
+        self._try_later(effect, error, record)
+        return None
+
+    def aside_over(self, what: str, error: Exception | None) -> None:
+        """A wait that the run does not depend on is over."""
+        self._asides -= 1
+        if error is not None:
+            self._output.log.warning("aside.failed", what=what, error=str(error))
+
+    # -- single effects --------------------------------------------------------------------------
+
+    def _propose(self, effect: do.Propose) -> None:
+        if self._proposals.want(effect):
+            self._wait(effect, self._proposals.say(effect), lambda said: said)
+
+    def _landed(self, effect: do.Propose) -> None:
+        later = self._proposals.landed(effect)
+        if later is not None:
+            self._propose(later)
+
+    def _spawn(self, effect: do.Spawn) -> None:
+        assert self._preparation is not None, "Spawn follows Prepared"
+        spawning = self._ports.launcher.spawn(self._preparation.order, self._listen)
+        self._wait(effect, spawning, lambda identity: Happened(on.Spawned(pid=identity.pid)))
+
+    def _listen(self, fact: ProcessFact) -> None:
+        self._actor.actor_ref.tell_if_alive(fact)
+
+    def _end_tree(self, effect: do.EndTree, record: RunRecord) -> None:
+        ending = self._ports.launcher.end_tree(
+            record.key,
+            signal=effect.signal,
+            grace_seconds=effect.grace_seconds,
+            announce_cancel=effect.announce_cancel,
+        )
+        self._wait(effect, ending, lambda _: Told("end of the tree"))
+
+    def _forget(self, effect: do.Settle, record: RunRecord) -> None:
+        forgetting = self._ports.launcher.forget(record.key)
+        self._wait(effect, forgetting, lambda _: Aside("keeper.forgot"))
+
+    async def _check_state(self) -> None:
+        run = await self._ports.orchestrator.read_flow_run(self._run_id)
+        self._actor.actor_ref.tell(Happened(on.StateSeen(state=run.state)))
+
+    def _remark(self, remark: do.Remark) -> None:
+        text = self._output.mask(remark.text)
+        self._output.log.log(remark.level, "run.remark", text=text)
+        if not remark.local:
+            self._ship(remark.level, text)
+
+    def _ship(self, level: int, text: str) -> None:
+        line = LogLine(
+            flow_run_id=self._run_id,
+            level=level,
+            message=text,
+            timestamp=self._ports.clock.now(),
+        )
+        self._ports.log_shipper.tell(ShipLog(line))
+
+    # -- waits -----------------------------------------------------------------------------------
+
+    def _wait(
+        self,
+        effect: do.Effect | Recall,
+        wait: Awaitable[T],
+        on_result: Callable[[T], object],
+    ) -> None:
+        self._actor.pipe(wait, on_result=on_result, on_error=lambda error: Failed(effect, error))
+
+    def _try_later(self, effect: do.Effect | Recall, error: Exception, record: RunRecord) -> None:
+        if self._complaint.raise_(str(error)):
+            self._output.log.warning(
+                "run.delayed", phase=record.phase, error=str(error) or repr(error)
+            )
+        self._actor.after(BACKOFF.delay(self._failures, self._ports.rng), Again(effect))
+
+    def _aside(self, what: str, wait: Awaitable[object]) -> None:
+        self._asides += 1
+        self._actor.pipe(
+            wait,
+            on_result=lambda _: Aside(what),
+            on_error=lambda error: Aside(what, error),
+        )
