@@ -48,10 +48,6 @@ class Picture:
     def pid(self) -> int:
         return int(self.run["infrastructure_pid"].rpartition(":")[2])
 
-    def wait_for_the_last_remark(self) -> None:
-        """Remarks arrive after states."""
-        until(lambda: len(self.place.run_log(self.id)) > 1)
-
     def event(self, kind: str) -> Any:
         """The worker's event of this kind about the run, once it has arrived."""
         name = f"prefect.worker.{kind}-flow-run"
@@ -87,7 +83,7 @@ def take_pictures(place: Place) -> Gallery:
         for name in ("is_killed", "is_terminated", "fails", BROKEN_FLOW, *CANCELLED)
     }
     pictures["succeeds"] = _scheduled(place, "succeeds", ahead=AHEAD_SECONDS)
-    with place.worker():
+    with place.worker() as worker:
         to_cancel = set(CANCELLED)
         end = time.monotonic() + 2 * PATIENCE
 
@@ -100,8 +96,7 @@ def take_pictures(place: Place) -> Gallery:
             return list(now.values())
 
         until(states, lambda now: TERMINAL.issuperset(now) or time.monotonic() > end, patience=150)
-        for picture in pictures.values():
-            picture.wait_for_the_last_remark()
+        worker.finish()  # an engine says Completed some time before its process is over
     return Gallery(place, pictures)
 
 

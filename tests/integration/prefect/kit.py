@@ -241,6 +241,7 @@ class Worker:
         self._up = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._leave: asyncio.Event | None = None
+        self._system: ActorSystem | None = None
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="worker")
 
@@ -258,6 +259,13 @@ class Worker:
                 self._loop.call_soon_threadsafe(self._leave.set)
         self._thread.join(PATIENCE)
         assert not self._thread.is_alive()
+
+    def finish(self) -> None:
+        """Let it see its runs through, take no more, and stop."""
+        assert self._loop is not None
+        assert self._system is not None
+        self._loop.call_soon_threadsafe(self._system.drain)
+        self.stopped()
 
     def stopped(self) -> None:
         """Wait until it has stopped by itself; raises what it gave up with."""
@@ -280,7 +288,7 @@ class Worker:
             other = None
             if self._connect is not None:
                 other = await stack.enter_async_context(self._connect())
-            system = ActorSystem(self._settings, orchestrator=other)
+            self._system = system = ActorSystem(self._settings, orchestrator=other)
             await stack.enter_async_context(system)
             self._up.set()
             over = asyncio.ensure_future(system.wait())
