@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,11 +10,11 @@ from typing import Any
 
 import structlog
 
+from .domain.admission import Admission
 from .domain.complaint import Complaint
-from .domain.ids import ClaimKey, FlowRunId, flow_run_id_of, new_transition_id
+from .domain.ids import ClaimKey, flow_run_id_of, new_transition_id
 from .domain.memory import MemorySample, is_short
-from .domain.model import FlowRun
-from .domain.policy import Backoff, admissible
+from .domain.policy import Backoff
 from .domain.ports import Clock, Journal, Launcher
 from .domain.process import KeptRun
 from .domain.record import Reason
@@ -41,18 +40,13 @@ from .messages.runs import (
     SupervisorEnded,
     SupervisorStart,
 )
+from .parts.run_table import InHand, RunTable
 from .runtime import Address, AsyncioActor, AsyncioRef, shut_down
 
 log = structlog.get_logger("actors.dispatcher")
 
 STOP_SECONDS = 2.0
 """How long a supervisor may take to stop; it has nothing to wait for."""
-
-HELD_BACK_SECONDS = 15.0
-"""How long a run that the server refused is not claimed again, though polls may bring it."""
-
-REFUSAL_REMEMBERED_SECONDS = 600.0
-"""How long such a run comes after all others."""
 
 KEEPER_PAUSE_SECONDS = 1.0
 """Between two questions to a keeper that does not answer."""
@@ -61,13 +55,6 @@ READOPTION = Backoff(initial=0.1, ceiling=60.0)
 
 StartSupervisor = Callable[[SupervisorStart], AsyncioRef]
 """Starts a run's supervisor; given by the composition root."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _InHand:
-    situation: Situation
-    supervisor: AsyncioRef
-    failures: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +101,7 @@ Reply = Intake | bool | tuple[Situation, ...] | None
 
 
 class Dispatcher(AsyncioActor):
-    """Owns: _runs (flow run id -> run in hand; the slots in use are those that hold one).
+    """Owns: _runs (the table of runs in hand, and so the slots) and _admission (whom not to take).
 
     Rebuilt after a restart from the supervisors that are alive, the journal's open records, and
     the keeper's table, which may hold runs whose records were lost.
@@ -147,9 +134,8 @@ class Dispatcher(AsyncioActor):
         self._alive_supervisors = alive_supervisors
         self._poller = poller
         self._guardian = guardian
-        self._runs: dict[FlowRunId, _InHand] = {}
-        self._refused: dict[FlowRunId, float] = {}
-        self._settled_at: dict[FlowRunId, float] = {}
+        self._runs = RunTable()
+        self._admission = Admission()
         self._rescheduled = 0  # in hand, but on the server's list again, as of the last poll
         self._draining = False
         self._short_of_memory = False
@@ -171,7 +157,7 @@ class Dispatcher(AsyncioActor):
         return self._stop_supervisors()
 
     async def _stop_supervisors(self) -> None:
-        refs = [held.supervisor for held in self._runs.values()]
+        refs = [held.supervisor for held in self._runs]
         await asyncio.gather(*(shut_down(ref, STOP_SECONDS, clock=self._clock) for ref in refs))
 
     async def _take_over(self) -> None:
@@ -182,7 +168,7 @@ class Dispatcher(AsyncioActor):
         )
         for ref, answer in zip(refs, answers, strict=True):
             if isinstance(answer, Situation):
-                self._keep(answer, ref)
+                self._keep(InHand(situation=answer, supervisor=ref))
         for record in self._journal.open_records():
             if record.run.id not in self._runs:
                 self._supervise(SupervisorStart(Run.from_record(record)))
@@ -210,7 +196,7 @@ class Dispatcher(AsyncioActor):
                 if not self._draining:
                     self._admit(message)
             case ClaimAnswered(key=key):
-                self._change(key, claimed=True)
+                self._runs.change(key, claimed=True)
             case SlotFreed(key=key):
                 self._free(key)
             case RunSettled(key=key, reason=reason):
@@ -232,15 +218,15 @@ class Dispatcher(AsyncioActor):
             case MemoryMeasured(sample=sample):
                 self._memory_measured(sample)
             case CancelIfOurs(run_id=run_id, state=state):
-                held = self._runs.get(run_id)
+                held = self._runs.of_run(run_id)
                 if held is not None:
                     held.supervisor.tell_if_alive(CancelRun(state=state))
                 return held is not None
             case RunsInHand():
-                return tuple(held.situation for held in self._runs.values())
+                return tuple(held.situation for held in self._runs)
             case EndAllRuns():
                 self._ending = True
-                for held in self._runs.values():
+                for held in self._runs:
                     self._end(held.supervisor)
             case Drain():
                 self._postponed = None
@@ -253,7 +239,7 @@ class Dispatcher(AsyncioActor):
 
     def _memory_measured(self, sample: MemorySample) -> None:
         """A machine that is short of memory gets no more runs; polls go on and show life."""
-        for held in self._runs.values():
+        for held in self._runs:
             if held.situation.key in sample.runs:
                 used = MemoryUsed(used_bytes=sample.runs[held.situation.key])
                 held.supervisor.tell_if_alive(used)
@@ -276,36 +262,21 @@ class Dispatcher(AsyncioActor):
             return 0
         if self._limit is None:
             return None
-        used = sum(held.situation.holds_slot for held in self._runs.values())
-        return max(0, self._limit - used)
+        return max(0, self._limit - self._runs.slots_in_use)
 
     def _passed_over(self) -> int:
-        now = self._clock.monotonic()
-        recent = now - REFUSAL_REMEMBERED_SECONDS
-        self._refused = {run: at for run, at in self._refused.items() if at > recent}
-        claiming = sum(not held.situation.claimed for held in self._runs.values())
-        return claiming + len(self._refused) + self._rescheduled
-
-    def _wanted(self, due: DueRuns) -> list[FlowRun]:
-        """Those to claim, in the server's order, but what it refused before comes last.
-
-        Else two runs of a deployment with no room would take turns at the only slot for ever.
-        A run that was settled since the poll was sent is on its list by mistake.
-        """
-        recent = self._clock.monotonic() - HELD_BACK_SECONDS
-        held_back = {run for run, at in self._refused.items() if at > recent}
-        held_back |= {run for run, at in self._settled_at.items() if at >= due.asked_at}
-        fresh = admissible(due.runs, free_slots=None, in_hand=self._runs, held_back=held_back)
-        return sorted(fresh, key=lambda run: self._refused.get(run.id, -math.inf))
+        refused = self._admission.refused(self._clock.monotonic())
+        return self._runs.claims + refused + self._rescheduled
 
     def _admit(self, due: DueRuns) -> None:
         if not self._keeper_asked:
             self._postponed = due
             return
-        in_hand = [self._runs[run.id] for run in due.runs if run.id in self._runs]
-        self._rescheduled = sum(held.situation.claimed for held in in_hand)
+        self._rescheduled = self._runs.claimed_among(due.runs)
         free = self._free_slots()
-        wanted = self._wanted(due)
+        wanted = self._admission.wanted(
+            due.runs, in_hand=self._runs, asked_at=due.asked_at, now=self._clock.monotonic()
+        )
         for run in wanted[:free]:
             fresh = new_run(run, worker=self._worker, transition=new_transition_id(self._rng))
             self._supervise(SupervisorStart(fresh, due.pool))
@@ -324,16 +295,14 @@ class Dispatcher(AsyncioActor):
             claimed=not start.run.is_claiming,
         )
         ref = self._start_supervisor(start)
-        self._keep(situation, ref, failures=failures)
+        self._keep(InHand(situation=situation, supervisor=ref, failures=failures))
         if self._ending:
             self._end(ref)
 
-    def _keep(self, situation: Situation, ref: AsyncioRef, *, failures: int = 0) -> None:
-        key = situation.key
-        self._runs[situation.run.id] = _InHand(
-            situation=situation, supervisor=ref, failures=failures
-        )
-        self.watch(ref, lambda failure: SupervisorEnded(key=key, failure=failure))
+    def _keep(self, held: InHand) -> None:
+        key = held.situation.key
+        self._runs.put(held)
+        self.watch(held.supervisor, lambda failure: SupervisorEnded(key=key, failure=failure))
 
     @staticmethod
     def _end(supervisor: AsyncioRef) -> None:
@@ -341,33 +310,19 @@ class Dispatcher(AsyncioActor):
 
     # -- out -------------------------------------------------------------------------------
 
-    def _find(self, key: ClaimKey) -> _InHand | None:
-        return next((held for held in self._runs.values() if held.situation.key == key), None)
-
-    def _change(self, key: ClaimKey, **changes: Any) -> None:
-        held = self._find(key)
-        if held is not None:
-            situation = replace(held.situation, **changes)
-            self._runs[situation.run.id] = replace(held, situation=situation)
-
     def _free(self, key: ClaimKey) -> None:
-        self._change(key, holds_slot=False)
+        self._runs.change(key, holds_slot=False)
         if self._turned_away and not self._draining:
             self._poller.tell(PollNow())
 
     def _settled(self, key: ClaimKey, reason: Reason | None) -> None:
-        held = self._find(key)
+        held = self._runs.of_claim(key)
         if held is None:
             return
         self._free(key)
         run_id = held.situation.run.id
-        del self._runs[run_id]
-        now = self._clock.monotonic()
-        recent = now - REFUSAL_REMEMBERED_SECONDS
-        self._settled_at = {run: at for run, at in self._settled_at.items() if at > recent}
-        self._settled_at[run_id] = now
-        if reason is None:  # the server did not let us have it
-            self._refused[run_id] = self._clock.monotonic()
+        self._runs.drop(run_id)
+        self._admission.settled(run_id, was_refused=reason is None, now=self._clock.monotonic())
         self._say_if_idle()
 
     def _supervisor_ended(self, key: ClaimKey, failure: BaseException | None) -> None:
@@ -376,11 +331,11 @@ class Dispatcher(AsyncioActor):
         It keeps its slot while a successor reads the journal and resumes. Were the failure to
         repeat itself, the pauses grow; the run is never given up, it may be alive.
         """
-        held = self._find(key)
+        held = self._runs.of_claim(key)
         if held is None or failure is None:
             return
         failures = held.failures + 1
-        self._runs[held.situation.run.id] = replace(held, failures=failures)
+        self._runs.put(replace(held, failures=failures))
         pause = READOPTION.delay(failures, self._rng)
         log.error(
             "supervisor.failed",
@@ -392,7 +347,7 @@ class Dispatcher(AsyncioActor):
         self.after(pause, _Readopt(key))
 
     def _readopt(self, key: ClaimKey) -> None:
-        held = self._find(key)
+        held = self._runs.of_claim(key)
         if held is None:
             return
         known = held.situation

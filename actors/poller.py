@@ -8,9 +8,10 @@ from datetime import timedelta
 
 import structlog
 
+from .domain.admission import runs_to_ask_for
 from .domain.complaint import Complaint
 from .domain.model import FlowRun, WorkPool
-from .domain.policy import jittered, runs_to_ask_for
+from .domain.policy import jittered
 from .domain.ports import Clock, Orchestrator
 from .messages.health import Polled, PollFailed
 from .messages.lifetime import Drain, FatalError, Tick

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from random import Random
 from typing import Final
-
-from .ids import FlowRunId
-from .model import FlowRun
 
 # --- rhythm -----------------------------------------------------------------------------------
 
@@ -55,37 +50,7 @@ _ENOUGH: Final = 64
 """More doublings than any ceiling needs, and few enough for a float."""
 
 
-# --- admission --------------------------------------------------------------------------------
-
-MAX_RUNS_PER_POLL: Final = 200
-"""The server answers 422 to a larger limit (contract 5.1)."""
-
-
-def runs_to_ask_for(free_slots: int | None, passed_over: int) -> int:
-    """The limit to poll with, given the free slots (None: no limit).
-
-    ``passed_over`` counts the runs that the server will list although they will not be admitted:
-    claims under way, and runs held back since they were refused. They come on top, or they would
-    crowd out the runs behind them. Never 0: a poll also tells the server that its queues are
-    being served, slots or not.
-    """
-    if free_slots is None:
-        return MAX_RUNS_PER_POLL
-    return max(1, min(free_slots + passed_over, MAX_RUNS_PER_POLL))
-
-
-def admissible(
-    due: Iterable[FlowRun],
-    *,
-    free_slots: int | None,
-    in_hand: Container[FlowRunId],
-    held_back: Container[FlowRunId] = frozenset(),
-) -> tuple[FlowRun, ...]:
-    """The runs to claim now, in the server's order: none in hand or held back, none twice."""
-    fresh = {
-        run.id: run for run in due if run.id not in in_hand and run.id not in held_back
-    }.values()
-    return tuple(islice(fresh, None if free_slots is None else max(free_slots, 0)))
+# --- starting ---------------------------------------------------------------------------------
 
 
 def seconds_until_start(due: datetime | None, now: datetime, *, may_start_early: bool) -> float:

@@ -70,7 +70,7 @@ def slots_are_exact(house: House) -> str | None:
     if dispatcher is None or house.dozing or not dispatcher._keeper_asked:
         return None
     supervisors = {s._run.record.key: s._run for s in _supervisors(house)}
-    in_hand = {held.situation.key: held.situation for held in dispatcher._runs.values()}
+    in_hand = {held.situation.key: held.situation for held in dispatcher._runs}
     for key, run in supervisors.items():
         if key not in in_hand:
             return f"{key} has a supervisor that the Dispatcher does not know"

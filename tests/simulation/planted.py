@@ -76,7 +76,7 @@ def _refused_claims_are_ours(is_ours: Any) -> Any:
 def _cancels_all(receive: Any) -> Any:
     def changed(self: Any, message: Any) -> Any:
         if isinstance(message, CancelIfOurs):
-            for held in self._runs.values():
+            for held in self._runs:
                 held.supervisor.tell_if_alive(CancelRun(state=message.state))
         return receive(self, message)
 
@@ -150,8 +150,7 @@ def _finds_no_strays(find: Any) -> Any:
 def _claims_count_for_nothing(free_slots: Any) -> Any:
     def changed(self: Any) -> Any:
         free = free_slots(self)
-        claims = [h for h in self._runs.values() if not h.situation.claimed]
-        return None if free is None else free + len(claims)
+        return None if free is None else free + self._runs.claims
 
     return changed
 

@@ -8,17 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.domain.ids import FlowRunId
 from actors.domain.policy import (
-    MAX_RUNS_PER_POLL,
     Backoff,
-    admissible,
     health,
     jittered,
-    runs_to_ask_for,
     seconds_until_start,
 )
-from tests.support.builders import a_run
 
 # --- rhythm -----------------------------------------------------------------------------------
 
@@ -64,51 +59,7 @@ def test_chance_moves_a_backoff_by_a_fifth_at_most(failures: int, seed: int) -> 
     assert 0.82 * bare <= backoff.delay(failures, Random(seed)) <= 1.2 * bare + 1e-9
 
 
-# --- admission --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("free_slots", "passed_over", "limit"),
-    [
-        (None, 0, MAX_RUNS_PER_POLL),
-        (5, 0, 5),
-        (5, 3, 8),
-        (0, 0, 1),
-        (-2, 0, 1),
-        (500, 0, MAX_RUNS_PER_POLL),
-    ],
-)
-def test_how_many_runs_to_ask_for(free_slots: int | None, passed_over: int, limit: int) -> None:
-    assert runs_to_ask_for(free_slots, passed_over) == limit
-
-
-@given(
-    free_slots=st.integers(1, 50),
-    claimed=st.integers(0, 50),
-    held_back=st.integers(0, 50),
-    waiting=st.integers(1, 100),
-)
-def test_runs_that_cannot_be_admitted_never_starve_those_behind_them(
-    free_slots: int, claimed: int, held_back: int, waiting: int
-) -> None:
-    in_hand = {FlowRunId(f"claimed-{n}") for n in range(claimed)}
-    held = {FlowRunId(f"held-{n}") for n in range(held_back)}
-    fresh = [a_run(f"fresh-{n}") for n in range(waiting)]
-    queue = [*(a_run(id) for id in (*in_hand, *held)), *fresh]
-    answer = queue[: runs_to_ask_for(free_slots, claimed + held_back)]
-    admitted = admissible(answer, free_slots=free_slots, in_hand=in_hand, held_back=held)
-    assert admitted == tuple(fresh[:free_slots])
-
-
-def test_a_run_listed_twice_is_admitted_once_and_order_is_kept() -> None:
-    runs = [a_run("b"), a_run("a"), a_run("b")]
-    admitted = admissible(runs, free_slots=None, in_hand=())
-    assert [run.id for run in admitted] == ["b", "a"]
-
-
-@pytest.mark.parametrize("free_slots", [0, -1])
-def test_without_a_free_slot_nothing_is_admitted(free_slots: int) -> None:
-    assert admissible([a_run()], free_slots=free_slots, in_hand=()) == ()
+# --- starting ---------------------------------------------------------------------------------
 
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

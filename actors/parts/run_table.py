@@ -1,0 +1,78 @@
+"""Every run in hand."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..domain.ids import ClaimKey, FlowRunId
+from ..domain.model import FlowRun
+from ..messages.runs import Situation
+from ..runtime import AsyncioRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InHand:
+    """A run, and who sees it through."""
+
+    situation: Situation
+    supervisor: AsyncioRef
+    failures: int = 0
+    """How many supervisors of this run have failed."""
+
+
+class RunTable(Container[FlowRunId]):
+    """A part of Dispatcher, owns: flow run id -> run in hand.
+
+    The slots in use are those that the runs hold, so that none is ever counted twice or lost.
+    """
+
+    def __init__(self) -> None:
+        self._runs: dict[FlowRunId, InHand] = {}
+
+    def __contains__(self, run_id: object) -> bool:
+        return run_id in self._runs
+
+    def __iter__(self) -> Iterator[InHand]:
+        return iter(tuple(self._runs.values()))
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    @property
+    def slots_in_use(self) -> int:
+        """How many runs take up capacity."""
+        return sum(held.situation.holds_slot for held in self)
+
+    @property
+    def claims(self) -> int:
+        """How many the server has not yet given to us."""
+        return sum(not held.situation.claimed for held in self)
+
+    def claimed_among(self, runs: Iterable[FlowRun]) -> int:
+        """How many of ``runs`` we have got already."""
+        known = (self._runs.get(run.id) for run in runs)
+        return sum(held is not None and held.situation.claimed for held in known)
+
+    def of_run(self, run_id: FlowRunId) -> InHand | None:
+        """The run with this id."""
+        return self._runs.get(run_id)
+
+    def of_claim(self, key: ClaimKey) -> InHand | None:
+        """The run that was claimed under this key."""
+        return next((held for held in self if held.situation.key == key), None)
+
+    def put(self, held: InHand) -> None:
+        """Add a run, or know better of it."""
+        self._runs[held.situation.run.id] = held
+
+    def change(self, key: ClaimKey, **changes: Any) -> None:
+        """Change the situation of the run claimed under this key, if it is still in hand."""
+        held = self.of_claim(key)
+        if held is not None:
+            self.put(replace(held, situation=replace(held.situation, **changes)))
+
+    def drop(self, run_id: FlowRunId) -> None:
+        """It is not in hand any more."""
+        del self._runs[run_id]
