@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from actors.processes.keeper.protocol import MAX_FRAME, Decoder, ProtocolError, encode
 from actors.processes.keeper.wire import Wire
 
-texts = st.text(st.characters(min_codepoint=0, max_codepoint=0xDFFF), max_size=20)
+raw_bytes = st.integers(0xDC80, 0xDCFF).map(chr)
+"""As Python tells bytes of the system that are no UTF-8 (PEP 383). A high surrogate before one is
+never told, and JSON would make one character of the two."""
+texts = st.text(st.characters(max_codepoint=0xD7FF) | raw_bytes, max_size=20)
 frames = st.dictionaries(texts, st.none() | st.integers() | texts | st.lists(texts), max_size=4)
 
 
