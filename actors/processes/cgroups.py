@@ -31,10 +31,11 @@ class Cgroup:
 
         Limits of the groups above count too. File contents that can be dropped do not count.
         """
-        used = [percent for level in self._levels() if (percent := self._used(level)) is not None]
+        used = [percent for level in self.levels() if (percent := self._used(level)) is not None]
         return max(used, default=None)
 
-    def _levels(self) -> Iterator[Path]:
+    def levels(self) -> Iterator[Path]:
+        """Its folder and those of the groups above it, up to what is mounted."""
         yield self.folder
         for parent in self.folder.parents:
             if not parent.is_relative_to(self.mount):
@@ -64,10 +65,19 @@ def of_process(
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if number == "0" and not controllers and (mount / "cgroup.controllers").exists():
-            return Cgroup(mount / path.lstrip("/"), mount)
+            return _with_memory(Cgroup(mount / path.lstrip("/"), mount))
         if "memory" in controllers.split(","):
             return Cgroup(mount / "memory" / path.lstrip("/"), mount / "memory", version=1)
     return None
+
+
+def _with_memory(group: Cgroup) -> Cgroup:
+    """The nearest one from ``group`` upwards that has the controller, such as the service's.
+
+    Chosen once, as a run's own group has none and is gone by the time that its end is looked at.
+    """
+    counting = (level for level in group.levels() if (level / "memory.events").exists())
+    return Cgroup(next(counting, group.folder), group.mount)
 
 
 def _fields(file: Path) -> dict[str, int]:

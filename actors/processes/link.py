@@ -143,7 +143,9 @@ class KeeperLink:
                 f"The keeper of {self._folder} is {'' if hello['embedded'] else 'not '}embedded "
                 "in a worker, unlike the one wanted. Use another --state-dir."
             )
-        self.missing = tuple(hello["missing"])
+        if self.missing != (missing := tuple(hello["missing"])):
+            _log.info("keeper.limited", missing=missing)
+        self.missing = missing
         self.keeper_pid = hello["pid"]
 
     def _listen(self, frame: Frame, descriptor: int | None) -> None:

@@ -1,9 +1,10 @@
 """Whose is which process: one look at all processes, shared by all runs that ask.
 
 A process belongs to a run by the run's marker in its environment, by descent from the run's own
-process, by its session, or because it was seen to belong before. Descent and session alone count
-only where the kernel vouches for them: below the run's living process, or below the keeper, which
-is the subreaper of whatever its runs orphan. So nothing is signalled that is not proved ours.
+process, by its session, by the run's control group, or because it was seen to belong before.
+Descent and session alone count only where the kernel vouches for them: below the run's living
+process, or below the keeper, which is the subreaper of whatever its runs orphan. So nothing is
+signalled that is not proved ours.
 """
 
 from __future__ import annotations
@@ -63,6 +64,9 @@ class Census:
             vouched = root is not None or stat.pid in self._below_keeper
             if known or (vouched and stat.session == run.pid):
                 found[stat.pid] = stat
+        # Asked after the look: whose pid was given away since then has another start by now.
+        grouped = set() if run.cgroup is None else run.cgroup.pids()
+        found.update({pid: self._stats[pid] for pid in grouped & self._stats.keys()})
         if root is None and not self._stats and run.ours and run.exit is None:
             root = procfs.unread(run.pid)
         if root is not None:
@@ -78,10 +82,13 @@ class Census:
     def is_settled(self, run: Run) -> bool:
         """Whether a look that found no member may be believed.
 
+        Not while somebody is in the run's control group.
         A process that keeps moving on by forking can be missed by every look, but never by the
         kernel, which knows whether the run's process group is empty. A group that is seen here
         has other members: its number was given away again.
         """
+        if run.cgroup is not None and run.cgroup.populated:
+            return False
         try:
             os.killpg(run.pid, 0)
         except (ProcessLookupError, PermissionError):

@@ -121,6 +121,8 @@ class Endings:
                 ending.killing = True
                 ending.pause = FIRST_LOOK_AGAIN
             self._note_leftovers(run, members)
+            if run.cgroup is not None:
+                run.cgroup.kill()
             _signal_all(census, members, signal.SIGKILL)
         elif not ending.signalled:
             ending.signalled = True

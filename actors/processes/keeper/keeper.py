@@ -17,6 +17,7 @@ from .spawner import Spawner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .cgroup import Cgroups
     from .loop import Loop, Timer
     from .protocol import Frame
     from .server import Peer
@@ -43,14 +44,17 @@ class Options:
 class Keeper:
     """Owns: everything else in this package."""
 
-    def __init__(self, loop: Loop, host: Host, options: Options, missing: list[str]) -> None:
+    def __init__(
+        self, loop: Loop, host: Host, cgroups: Cgroups, options: Options, missing: list[str]
+    ) -> None:
         self._loop = loop
+        self._cgroups = cgroups
         self._options = options
         self._missing = missing
         self._server = Server(loop, self._asked, self._worker_left)
         self._runs = Runs(loop, self._server.tell, self._server.listened_to)
         self._resumption = Resumption(loop, host, self._runs)
-        self._spawner = Spawner(loop, host, self._runs, self._resumption.resume)
+        self._spawner = Spawner(loop, host, cgroups, self._runs, self._resumption.resume)
         self._linger: Timer | None = None
         self._closing = False
         self._met_worker = False
@@ -62,6 +66,7 @@ class Keeper:
         asked_to_end = dict.fromkeys(map(int, others), self._end_when_idle)
         self._loop.catch({int(child): self._reap, **asked_to_end})
         self._resumption.resume_all(os.path.abspath(RUNS))
+        self._cgroups.tidy()
         self._server.listen()
         self._consider_ending()
 
@@ -171,4 +176,5 @@ class Keeper:
 
     def _end(self) -> None:
         self._server.close()
+        self._cgroups.tidy()
         self._loop.stop()

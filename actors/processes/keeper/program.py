@@ -13,6 +13,7 @@ import signal
 import sys
 from typing import Any
 
+from .cgroup import Cgroups, own_group
 from .keeper import Keeper, Options
 from .loop import Loop
 from .names import BUSY, LOCK, LOG, READY
@@ -44,9 +45,14 @@ def main(arguments: list[str]) -> int:
         return 3
     _log_to_file()
     host, missing = _prepare()
+    cgroups = Cgroups.of(os.curdir, own_group())
+    if not cgroups.possible:
+        missing.append(
+            "no control group: a process that sheds its ancestry and environment is not found"
+        )
     loop = Loop()
     options = Options(linger=given["linger"], embedded=given["embedded"], grace=given["grace"])
-    keeper = Keeper(loop, host, options, missing)
+    keeper = Keeper(loop, host, cgroups, options, missing)
     keeper.start()
     os.write(ready, READY)
     os.close(ready)

@@ -174,6 +174,8 @@ class Runs:
         self._temp_dirs.remove(run.note.get("temp_dir"), lambda: self._over(run))
 
     def _over(self, run: Run) -> None:
+        if run.cgroup is not None:
+            run.cgroup.remove()
         run.swept = True
         self.record(run)
         self._tell({"fact": "gone", "run": run.line()}, None)

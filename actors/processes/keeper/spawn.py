@@ -23,15 +23,15 @@ from .names import (
     NOT_FOR_RUNS_PREFIXES,
     PROCESS_FILE,
 )
+from .place import Place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import NoReturn
 
+    from .cgroup import Cgroups
     from .protocol import Frame
-
-TEMP_SUFFIX = "prefect"
 
 CAUGHT = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """The signals that the keeper's loop handles."""
@@ -88,11 +88,12 @@ def run_environment(order: Order, extra: Mapping[str, str]) -> dict[str, str]:
     return env
 
 
-def start(order: Order, env: Mapping[str, str], host: Host) -> Started:
+def start(order: Order, env: Mapping[str, str], host: Host, cgroups: Cgroups) -> Started:
     """Fork the process of ``order``. Raises OSError when there is no process or pipe to have."""
-    temp_dir = None if order.working_dir is not None else _make_temp_dir(env)
+    place = Place()
     descriptors: list[int] = []
     try:
+        place.prepare(order.key, env, cgroups, temp_dir=order.working_dir is None)
         descriptors += os.pipe()
         descriptors += os.pipe()
         output, output_in, fate, fate_in = descriptors
@@ -103,17 +104,16 @@ def start(order: Order, env: Mapping[str, str], host: Host) -> Started:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         for descriptor in descriptors:
             os.close(descriptor)
-        if temp_dir is not None:
-            os.rmdir(temp_dir)
+        place.undo()
         raise
     if pid == 0:
-        _become(order, env, host, temp_dir, output_in, fate_in, keeper)
+        _become(order, env, host, place, output_in, fate_in, keeper)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.close(output_in)
     os.close(fate_in)
     os.set_blocking(output, False)
     os.set_blocking(fate, False)
-    return Started(pid, _record(order, host, temp_dir, output, pid), output, fate)
+    return Started(pid, _record(order, host, place, output, pid), output, fate)
 
 
 def failure(said: bytes) -> tuple[str, int] | None:
@@ -130,20 +130,6 @@ def explain(failed: tuple[str, int], order: Order, note: Frame) -> str:
     return causes.explain(*failed, order.argv, where, _search_path(order.env))
 
 
-def remove_temp_dir(note: Frame) -> None:
-    """Remove the temporary directory of a process that did not become the command."""
-    if note["temp_dir"] is not None:
-        with contextlib.suppress(OSError):
-            os.rmdir(note["temp_dir"])
-
-
-def _make_temp_dir(env: Mapping[str, str]) -> str:
-    base = env.get("TMPDIR") or "/tmp"
-    path = os.path.join(base, f"tmp{os.urandom(6).hex()}{TEMP_SUFFIX}")
-    os.mkdir(path, 0o700)
-    return path
-
-
 def _search_path(env: Mapping[str, str]) -> str:
     return env.get("PATH") or os.defpath
 
@@ -152,7 +138,7 @@ def _become(
     order: Order,
     env: Mapping[str, str],
     host: Host,
-    temp_dir: str | None,
+    place: Place,
     output: int,
     fate: int,
     keeper: int,
@@ -171,14 +157,15 @@ def _become(
         fate = _keep_only(fate)
         _restore(host)
         os.setsid()
+        place.enter()
         os.dup2(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), 0)
         stage = "directory"
-        os.chdir(order.working_dir or temp_dir or "/")
+        os.chdir(order.working_dir or place.temp_dir or "/")
         stage = "nice"
         if order.nice:
             os.nice(order.nice)
         stage = "record"
-        files.create(order.folder, PROCESS_FILE, _record(order, host, temp_dir, 1, os.getpid()))
+        files.create(order.folder, PROCESS_FILE, _record(order, host, place, 1, os.getpid()))
         recorded = True
         if os.getppid() != keeper:
             raise ProcessLookupError(errno.ESRCH, "the keeper is gone")
@@ -188,9 +175,7 @@ def _become(
         if recorded:
             with contextlib.suppress(OSError):
                 os.unlink(os.path.join(order.folder, PROCESS_FILE))
-        if temp_dir is not None:
-            with contextlib.suppress(OSError):
-                os.rmdir(temp_dir)
+        place.leave()
         number = error.errno if isinstance(error, OSError) else None
         os.write(fate, json.dumps([stage, number or errno.EINVAL]).encode("ascii"))
     finally:
@@ -209,7 +194,7 @@ def _both_ways(output: int) -> int:
         return output
 
 
-def _record(order: Order, host: Host, temp_dir: str | None, output: int, pid: int) -> Frame:
+def _record(order: Order, host: Host, place: Place, output: int, pid: int) -> Frame:
     found = procfs.stat(pid)
     return {
         "format": 1,
@@ -220,7 +205,8 @@ def _record(order: Order, host: Host, temp_dir: str | None, output: int, pid: in
         "pid_namespace": host.pid_namespace,
         "started_at": time.time(),
         "pipe": os.fstat(output).st_ino,
-        "temp_dir": temp_dir,
+        "temp_dir": place.temp_dir,
+        "cgroup": None if place.cgroup is None else place.cgroup.path,
         "max_output_bytes": order.max_output_bytes,
         "end_leftovers": order.end_leftovers,
     }

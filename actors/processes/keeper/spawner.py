@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .cgroup import Cgroups
     from .loop import Loop
     from .protocol import Frame
     from .runs import Runs
@@ -39,9 +40,12 @@ class Pending:
 class Spawner:
     """Owns: _pending (key -> forked process whose fate is open)."""
 
-    def __init__(self, loop: Loop, host: Host, runs: Runs, resume: Resume) -> None:
+    def __init__(
+        self, loop: Loop, host: Host, cgroups: Cgroups, runs: Runs, resume: Resume
+    ) -> None:
         self._loop = loop
         self._host = host
+        self._cgroups = cgroups
         self._runs = runs
         self._resume = resume
         self._pending: dict[str, Pending] = {}
@@ -96,7 +100,7 @@ class Spawner:
                 control = ControlChannel.open(self._loop)
                 extra = {CONTROL_PORT: str(control.port), CONTROL_TOKEN: control.token}
             env = spawn.run_environment(order, extra)
-            return Pending(order, spawn.start(order, env, self._host), control)
+            return Pending(order, spawn.start(order, env, self._host, self._cgroups), control)
         except OSError as error:
             if control is not None:
                 control.close()
@@ -122,7 +126,6 @@ class Spawner:
         os.close(started.output)
         if pending.control is not None:
             pending.control.close()
-        spawn.remove_temp_dir(started.note)
         note = note_of(order.folder)
         if failure == ("record", errno.EEXIST) and note is not None:
             self._answer(pending, self._resume(order.folder, note))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from . import files, procfs
+from . import cgroup, files, procfs
 from .names import EXIT_FILE, FORGOTTEN_FILE, PROCESS_FILE
 from .output import Output
 
@@ -33,6 +33,7 @@ class Run:
         self.pid: int = note["pid"]
         self.start: int = note["start_ticks"]
         self.output = output
+        self.cgroup = cgroup.noted(note.get("cgroup"), self.key)
         self.ours = ours
         """Whether it is the keeper's own child; a former keeper's child is only watched."""
         self.exit: Frame | None = None

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from actors.processes.state_folder import StateFolder
-from tests.integration.processes.kit import Gate, ended, keepers_of, marked
+from tests.integration.processes.kit import Gate, ended, groups_of, keepers_of, marked
 
 
 @pytest.fixture
@@ -25,6 +25,7 @@ def state(tmp_path: Path) -> Iterator[StateFolder]:
     said = log.read_text() if log.exists() else ""
     assert (stuck, marked(os.listdir(folder.runs))) == ([], []), said
     assert "Traceback" not in said, said
+    assert not groups_of(folder).exists()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import select
+import signal
 import sys
 import uuid
 from collections.abc import Callable, Collection, Coroutine
@@ -25,6 +26,7 @@ from actors.domain.process import (
     TreeGone,
 )
 from actors.processes.keeper import procfs
+from actors.processes.keeper.cgroup import own_group
 from actors.processes.launcher import KeeperLauncher, KeeperOptions
 from actors.processes.state_folder import StateFolder
 
@@ -168,6 +170,22 @@ def keepers_of(state: StateFolder) -> list[int]:
         for stat in procfs.processes()
         if folder in procfs.command_line(stat.pid, limit=4096)
     ]
+
+
+def kill_keeper(launcher: KeeperLauncher) -> int:
+    """Kill the launcher's keeper; the pid it had."""
+    pid = launcher.keeper_pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    assert ended(pid)
+    return pid
+
+
+def groups_of(state: StateFolder) -> Path:
+    """Where the runs' control groups are while there are any."""
+    found = state.path.stat()
+    name = f"actor-worker-{found.st_dev:x}-{found.st_ino:x}"
+    return Path(own_group() or "/nowhere") / name
 
 
 def ended(pid: int, patience: float = PATIENCE) -> bool:

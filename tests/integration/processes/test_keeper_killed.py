@@ -4,32 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 from dataclasses import replace
 
 from actors.processes.keeper import procfs
-from actors.processes.launcher import KeeperLauncher
 from actors.processes.state_folder import StateFolder
 from tests.integration.processes.kit import (
     PATIENCE,
     Facts,
     Gate,
     ended,
+    kill_keeper,
     lasting,
     marked,
     on_loop,
     python,
     shell,
 )
-
-
-def kill_keeper(launcher: KeeperLauncher) -> int:
-    pid = launcher.keeper_pid
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
-    assert ended(pid)
-    return pid
 
 
 @on_loop

@@ -102,7 +102,8 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
 
 def test_the_unit_ends_the_worker_alone_and_leaves_the_runs_to_their_keeper() -> None:
     lines = UNIT.read_text().splitlines()
-    assert {"Type=notify", "KillMode=process", "OOMPolicy=continue"} <= set(lines)
+    wanted = {"Type=notify", "KillMode=process", "OOMPolicy=continue", "Delegate=yes"}
+    assert wanted <= set(lines)
     assert not any(
         line.startswith(("PrivateTmp=yes", "DynamicUser=", "Runtime")) for line in lines
     )

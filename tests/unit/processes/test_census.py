@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from actors.processes.keeper.census import Census
+from actors.processes.keeper.cgroup import Cgroup
 from actors.processes.keeper.procfs import Stat
 from actors.processes.keeper.table import Run
 
@@ -66,6 +67,21 @@ def test_what_was_seen_as_a_member_stays_one_without_ancestry(tmp_path: Path) ->
     wanted.exit = {"code": 0}
     assert pids(Census([stat(101, 1)], {}, KEEPER), wanted) == [101]
     assert pids(Census([stat(101, 1, start=7)], {}, KEEPER), wanted) == []
+
+
+def test_whoever_is_in_the_control_group_is_a_member(tmp_path: Path) -> None:
+    group = tmp_path / "r.1"
+    group.mkdir()
+    (group / "cgroup.procs").write_text("150\n152\n")  # 152 came after the look
+    (group / "cgroup.events").write_text("populated 1\n")
+    wanted = run(tmp_path)
+    wanted.exit = {"code": 0}
+    wanted.cgroup = Cgroup(str(group))
+    census = Census([stat(150, 1), stat(151, 150), stat(160, 1)], {}, KEEPER)
+    assert pids(census, wanted) == [150, 151]
+    assert not census.is_settled(wanted)
+    (group / "cgroup.events").write_text("populated 0\n")
+    assert census.is_settled(wanted)
 
 
 def test_zombies_are_no_members_but_lead_to_some(tmp_path: Path) -> None:

@@ -36,6 +36,16 @@ def test_the_kills_of_a_group(tmp_path: Path, service: Path) -> None:
     assert found(tmp_path).kernel_kills() == 3
 
 
+def test_the_kills_of_a_group_without_the_controller_are_counted_above_it(
+    tmp_path: Path, service: Path
+) -> None:
+    write(tmp_path / "proc" / "7", cgroup="0::/a/b/actor-worker/run\n")
+    (service / "actor-worker" / "run").mkdir(parents=True)
+    group = found(tmp_path)
+    (service / "actor-worker" / "run").rmdir()
+    assert group.kernel_kills() == 3
+
+
 def test_the_tightest_limit_on_the_way_up_counts(tmp_path: Path, service: Path) -> None:
     assert found(tmp_path).used_percent() is None
     write(service, memory__current="600\n", memory__max="max\n", memory__stat="inactive_file 9\n")

@@ -1,0 +1,112 @@
+"""Where the keeper's own control group is, and what becomes of the groups below it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from actors.processes.keeper.cgroup import Cgroup, Cgroups, noted, own_group
+
+V1 = "35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n"
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Path:
+    """What stands for the place where version 2 is mounted."""
+    folder = tmp_path / "fs cgroup"
+    (folder / "service").mkdir(parents=True)
+    for group in (folder, folder / "service"):
+        (group / "cgroup.procs").touch()
+    return folder
+
+
+def seen_from(tmp_path: Path, mount: Path, *, group: str, root: str) -> str | None:
+    """The own group of one in ``group`` to whom ``mount`` shows what is below ``root``."""
+    (tmp_path / "cgroup").write_text(f"4:memory:/x\n0::{group}\n")
+    place = str(mount).replace(" ", "\\040")
+    line = f"41 31 0:38 {root} {place} rw,relatime shared:9 - cgroup2 cgroup2 rw\n"
+    (tmp_path / "mountinfo").write_text(V1 + line)
+    return own_group(str(tmp_path))
+
+
+def test_it_is_found_by_its_mount(tmp_path: Path, mount: Path) -> None:
+    found = seen_from(tmp_path, mount, group="/service", root="/")
+    assert found == str(mount / "service")
+    assert seen_from(tmp_path, mount, group="/", root="/") == str(mount)
+
+
+def test_a_container_sees_a_part_of_the_hierarchy(tmp_path: Path, mount: Path) -> None:
+    found = seen_from(tmp_path, mount, group="/docker/1/service", root="/docker/1")
+    assert found == str(mount / "service")
+
+
+@pytest.mark.parametrize(
+    ("group", "root"), [("/elsewhere", "/docker/1"), ("/../service", "/"), ("/gone", "/")]
+)
+def test_a_group_that_is_not_to_be_seen_is_none(
+    tmp_path: Path, mount: Path, group: str, root: str
+) -> None:
+    assert seen_from(tmp_path, mount, group=group, root=root) is None
+
+
+def test_without_version_2_there_is_none(tmp_path: Path) -> None:
+    (tmp_path / "cgroup").write_text("4:memory:/x\n")
+    (tmp_path / "mountinfo").write_text(V1)
+    assert own_group(str(tmp_path)) is None
+    assert own_group(str(tmp_path / "no proc")) is None
+
+
+def test_a_refusal_is_said_once(
+    tmp_path: Path, mount: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (mount / "file").touch()
+    cgroups = Cgroups(str(mount / "file" / "below"))
+    assert [cgroups.create("r.1"), cgroups.create("r.2")] == [None, None]
+    assert capsys.readouterr().err.count("no control group") == 1
+
+
+def test_where_there_can_be_none_nothing_is_tried(tmp_path: Path) -> None:
+    cgroups = Cgroups.of(str(tmp_path), None)
+    assert not cgroups.possible
+    assert cgroups.create("r.1") is None
+    cgroups.tidy()
+
+
+def test_empty_groups_are_removed_and_others_stay(tmp_path: Path, mount: Path) -> None:
+    cgroups = Cgroups.of(str(tmp_path), str(mount))
+    empty, used = cgroups.create("r.1"), cgroups.create("r.2")
+    assert empty is not None
+    assert used is not None
+    events = Path(used.path) / "cgroup.events"
+    events.write_text("populated 1\nfrozen 0\n")
+    cgroups.tidy()
+    assert (Path(empty.path).exists(), Path(used.path).exists()) == (False, True)
+    events.unlink()  # the kernel's files do not keep a group from being removed
+    cgroups.tidy()
+    assert not Path(used.path).parent.exists()
+
+
+def test_processes_of_inner_groups_count(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "cgroup.procs").write_text("7\n8\n")
+    (tmp_path / "inner" / "cgroup.procs").write_text("9\n")
+    assert Cgroup(str(tmp_path)).pids() == {7, 8, 9}
+
+
+def test_a_group_that_is_gone_is_empty(tmp_path: Path) -> None:
+    gone = Cgroup(str(tmp_path / "gone"))
+    assert (gone.pids(), gone.populated) == (set(), False)
+    gone.kill()
+    gone.remove()
+
+
+@pytest.mark.parametrize("path", [None, 7, "/sys/fs/cgroup", "/sys/fs/cgroup/r.2"])
+def test_a_record_that_names_no_group_of_the_run_is_not_believed(path: object) -> None:
+    assert noted(path, "r.1") is None
+
+
+def test_a_record_that_names_one_is(tmp_path: Path) -> None:
+    found = noted("/sys/fs/cgroup/aw/r.1", "r.1")
+    assert found is not None
+    assert found.path == "/sys/fs/cgroup/aw/r.1"
