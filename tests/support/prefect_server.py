@@ -189,6 +189,8 @@ def _settings(folder: Path, auth_string: str | None, csrf: bool) -> dict[str, st
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": str(csrf).lower(),
         "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
+        # 30 by default: a run that is put off for want of a slot comes back within a test
+        "PREFECT_DEPLOYMENT_CONCURRENCY_SLOT_WAIT_SECONDS": "1",
     }
     if auth_string is not None:
         settings["PREFECT_SERVER_API_AUTH_STRING"] = auth_string
