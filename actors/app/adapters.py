@@ -15,7 +15,6 @@ import platformdirs
 
 from ..domain.ports import Clock, Journal, Launcher, Orchestrator
 from ..orchestrator.api import PrefectApi
-from ..orchestrator.profile import load_profile
 from ..orchestrator.session import Session
 from ..processes.journal import FolderJournal
 from ..processes.launcher import KeeperLauncher, KeeperOptions
@@ -23,6 +22,7 @@ from ..processes.state_folder import StateFolder
 from . import prefect_python
 from .naming import Seat, seats, take_seat
 from .preparation import Preparer
+from .profile_in_force import ProfileInForce
 from .settings import Settings
 
 PROGRAM: Final = "actor-worker"
@@ -70,7 +70,7 @@ class Adapters:
     launcher: Launcher
     journal: Journal
     python: EnginePython
-    secrets: frozenset[str]
+    profile: ProfileInForce
 
     def preparer(self, settings: Settings) -> Preparer:
         """Who prepares this worker's runs."""
@@ -80,8 +80,8 @@ class Adapters:
             worker=self.name,
             engine_python=self.python,
             base_env=dict(os.environ),
-            prefect_env=settings.prefect.environment(),
-            secrets=self.secrets,
+            prefect_env=self.profile.environment,
+            secrets=lambda: self.profile.secrets,
             end_leftovers=settings.end_leftovers,
         )
 
@@ -106,15 +106,13 @@ async def open_adapters(
     hostname = socket.gethostname()
     python = EnginePython(prefect_python.find(settings.python))
     opened.push_async_callback(python.aclose)
-    secrets: frozenset[str] = frozenset()
+    profile = ProfileInForce(settings.prefect)
     if orchestrator is None:
         session = Session(
-            settings.prefect.session_options(),
-            clock=clock,
-            reread=lambda: load_profile().credentials(),
+            settings.prefect.session_options(), clock=clock, reread=profile.credentials
         )
         opened.push_async_callback(session.aclose)
-        orchestrator, secrets = PrefectApi(session), session.secrets
+        orchestrator = PrefectApi(session)
     seat, folder = _take_seat(settings, hostname, lock)
     opened.callback(folder.release)
     if launcher is None:
@@ -128,7 +126,7 @@ async def open_adapters(
         launcher=launcher,
         journal=journal or FolderJournal(folder),
         python=python,
-        secrets=secrets,
+        profile=profile,
     )
 
 

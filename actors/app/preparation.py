@@ -29,8 +29,9 @@ class Preparer:
     """Prepares runs of one worker; an instance is a :data:`~actors.domain.preparation.Prepare`.
 
     ``engine_python`` answers which interpreter has Prefect; it raises a WorkerError when there is
-    none. ``base_env`` is the worker's own environment, ``prefect_env`` the Prefect settings that
-    reach runs (contract 7.3), ``secrets`` what is masked whatever the job says.
+    none. ``base_env`` is the worker's own environment. ``prefect_env`` answers which Prefect
+    settings reach a run that starts now (contract 7.3), ``secrets`` what is masked whatever the
+    job says: a key may be rotated meanwhile.
     """
 
     orchestrator: Orchestrator
@@ -38,8 +39,8 @@ class Preparer:
     worker: str
     engine_python: Callable[[], Awaitable[str]]
     base_env: Mapping[str, str]
-    prefect_env: Mapping[str, str]
-    secrets: frozenset[str] = frozenset()
+    prefect_env: Callable[[], Mapping[str, str]] = dict
+    secrets: Callable[[], frozenset[str]] = frozenset
     end_leftovers: bool = True
     _flows: dict[FlowId, Flow] = field(default_factory=dict)
 
@@ -56,11 +57,12 @@ class Preparer:
             flow=flow,
             engine_python=await self.engine_python() if engine else "",
         )
+        order = self._order(record.key, run, job, deployment, flow)
         return Preparation(
-            order=self._order(record.key, run, job, deployment, flow),
+            order=order,
             note=job.note(),
             related=run_related(run=run, deployment=deployment, flow=flow, pool=pool),
-            masker=Masker(job.secrets | self.secrets),
+            masker=Masker(job.secrets | self.secrets()),
         )
 
     async def _deployment(self, run: FlowRun) -> Deployment | None:
@@ -114,7 +116,7 @@ class Preparer:
             argv=job.argv,
             env=run_environment(
                 base=self.base_env,
-                prefect_settings=self.prefect_env,
+                prefect_settings=self.prefect_env(),
                 run=run,
                 deployment=deployment,
                 flow=flow,

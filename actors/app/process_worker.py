@@ -258,7 +258,7 @@ class ProcessWorker:
             argv=job.argv,
             env=run_environment(
                 base=os.environ,
-                prefect_settings=self._settings.prefect.environment(),
+                prefect_settings=adapters.profile.environment(),
                 run=run,
                 deployment=None,
                 flow=None,

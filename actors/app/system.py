@@ -54,8 +54,6 @@ class ActorSystem:
         self.settings = settings
         self.name = settings.name or ""
         """The worker's name; the default one is known after entering."""
-        self.secrets: frozenset[str] = frozenset()
-        """What must be masked in logs; known after entering."""
         self._orchestrator = orchestrator
         self._launcher = launcher
         self._journal = journal
@@ -124,6 +122,13 @@ class ActorSystem:
         return self._running()
 
     @property
+    def secrets(self) -> frozenset[str]:
+        """What must be masked in logs; more of it when a key has been rotated."""
+        if self._adapters is None:
+            return self.settings.prefect.secrets()
+        return self._adapters.profile.secrets
+
+    @property
     def adapters(self) -> Adapters:
         """What the worker has opened on the outside."""
         if self._adapters is None:
@@ -143,7 +148,7 @@ class ActorSystem:
             journal=self._journal,
             lock=self._lock,
         )
-        self.name, self.secrets, self._adapters = adapters.name, adapters.secrets, adapters
+        self.name, self._adapters = adapters.name, adapters
         if settings.with_healthcheck:
             await self._serve_health(opened)
         self._wiring = start_actors(

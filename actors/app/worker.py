@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from ..domain.masking import Masker
+from ..domain.masking import CurrentMask, Masker
 from . import logs, successor
 from .escalation import Step, on_signal, stop_signals
 from .exit_codes import INTERRUPTED
@@ -82,6 +82,7 @@ class _Life:
 
         notifier = Systemd.from_environment()
         system = ActorSystem(self._settings, notifier=notifier, lock=self._lock)
+        self._pipe.mask = CurrentMask(lambda: system.secrets)
         self._pipe.context = lambda: {"worker": system.name or None, "pool": self._settings.pool}
         with ExitStack() as signals:
             for handling in (

@@ -7,7 +7,7 @@ whatever prints it, in whole lines or percent-encoded, shows asterisks instead.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 from urllib.parse import quote
 
@@ -73,6 +73,22 @@ class Masker:
         What stands under a key that is named like a secret is masked altogether.
         """
         return rewrite(_without_secret_keys(tree), self.text)
+
+
+class CurrentMask:
+    """Masks a text as a Masker does, with the secrets that ``secrets`` answers at the time."""
+
+    def __init__(self, secrets: Callable[[], frozenset[str]]) -> None:
+        self._secrets = secrets
+        self._known: frozenset[str] = frozenset()
+        self._masker = Masker()
+
+    def __call__(self, text: str) -> str:
+        """``text`` without what is secret by now."""
+        known = self._secrets()
+        if known != self._known:
+            self._known, self._masker = known, Masker(known)
+        return self._masker.text(text)
 
 
 def _forms(secret: str) -> Iterator[str]:

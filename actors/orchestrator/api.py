@@ -18,6 +18,7 @@ from ..domain.model import (
     Json,
     LogLine,
     Proposal,
+    State,
     Verdict,
     WorkerEvent,
     WorkPool,
@@ -42,6 +43,7 @@ from .wire import (
     WirePool,
     WireQueue,
     WireRun,
+    WireState,
     WireVerdict,
     read,
     read_list,
@@ -130,6 +132,13 @@ class PrefectApi:
         """``GET /flow_runs/{id}``."""
         answer = await self._session.request("GET", f"/flow_runs/{_part(run_id)}")
         return read(WireRun, WireRun.run, answer, f"flow run {run_id}")
+
+    async def read_history(self, run_id: FlowRunId) -> list[State]:
+        """``GET /flow_run_states/``."""
+        answer = await self._session.request(
+            "GET", f"/flow_run_states/?flow_run_id={_part(run_id)}"
+        )
+        return read_list(WireState, WireState.state, answer, f"states of flow run {run_id}")
 
     async def read_deployment(self, deployment_id: DeploymentId) -> Deployment:
         """``GET /deployments/{id}``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
@@ -33,6 +33,21 @@ class Credentials:
         found = {self.api_key, self.auth_string, (self.header() or "").partition(" ")[2]}
         found.add((self.auth_string or "").partition(":")[2])
         return frozenset(secret for secret in found if secret)
+
+
+def secrets_of(
+    credentials: Credentials, *, headers: Mapping[str, str], addresses: Iterable[str]
+) -> frozenset[str]:
+    """What must not be shown of all that a session is told."""
+    found = set(credentials.secrets())
+    for name, value in headers.items():
+        named = is_secret_name(name.replace("-", "_"))
+        if named or name.lower() in ("authorization", "cookie"):
+            found |= {value, value.rpartition(" ")[2]}
+    for address in addresses:
+        if "://" in address and (password := urlsplit(address).password):
+            found.add(password)
+    return frozenset(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,15 +85,11 @@ class SessionOptions:
 
     def secrets(self) -> frozenset[str]:
         """Credentials, secret custom headers and passwords in addresses, for masking."""
-        found = set(self.credentials.secrets())
-        for name, value in self.custom_headers.items():
-            named = is_secret_name(name.replace("-", "_"))
-            if named or name.lower() in ("authorization", "cookie"):
-                found |= {value, value.rpartition(" ")[2]}
-        for address in (self.base_url, *self.proxies.values()):
-            if "://" in address and (password := urlsplit(address).password):
-                found.add(password)
-        return frozenset(found)
+        return secrets_of(
+            self.credentials,
+            headers=self.custom_headers,
+            addresses=(self.base_url, *self.proxies.values()),
+        )
 
     def headers(self, credentials: Credentials) -> dict[str, str]:
         """The headers of every request, CSRF aside."""

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ..domain.errors import SettingsError
 from . import setting_values as to
-from .options import Credentials, SessionOptions
+from .options import Credentials, SessionOptions, secrets_of
 from .profile_sources import Found, find_sources
 from .proxies import proxies_from
 from .retry import RetryPolicy
+
+CREDENTIALS: Final = ("api_key", "api_auth_string")
+"""The settings that are changed while a worker is at work."""
 
 
 def _setting(parse: to.Parse, default: Any = None, *, alias: str | None = None) -> Any:
@@ -84,6 +88,8 @@ class PrefectProfile:
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
     warnings: tuple[str, ...] = ()
     """What Prefect itself would warn of while reading its settings."""
+    again: Callable[[], PrefectProfile] | None = field(default=None, repr=False, compare=False)
+    """Reads them once more from the same places; None: they were not read."""
 
     @property
     def is_cloud(self) -> bool:
@@ -101,6 +107,30 @@ class PrefectProfile:
     def credentials(self) -> Credentials:
         """The API key and the authorization string."""
         return Credentials(api_key=self.api_key, auth_string=self.api_auth_string)
+
+    def found_again(self) -> PrefectProfile:
+        """What would be found now in the same places. SettingsError: as for load_profile."""
+        return self if self.again is None else self.again()
+
+    def with_credentials_of(self, other: PrefectProfile) -> PrefectProfile:
+        """These settings with the credentials of ``other``."""
+        names = {f"PREFECT_{name.upper()}" for name in CREDENTIALS}
+        kept = {name: text for name, text in self.variables.items() if name not in names}
+        taken = {name: text for name, text in other.variables.items() if name in names}
+        return replace(
+            self,
+            api_key=other.api_key,
+            api_auth_string=other.api_auth_string,
+            variables=MappingProxyType(kept | taken),
+        )
+
+    def secrets(self) -> frozenset[str]:
+        """What must not be shown: credentials, secret headers, passwords in addresses."""
+        return secrets_of(
+            self.credentials(),
+            headers=self.client_custom_headers,
+            addresses=(self.api_url or "", *self.proxies.values()),
+        )
 
     def session_options(self) -> SessionOptions:
         """What a session needs. SettingsError: no API URL, or no such certificate file."""
@@ -143,7 +173,8 @@ def load_profile(
     that cannot be used.
     """
     environ = os.environ if environ is None else environ
-    found = find_sources(environ, cwd=cwd or Path.cwd(), home=home or Path.home())
+    cwd, home = cwd or Path.cwd(), home or Path.home()
+    found = find_sources(environ, cwd=cwd, home=home)
     settings = {spec.name: spec for spec in fields(PrefectProfile) if "parse" in spec.metadata}
     values: dict[str, Any] = {}
     for name, spec in settings.items():
@@ -159,6 +190,7 @@ def load_profile(
         variables=MappingProxyType(_variables(found)),
         proxies=MappingProxyType(proxies_from(environ)),
         warnings=found.warnings,
+        again=partial(load_profile, environ, cwd=cwd, home=home),
     )
     if profile.logging_to_api_max_log_size > profile.logging_to_api_batch_size:
         raise SettingsError(

@@ -100,11 +100,12 @@ class Session:
         content = None if body is None else _encoded(body)
         what = f"{method} {path}"
         address = path if not query else f"{path}?{urlencode(query)}"
+        used = self._credentials
         try:
             try:
                 return json_of(await self._persist(method, address, content, what), what)
             except Unauthorized:
-                if not self._has_new_credentials():
+                if not self._has_other_credentials(used):
                     raise
             return json_of(await self._persist(method, address, content, what), what)
         except OrchestratorError as error:
@@ -120,7 +121,10 @@ class Session:
         if self._transport is not None:
             self._transport.close()
 
-    def _has_new_credentials(self) -> bool:
+    def _has_other_credentials(self, used: Credentials) -> bool:
+        """Whether there are others than those that were ``used`` when the server refused."""
+        if self._credentials != used:  # found since, for a request that was refused before
+            return True
         if self._reread is None:
             return False
         try:
@@ -128,7 +132,7 @@ class Session:
         except Exception as error:
             _log.warning("api.credentials_unreadable", error=str(error))
             return False
-        if fresh == self._credentials:
+        if fresh == used:
             return False
         self._credentials = fresh
         self._secrets |= fresh.secrets()

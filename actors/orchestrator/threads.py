@@ -38,9 +38,12 @@ class ThreadPool:
         if self._closed:
             raise RuntimeError("this thread pool is closed")
         future: Future[T] = Future()
-        if not self._idle.acquire(blocking=False) and len(self._threads) < self._size:
-            self._start_thread()
+        short = not self._idle.acquire(blocking=False) and len(self._threads) < self._size
         self._queue.put((future, call))
+        if short:
+            # only now: it would call itself idle if it found nothing to do at first, and the next
+            # call would wait for it instead of for a thread of its own
+            self._start_thread()
         return await asyncio.wrap_future(future)
 
     async def aclose(self, *, patience_seconds: float = 5.0) -> None:

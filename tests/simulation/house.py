@@ -131,7 +131,6 @@ class House:
                     worker="w",
                     engine_python=_python,
                     base_env={},
-                    prefect_env={},
                 ),
                 pid_exists=lambda pid: any(p.identity.pid == pid for p in self.keeper.alive()),
                 uses_runner=_uses_runner,

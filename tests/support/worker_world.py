@@ -69,7 +69,6 @@ class WorkerWorld:
                     worker="w",
                     engine_python=_engine_python,
                     base_env={},
-                    prefect_env={},
                 ),
                 pid_exists=lambda pid: any(p.identity.pid == pid for p in self.keeper.alive()),
                 uses_runner=lambda run, deployment, pool: False,

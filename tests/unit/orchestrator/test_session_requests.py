@@ -197,30 +197,6 @@ def test_a_session_tells_its_secrets() -> None:
     assert "data" not in secrets
 
 
-def test_a_rotated_key_is_read_again_and_used_at_once() -> None:
-    server = ScriptedServer()
-    server.script(Reply(401, {"exception_message": "Unauthorized"}), Reply(200, "in"))
-    answer = run(
-        server,
-        get,
-        credentials=Credentials(api_key="old"),
-        reread=lambda: Credentials(api_key="new"),
-    )
-    assert answer == "in"
-    assert [r.headers["Authorization"] for r in server.received] == ["Bearer old", "Bearer new"]
-
-
-def test_a_key_that_did_not_change_is_not_tried_twice() -> None:
-    def unreadable() -> Credentials:
-        raise OSError("no such profile")
-
-    for reread in (Credentials, unreadable):
-        server = ScriptedServer(default=Reply(401, {"exception_message": "Unauthorized"}))
-        with pytest.raises(Unauthorized):
-            run(server, get, reread=reread)
-        assert len(server.received) == 1
-
-
 def test_requests_share_connections() -> None:
     async def scenario(session: Session, clock: ManualClock) -> None:
         for _ in range(5):

@@ -22,11 +22,24 @@ def test_calls_run_in_other_threads_that_end_with_the_pool() -> None:
     asyncio.run(main())
 
 
-def test_no_more_threads_than_needed_or_allowed() -> None:
+def test_no_call_waits_behind_one_that_blocks_while_there_may_be_more_threads() -> None:
+    """A new thread that had not found its work yet called itself idle, and was counted on."""
+
     async def main() -> None:
         pool = ThreadPool(2, name="test")
-        first = await pool.run(threading.current_thread)
-        assert await pool.run(threading.current_thread) is first
+        release = threading.Event()
+        busy = asyncio.create_task(pool.run(lambda: release.wait(10)))
+        await asyncio.sleep(0)
+        await pool.run(release.set)
+        assert await busy
+        await pool.aclose()
+
+    asyncio.run(main())
+
+
+def test_no_more_threads_than_allowed() -> None:
+    async def main() -> None:
+        pool = ThreadPool(2, name="test")
         seen = await asyncio.gather(*(pool.run(threading.current_thread) for _ in range(20)))
         assert len(set(seen)) <= 2
         await pool.aclose()

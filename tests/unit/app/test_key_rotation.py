@@ -1,0 +1,172 @@
+"""A key that is rotated while the worker is at work reaches the runs, and shows nowhere."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from actors import ActorSystem, Settings
+from actors.app.adapters import Adapters, open_adapters
+from actors.domain.ids import ClaimKey, new_transition_id
+from actors.domain.masking import CurrentMask
+from actors.domain.model import WorkPool
+from actors.domain.preparation import Preparation
+from actors.domain.record import Phase, RunRecord
+from actors.orchestrator.profile import load_profile
+from actors.runtime import LoopClock
+from actors.testing.processes import ScriptedKeeper, ScriptedLauncher
+from tests.support.builders import POOL, a_run
+from tests.support.http_server import Handler, Reply, ScriptedServer
+
+OLD, NEW = "pnu_old-key-4e1f", "pnu_new-key-77d0"
+
+
+class Keyholder:
+    """A server that lets one key in, and a user with a profile."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.valid = OLD
+        self.server = ScriptedServer(default=self._answer)
+        self.write(OLD)
+        self.python = folder / "python"
+        self.python.write_text(
+            f"#!/bin/sh\nexec {shlex.quote(sys.executable)} -c 'print(\"3.8.8\")'\n"
+        )
+        self.python.chmod(0o700)
+
+    def write(self, key: str) -> None:
+        """Put ``key`` into the active profile."""
+        path = self.folder / ".prefect" / "profiles.toml"
+        path.parent.mkdir(exist_ok=True)
+        lines = ['active = "mine"', "[profiles.mine]", f'PREFECT_API_KEY = "{key}"']
+        path.write_text("\n".join([*lines, f'PREFECT_API_URL = "{self.server.url}"']))
+
+    def settings(self) -> Settings:
+        profile = load_profile({}, cwd=self.folder, home=self.folder)
+        return Settings(
+            pool=POOL.name,
+            name="w",
+            python=str(self.python),
+            state_dir=self.folder / "state",
+            prefect=profile,
+        )
+
+    @asynccontextmanager
+    async def adapters(self) -> AsyncIterator[tuple[Adapters, Settings]]:
+        async with AsyncExitStack() as opened:
+            clock, settings = LoopClock(), self.settings()
+            yield (
+                await open_adapters(settings, opened, clock=clock, launcher=a_launcher()),
+                settings,
+            )
+
+    def _answer(self, handler: Handler) -> None:
+        if handler.headers["Authorization"] != f"Bearer {self.valid}":
+            Reply(401, {"exception_message": "Unauthorized"})(handler)
+        elif handler.path.startswith("/api/flows/"):
+            Reply(200, {"id": "flow-id", "name": "hello"})(handler)
+        else:
+            Reply(200, {"id": "pool-id", "name": POOL.name, "type": "process"})(handler)
+
+
+def a_launcher() -> ScriptedLauncher:
+    return ScriptedLauncher(ScriptedKeeper(LoopClock(), lambda _: None))
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Keyholder:
+    return Keyholder(tmp_path)
+
+
+async def prepared(adapters: Adapters, settings: Settings, pool: WorkPool = POOL) -> Preparation:
+    run = a_run(deployment_id=None, job_variables={"command": "true"})
+    record = RunRecord(
+        key=ClaimKey("key"), worker="w", run=run, claim=new_transition_id(), phase=Phase.PREPARING
+    )
+    return await adapters.preparer(settings)(record, pool)
+
+
+def test_a_run_that_starts_after_the_old_key_was_refused_has_the_new_one(
+    holder: Keyholder,
+) -> None:
+    async def story() -> None:
+        async with holder.adapters() as (adapters, settings):
+            await adapters.orchestrator.read_work_pool(POOL.name)
+            before = await prepared(adapters, settings)
+            assert before.order.env["PREFECT_API_KEY"] == OLD
+            holder.write(NEW)
+            holder.valid = NEW
+            await adapters.orchestrator.read_work_pool(POOL.name)
+            after = await prepared(adapters, settings)
+            assert after.order.env["PREFECT_API_KEY"] == NEW
+            assert after.masker.text(f"{OLD} {NEW}") == "******** ********"
+
+    with holder.server:
+        asyncio.run(story())
+
+
+def test_a_run_has_the_new_key_while_the_old_one_is_still_good(holder: Keyholder) -> None:
+    async def story() -> None:
+        async with holder.adapters() as (adapters, settings):
+            await adapters.orchestrator.read_work_pool(POOL.name)
+            holder.write(NEW)
+            preparation = await prepared(adapters, settings)
+            assert preparation.order.env["PREFECT_API_KEY"] == NEW
+            assert preparation.masker.text(NEW) == "********"
+
+    with holder.server:
+        asyncio.run(story())
+
+
+def test_a_run_speaks_to_the_server_of_its_worker_whatever_the_profile_says_by_now(
+    holder: Keyholder,
+) -> None:
+    async def story() -> None:
+        async with holder.adapters() as (adapters, settings):
+            profile = holder.folder / ".prefect" / "profiles.toml"
+            profile.write_text(profile.read_text().replace(holder.server.url, "http://other/api"))
+            preparation = await prepared(adapters, settings)
+            assert preparation.order.env["PREFECT_API_URL"] == holder.server.url
+
+    with holder.server:
+        asyncio.run(story())
+
+
+def test_a_profile_that_cannot_be_read_leaves_the_key_as_it_was_and_is_said_once(
+    holder: Keyholder,
+) -> None:
+    async def story() -> None:
+        async with holder.adapters() as (adapters, settings):
+            (holder.folder / "prefect.toml").write_text("half a [line")
+            for _ in range(2):
+                preparation = await prepared(adapters, settings)
+                assert preparation.order.env["PREFECT_API_KEY"] == OLD
+
+    with holder.server, capture_logs() as logs:
+        asyncio.run(story())
+    said = [line for line in logs if line["event"] == "api.credentials_unreadable"]
+    assert len(said) == 1
+
+
+def test_the_log_of_the_worker_masks_the_new_key_too(holder: Keyholder) -> None:
+    system = ActorSystem(holder.settings(), launcher=a_launcher())
+    mask = CurrentMask(lambda: system.secrets)
+
+    async def story() -> None:
+        assert mask(f"{OLD} {NEW}") == f"******** {NEW}"
+        async with system:
+            holder.write(NEW)
+            holder.valid = NEW
+            await system.adapters.orchestrator.read_work_pool(POOL.name)
+            assert mask(f"{OLD} {NEW}") == "******** ********"
+
+    with holder.server:
+        asyncio.run(story())

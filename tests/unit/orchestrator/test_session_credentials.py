@@ -1,0 +1,68 @@
+"""Keys that are rotated while a session is in use."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from actors.domain.errors import Unauthorized
+from actors.orchestrator.options import Credentials
+from actors.orchestrator.session import Session
+from tests.support.http_server import Handler, Reply, ScriptedServer
+from tests.support.manual_clock import ManualClock
+from tests.unit.orchestrator.clients import run
+
+
+async def get(session: Session, clock: ManualClock) -> Any:
+    return await session.request("GET", "/thing")
+
+
+def test_a_rotated_key_is_read_again_and_used_at_once() -> None:
+    server = ScriptedServer()
+    server.script(Reply(401, {"exception_message": "Unauthorized"}), Reply(200, "in"))
+    answer = run(
+        server,
+        get,
+        credentials=Credentials(api_key="old"),
+        reread=lambda: Credentials(api_key="new"),
+    )
+    assert answer == "in"
+    assert [r.headers["Authorization"] for r in server.received] == ["Bearer old", "Bearer new"]
+
+
+def test_a_request_refused_beside_another_that_read_the_new_key_already_is_sent_again_too() -> (
+    None
+):
+    both_are_there = threading.Barrier(2, timeout=10)
+
+    def answer(handler: Handler) -> None:
+        if handler.headers["Authorization"] == "Bearer new":
+            Reply(200, "in")(handler)
+            return
+        both_are_there.wait()
+        Reply(401, {"exception_message": "Unauthorized"})(handler)
+
+    async def scenario(session: Session, clock: ManualClock) -> list[Any]:
+        return list(await asyncio.gather(get(session, clock), get(session, clock)))
+
+    answers = run(
+        ScriptedServer(default=answer),
+        scenario,
+        credentials=Credentials(api_key="old"),
+        reread=lambda: Credentials(api_key="new"),
+    )
+    assert answers == ["in", "in"]
+
+
+def test_a_key_that_did_not_change_is_not_tried_twice() -> None:
+    def unreadable() -> Credentials:
+        raise OSError("no such profile")
+
+    for reread in (Credentials, unreadable):
+        server = ScriptedServer(default=Reply(401, {"exception_message": "Unauthorized"}))
+        with pytest.raises(Unauthorized):
+            run(server, get, reread=reread)
+        assert len(server.received) == 1
