@@ -88,8 +88,7 @@ class FaultProxy:
             yield held
         finally:
             with self._news:
-                if held in self._holds:
-                    self._holds.remove(held)
+                self._holds.remove(held)
             held.drop()
 
     def wait_for_requests(self, number: int, patience: float) -> bool:
@@ -130,21 +129,20 @@ class FaultProxy:
     def _hold_of(self, request: Request, moment: Moment) -> Held | None:
         with self._news:
             for held in self._holds:
-                if held.moment is moment and held.which(request):
-                    self._holds.remove(held)
+                if held.moment is moment and held.takes(request):
                     return held
         return None
 
     def _exchange(
         self, wire: Wire, request: Request, fault: Fault | None, holds: list[Held]
     ) -> None:
-        if not _may_go_on(holds, Moment.ARRIVED, request) or fault is Fault.RESET:
+        if not _may_go_on(holds, Moment.ARRIVED) or fault is Fault.RESET:
             wire.reset()
         elif fault in REFUSALS:
             wire.refuse(fault)
         else:
             answer = self._ask(request)
-            if answer is None or not _may_go_on(holds, Moment.ANSWERED, request):
+            if answer is None or not _may_go_on(holds, Moment.ANSWERED):
                 wire.reset()
             else:
                 wire.deliver(answer, fault)
@@ -165,5 +163,5 @@ class FaultProxy:
             connection.close()
 
 
-def _may_go_on(holds: list[Held], moment: Moment, request: Request) -> bool:
-    return all(held.catch(request) for held in holds if held.moment is moment)
+def _may_go_on(holds: list[Held], moment: Moment) -> bool:
+    return all(held.catch() for held in holds if held.moment is moment)

@@ -133,12 +133,17 @@ class Held:
 
     # -- the proxy's side ----------------------------------------------------------------------
 
-    def catch(self, request: Request) -> bool:
-        """Hold ``request`` here; whether it may go on."""
+    def takes(self, request: Request) -> bool:
+        """Whether this is the request to hold: the first that fits."""
+        if self.request is not None or self.dropped or not self.which(request):
+            return False
         self.request = request
+        return True
+
+    def catch(self) -> bool:
+        """Hold the request here; whether it may go on."""
         self._here.set()
-        self._free.wait(PATIENCE_SECONDS)
-        return not self.dropped
+        return self._free.wait(PATIENCE_SECONDS) and not self.dropped
 
     def over(self) -> None:
         self._done.set()

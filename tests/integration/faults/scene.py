@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from actors.processes.keeper import procfs
 from actors.processes.state_folder import StateFolder
 from tests.integration.prefect.kit import Place, WorkerProgram, shell, until
 from tests.integration.processes.kit import PATIENCE, ended, keepers_of, marked
@@ -45,6 +46,7 @@ class Scene:
         self.folder = place.folder
         self.state = StateFolder(place.folder / "state")
         self.kills = 0
+        self.keeper_kills = 0
         self._workers = ExitStack()
         self._deployment: str | None = None
 
@@ -74,6 +76,7 @@ class Scene:
     def kill_keeper(self) -> None:
         """Likewise the keeper, if there is one; exit codes of what runs now are lost with it."""
         for pid in keepers_of(self.state):
+            self.keeper_kills += 1
             os.kill(pid, signal.SIGKILL)
             assert ended(pid)
 
@@ -111,6 +114,11 @@ class Scene:
     def keys(self) -> list[str]:
         """Every claim in the state folder."""
         return os.listdir(self.state.runs) if self.state.runs.exists() else []
+
+    def live_keys(self) -> set[str]:
+        """The claims of which a process lives."""
+        keys = set(self.keys())
+        return keys & {procfs.marker(stat.pid) or "" for stat in procfs.processes() if stat.alive}
 
     # -- what must be true -----------------------------------------------------------------------
 
