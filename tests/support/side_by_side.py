@@ -12,13 +12,18 @@ from typing import Any
 import pytest
 
 _OF_SERIES = re.compile(r"^tests/(?:integration/prefect/.*\[|contract/.*\[(?:.*-)?real-)(3\.\d)\b")
+_OF_FAULTS = re.compile(r"^tests/integration/(faults/).*\[(3\.\d)\b")
 _OF_FILE = re.compile(r"^(tests/integration/prefect/test_protected_servers\.py)::")
 
 
 def group_of(node_id: str) -> str:
-    """Tests that share a server are a group; each of the others is one of its own."""
-    found = _OF_FILE.search(node_id) or _OF_SERIES.search(node_id)
-    return found[1] if found else node_id
+    """Tests that share a server are a group; each of the others is one of its own.
+
+    Those with faults keep a server busy for long: they are a group beside the others.
+    """
+    patterns = (_OF_FILE, _OF_FAULTS, _OF_SERIES)
+    found = next((match for pattern in patterns if (match := pattern.search(node_id))), None)
+    return "".join(found.groups()) if found else node_id
 
 
 def scheduler(config: pytest.Config, log: Any) -> Any:
