@@ -1,7 +1,7 @@
 """Workers are killed at random, the server misbehaves at random, and runs keep coming.
 
-``ACTOR_WORKER_TEST_FAULT_SECONDS`` is how long it goes on (the full proof: 120), and
-``ACTOR_WORKER_TEST_FAULT_SEED`` what chance begins with. The same seed gives the same plan; how
+``ACTOR_WORKER_TEST_KILL_SECONDS`` is how long it goes on (the full proof: 120), and
+``ACTOR_WORKER_TEST_KILL_SEED`` what chance begins with. The same seed gives the same plan; how
 it meets real processes differs from one time to the next.
 """
 
@@ -21,8 +21,8 @@ from tests.integration.faults.weather import forecast
 from tests.integration.prefect.kit import WorkerProgram, until
 from tests.support.faults import fair
 
-SECONDS: Final = float(os.environ.get("ACTOR_WORKER_TEST_FAULT_SECONDS", "25"))
-SEED: Final = int(os.environ.get("ACTOR_WORKER_TEST_FAULT_SEED", "1"))
+SECONDS: Final = float(os.environ.get("ACTOR_WORKER_TEST_KILL_SECONDS", "25"))
+SEED: Final = int(os.environ.get("ACTOR_WORKER_TEST_KILL_SEED", "1"))
 
 LIMIT: Final = 6
 """Runs at a time: fewer than are due, so that a slot that leaks is missed."""
@@ -39,7 +39,7 @@ LONGEST_LIFE: Final = 3.0
 def test_whatever_happens_every_run_is_run_once_and_told_truly(scene: Scene) -> None:
     chance = random.Random(SEED)
     stream = Stream(scene, chance)
-    with told(f"Replay: ACTOR_WORKER_TEST_FAULT_SECONDS={SECONDS:g} ..._SEED={SEED}"):
+    with told(f"Replay: ACTOR_WORKER_TEST_KILL_SECONDS={SECONDS:g} ..._SEED={SEED}"):
         disturb(scene, stream, chance)
         scene.proxy.weather = fair
         stream.cancel(share=1.0)
