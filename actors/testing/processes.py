@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import count
 
 from ..domain.errors import CouldNotStart, KeeperError
 from ..domain.ids import ClaimKey
@@ -20,6 +21,17 @@ from ..domain.process import (
     TreeGone,
 )
 
+FIRST_PID = 1001
+
+
+@dataclass(frozen=True, slots=True)
+class EndOrder:
+    """An order to end a process, ``at`` on the monotonic clock."""
+
+    at: float
+    signal: int
+    grace_seconds: float
+
 
 @dataclass(slots=True)
 class ScriptedProcess:
@@ -29,7 +41,10 @@ class ScriptedProcess:
     identity: ProcessIdentity
     clock: Clock
     ignores_signals: bool = False
-    signals: list[int] = field(default_factory=list)
+    started_at: float = 0.0
+    ended_at: float | None = None
+    """On the monotonic clock."""
+    end_orders: list[EndOrder] = field(default_factory=list)
     signals_after_end: int = 0
     """How many of them came when its whole tree was gone."""
     told_to_cancel: bool = False
@@ -50,6 +65,11 @@ class ScriptedProcess:
         """The claim it runs for."""
         return self.order.key
 
+    @property
+    def signals(self) -> list[int]:
+        """What it was sent, but for the SIGKILL at the end of a grace period."""
+        return [order.signal for order in self.end_orders]
+
     def print(self, *lines: str) -> None:
         """Write lines to its output."""
         self._tell(OutputWritten(key=self.key, lines=lines))
@@ -58,6 +78,7 @@ class ScriptedProcess:
         """Exit with ``code``; the rest of its tree goes soon after. A dead one stays dead."""
         if self.exit is None:
             known = None if self.exit_is_lost else code
+            self.ended_at = self.clock.monotonic()
             self.exit = ExitStatus(code=known, ended_at=self.clock.now().timestamp())
             self._tell(ProcessExited(key=self.key, status=self.exit))
             if self.lingers_seconds:
@@ -71,6 +92,7 @@ class ScriptedProcess:
         if not self.gone:
             self.rebooted = self.exit is None
             if self.exit is None:
+                self.ended_at = self.clock.monotonic()
                 self.exit = ExitStatus(code=None)
                 self._tell(ProcessExited(key=self.key, status=self.exit))
             self._vanish(Leftovers())
@@ -81,8 +103,11 @@ class ScriptedProcess:
             self._tell(TreeGone(key=self.key, leftovers=leftovers))
 
     def signal(self, number: int, grace_seconds: float) -> None:
-        """As the keeper ends a tree: the signal, the grace period, SIGKILL."""
-        self.signals.append(number)
+        """As the keeper ends a tree: the signal, the grace period, SIGKILL.
+
+        Of several grace periods the one that is over first counts.
+        """
+        self.end_orders.append(EndOrder(self.clock.monotonic(), number, grace_seconds))
         self.signals_after_end += self.gone
         if self.exit is not None:
             return
@@ -106,7 +131,9 @@ Script = Callable[[ScriptedProcess], None]
 class ScriptedKeeper:
     """The world of processes; several launchers may come and go while it stays.
 
-    ``script`` is called with every new process, ``refuse`` may name a cause for not starting one.
+    ``script`` is called with every new process, ``refuse`` may name a cause for not starting one,
+    ``trouble`` one for not starting it now, such as a full disk. ``reuses_pids``: a new process
+    gets the lowest pid that is free, as after a wrap-around.
     """
 
     def __init__(
@@ -115,27 +142,38 @@ class ScriptedKeeper:
         script: Script | None = None,
         *,
         refuse: Callable[[SpawnOrder], str | None] | None = None,
+        trouble: Callable[[SpawnOrder], str | None] | None = None,
+        reuses_pids: bool = False,
     ) -> None:
         self.clock = clock
         self.script = script
         self.refuse = refuse
+        self.trouble = trouble
+        self.reuses_pids = reuses_pids
         self.processes: dict[ClaimKey, ScriptedProcess] = {}
         self.spawned: list[ClaimKey] = []
-        self._next_pid = 1000
 
     def start(self, order: SpawnOrder) -> ScriptedProcess:
         """At most one process per key."""
         process = self.processes.get(order.key)
         if process is not None:
             return process
+        trouble = self.trouble(order) if self.trouble is not None else None
+        if trouble is not None:
+            raise KeeperError(trouble)
         cause = self.refuse(order) if self.refuse is not None else None
         if cause is not None:
             raise CouldNotStart(cause)
-        self._next_pid += 1
+        number = FIRST_PID + len(self.spawned)
         identity = ProcessIdentity(
-            pid=self._next_pid, start_ticks=self._next_pid, boot_id="scripted", pid_namespace="1"
+            pid=self._free_pid() if self.reuses_pids else number,
+            start_ticks=number,
+            boot_id="scripted",
+            pid_namespace="1",
         )
-        process = ScriptedProcess(order=order, identity=identity, clock=self.clock)
+        process = ScriptedProcess(
+            order=order, identity=identity, clock=self.clock, started_at=self.clock.monotonic()
+        )
         self.processes[order.key] = process
         self.spawned.append(order.key)
         if self.script is not None:
@@ -155,6 +193,10 @@ class ScriptedKeeper:
         """The machine is started anew. The worker was ended before."""
         for process in list(self.processes.values()):
             process.reboot()
+
+    def _free_pid(self) -> int:
+        taken = {process.identity.pid for process in self.processes.values() if not process.gone}
+        return next(pid for pid in count(FIRST_PID) if pid not in taken)
 
     def disconnect(self) -> None:
         """The worker is gone: nobody hears facts until somebody watches again."""
@@ -185,12 +227,11 @@ class ScriptedLauncher:
     async def end_tree(
         self, key: ClaimKey, *, signal: int, grace_seconds: float, announce_cancel: bool = False
     ) -> None:
-        """See the port."""
+        """See the port. Of a run that the keeper does not have there is nothing to end."""
         process = self._keeper.processes.get(key)
-        if process is None:
-            raise KeeperError(f"The keeper has no run {key}.")
-        process.told_to_cancel = process.told_to_cancel or announce_cancel
-        process.signal(signal, grace_seconds)
+        if process is not None:
+            process.told_to_cancel = process.told_to_cancel or announce_cancel
+            process.signal(signal, grace_seconds)
 
     async def forget(self, key: ClaimKey) -> None:
         """See the port."""
