@@ -44,7 +44,8 @@ class Courier(AsyncioActor, Generic[T]):
 
     A batch that the server cannot take now is kept and tried again; one that it rejects is sent
     again item by item, so that a single bad item costs only itself. What waits is lost with the
-    actor: events and remarks are worth an outage, not a crash.
+    actor: events and remarks are worth an outage, not a crash. Whatever is lost is counted in
+    the log.
     """
 
     def __init__(
@@ -84,8 +85,7 @@ class Courier(AsyncioActor, Generic[T]):
                 self._on_its_way = ()
                 self._singly = max(0, self._singly - count)
                 self._failures = 0
-                if self._complaint.settle():
-                    log.info(f"{self._what}.recovered", waiting=len(self._outbox))
+                self._say_delivered()
                 self._arm(0.0 if self._singly else self._pause_seconds)
             case _Undelivered(batch=batch, error=error):
                 self._on_its_way = ()
@@ -100,12 +100,17 @@ class Courier(AsyncioActor, Generic[T]):
     async def _deliver_rest(self) -> None:
         # What was on its way has been called off with the actor's waits: rather twice than never.
         self._outbox.put_back(self._on_its_way)
-        while batch := self._outbox.batch():
+        while batch := self._next_batch():
             try:
                 await self._deliver(batch)
+                self._singly = max(0, self._singly - len(batch))
             except Exception as error:
+                if is_final(error):
+                    self._rejected(batch, error)
+                    continue
                 self._outbox.put_back(batch)
-                log.warning(f"{self._what}.undelivered", lost=len(self._outbox), error=str(error))
+                lost = len(self._outbox) + self._outbox.dropped
+                log.warning(f"{self._what}.undelivered", lost=lost, error=str(error))
                 return
 
     def _arm(self, delay: float) -> None:
@@ -113,13 +118,13 @@ class Courier(AsyncioActor, Generic[T]):
             self._armed = True
             self.after(delay, _Flush())
 
+    def _next_batch(self) -> tuple[T, ...]:
+        return self._outbox.batch(1 if self._singly else None)
+
     def _flush(self) -> None:
         if self._on_its_way:
             return
-        batch = self._outbox.batch()
-        if self._singly and len(batch) > 1:
-            self._outbox.put_back(batch[1:])
-            batch = batch[:1]
+        batch = self._next_batch()
         if batch:
             self._on_its_way = batch
             self.pipe(
@@ -130,17 +135,39 @@ class Courier(AsyncioActor, Generic[T]):
 
     def _undelivered(self, batch: tuple[T, ...], error: Exception) -> None:
         if is_final(error):
-            if len(batch) > 1:
-                self._singly = len(batch)
-                self._outbox.put_back(batch)
-            else:
-                self._singly = max(0, self._singly - 1)
-                self._outbox.discard(1)
-                log.error(f"{self._what}.rejected", error=str(error), dropped=self._outbox.dropped)
+            self._rejected(batch, error)
             self._arm(0.0)
             return
         self._outbox.put_back(batch)
-        if self._complaint.raise_(str(error)):
-            log.warning(f"{self._what}.delayed", waiting=len(self._outbox), error=str(error))
+        dropped = self._outbox.dropped
+        # said once, and once more when it begins to cost something
+        if self._complaint.raise_(f"{error}, {'losses' if dropped else 'no losses'}"):
+            log.warning(
+                f"{self._what}.delayed",
+                waiting=len(self._outbox),
+                dropped=dropped,
+                error=str(error),
+            )
         self._failures += 1
         self._arm(BACKOFF.delay(self._failures, self._rng))
+
+    def _rejected(self, batch: tuple[T, ...], error: Exception) -> None:
+        if len(batch) > 1:
+            self._singly = len(batch)
+            self._outbox.put_back(batch)
+        else:
+            self._singly = max(0, self._singly - 1)
+            self._outbox.discard(1)
+            log.error(f"{self._what}.rejected", error=str(error), dropped=self._say_losses())
+
+    def _say_delivered(self) -> None:
+        dropped, recovered = self._say_losses(), self._complaint.settle()
+        if dropped:
+            log.warning(f"{self._what}.recovered", waiting=len(self._outbox), dropped=dropped)
+        elif recovered:
+            log.info(f"{self._what}.recovered", waiting=len(self._outbox), dropped=0)
+
+    def _say_losses(self) -> int:
+        """How many were lost of which the log was not told yet."""
+        dropped, self._outbox.dropped = self._outbox.dropped, 0
+        return dropped

@@ -6,12 +6,12 @@ import random
 
 from .courier import Courier
 from .domain.model import WorkerEvent
-from .domain.outbox import Outbox
+from .domain.outbox import Outbox, json_bytes
 from .domain.ports import Clock, Orchestrator
 from .messages.outbox import EmitEvent
 
-EVENT_BYTES = 2_000
-"""A generous guess at an event's size on the wire; batches need no better."""
+EVENT_OVERHEAD_BYTES = 400
+"""More than an event weighs on the wire beside its resources and its payload."""
 
 
 class EventEmitter(Courier[WorkerEvent]):
@@ -24,7 +24,7 @@ class EventEmitter(Courier[WorkerEvent]):
                 max_items=5_000,
                 batch_items=200,
                 batch_bytes=400_000,
-                size_of=lambda _: EVENT_BYTES,
+                size_of=_size,
             ),
             deliver=orchestrator.send_events,
             pause_seconds=0.0,
@@ -38,3 +38,8 @@ class EventEmitter(Courier[WorkerEvent]):
             self.collect(message.event)
         else:
             super().on_receive(message)
+
+
+def _size(event: WorkerEvent) -> int:
+    parts = [dict(event.resource), *map(dict, event.related), dict(event.payload)]
+    return EVENT_OVERHEAD_BYTES + json_bytes(parts)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import random
+from bisect import bisect_right
 from dataclasses import replace
 
 from .courier import Courier
 from .domain.model import LogLine
-from .domain.outbox import Outbox
+from .domain.outbox import Outbox, json_bytes
 from .domain.ports import Clock, Orchestrator
 from .messages.outbox import ShipLog
 
 LINE_OVERHEAD_BYTES = 300
-"""What a line weighs on the wire beside its message."""
+"""More than a line weighs on the wire beside its message."""
 
 CUT = "... [truncated]"
 
@@ -21,7 +23,8 @@ class LogShipper(Courier[LogLine]):
     """Owns: the outbox of run log lines: the 10,000 latest, delivered in batches.
 
     ``max_line_bytes`` and ``batch_bytes`` are the server's limits (contract 11), ``pause_seconds``
-    how long lines are gathered before a batch is sent.
+    how long lines are gathered before a batch is sent. Lines below ``level``, a number of Python's
+    logging, are not sent: Prefect's worker goes by PREFECT_LOGGING_LEVEL here (contract 11).
     """
 
     def __init__(
@@ -33,6 +36,7 @@ class LogShipper(Courier[LogLine]):
         pause_seconds: float = 2.0,
         batch_bytes: int = 3_000_000,
         max_line_bytes: int = 1_000_000,
+        level: int = logging.INFO,
     ) -> None:
         super().__init__(
             what="run_logs",
@@ -44,24 +48,26 @@ class LogShipper(Courier[LogLine]):
             clock=clock,
             rng=rng,
         )
-        self._max_line_bytes = max_line_bytes - LINE_OVERHEAD_BYTES
+        self._max_message_bytes = max_line_bytes - LINE_OVERHEAD_BYTES
+        self._level = level
 
     def on_receive(self, message: object) -> None:
         """Orders to ship, and the courier's own messages."""
-        if isinstance(message, ShipLog):
-            self.collect(_cut(message.line, self._max_line_bytes))
-        else:
+        if not isinstance(message, ShipLog):
             super().on_receive(message)
+        elif message.line.level >= self._level:
+            self.collect(_cut(message.line, self._max_message_bytes))
 
 
 def _size(line: LogLine) -> int:
-    # JSON escapes a character to six bytes at the worst.
-    return LINE_OVERHEAD_BYTES + len(line.message.encode("utf-8", "replace"))
+    return LINE_OVERHEAD_BYTES + json_bytes(line.message)
 
 
 def _cut(line: LogLine, max_bytes: int) -> LogLine:
-    text = line.message.encode("utf-8", "replace")
-    if len(text) <= max_bytes:
+    """``line`` with a message that takes at most ``max_bytes`` as JSON."""
+    text = line.message
+    if json_bytes(text) <= max_bytes:
         return line
-    kept = text[: max_bytes - len(CUT)].decode("utf-8", "ignore")
-    return replace(line, message=kept + CUT)
+    lengths = range(min(len(text), max_bytes))
+    fitting = bisect_right(lengths, max_bytes, key=lambda length: json_bytes(text[:length] + CUT))
+    return replace(line, message=text[: max(0, fitting - 1)] + CUT)

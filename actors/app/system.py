@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
@@ -222,4 +223,5 @@ def _plan(settings: Settings, adapters: Adapters) -> WorkerPlan:
             prefect.logging_to_api_max_log_size,
         ),
         log_line_bytes=prefect.logging_to_api_max_log_size,
+        log_api_level=logging.getLevelNamesMapping()[prefect.logging_level],
     )

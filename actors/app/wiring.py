@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import uuid
 from collections.abc import Callable, Mapping
@@ -61,6 +62,8 @@ class WorkerPlan:
     log_pause_seconds: float = 2.0
     log_batch_bytes: int = 3_000_000
     log_line_bytes: int = 1_000_000
+    log_api_level: int = logging.INFO
+    """Remarks below this level of Python's logging are kept out of the runs' logs in the API."""
     version: str = "3"
     """The Prefect version told in worker events."""
 
@@ -129,6 +132,7 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
             pause_seconds=plan.log_pause_seconds,
             batch_bytes=plan.log_batch_bytes,
             max_line_bytes=plan.log_line_bytes,
+            level=plan.log_api_level,
         )
 
     def health_reporter() -> AsyncioRef:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from .model import Json
+
 T = TypeVar("T")
+
+
+def json_bytes(value: Json) -> int:
+    """How many bytes ``value`` takes as JSON in UTF-8, escapes included."""
+    return len(json.dumps(value, ensure_ascii=False, default=dict).encode("utf-8", "replace"))
 
 
 class Outbox(Generic[T]):
@@ -30,6 +38,7 @@ class Outbox(Generic[T]):
         self._batch_bytes = batch_bytes
         self._size_of = size_of
         self.dropped = 0
+        """Items lost since this was last set to 0."""
 
     def __len__(self) -> int:
         return len(self._items)
@@ -41,11 +50,12 @@ class Outbox(Generic[T]):
             self.dropped += 1
         self._items.append(item)
 
-    def batch(self) -> tuple[T, ...]:
-        """Take the next batch out: at least one item if there is any."""
+    def batch(self, most: int | None = None) -> tuple[T, ...]:
+        """Take the next batch out, of ``most`` items: at least one item if there is any."""
+        limit = self._batch_items if most is None else min(most, self._batch_items)
         taken: list[T] = []
         size = 0
-        while self._items and len(taken) < self._batch_items:
+        while self._items and len(taken) < limit:
             size += self._size_of(self._items[0])
             if taken and size > self._batch_bytes:
                 break

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from tests.integration.prefect.gallery import Gallery
-from tests.integration.prefect.kit import Place
+from tests.integration.prefect.kit import Place, shell
 
 pytestmark = pytest.mark.series()
 
@@ -35,3 +37,12 @@ def test_remarks_can_be_kept_out_of_the_api(place: Place) -> None:
     with place.worker(variables={"PREFECT_LOGGING_TO_API_ENABLED": "false"}):
         place.state_once(run)
     assert place.run_log(run) == []
+
+
+def test_remarks_below_prefects_logging_level_are_kept_out_of_the_api(place: Place) -> None:
+    run = place.run(shell("exit 3"))
+    with place.worker(variables={"PREFECT_LOGGING_LEVEL": "ERROR"}) as worker:
+        place.state_once(run)
+        worker.finish()
+    levels = {line["level"] for line in place.admin.logs_of(run)}
+    assert levels == {logging.ERROR}
