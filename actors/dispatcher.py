@@ -142,6 +142,7 @@ class Dispatcher(AsyncioActor):
         self._ending = False
         self._turned_away = False
         self._keeper_asked = False
+        self._settled_early: set[ClaimKey] = set()  # the keeper's answer may be older than this
         self._postponed: DueRuns | None = None
         self._complaint = Complaint()
 
@@ -180,10 +181,11 @@ class Dispatcher(AsyncioActor):
 
     def _find_strays(self, kept: list[KeptRun]) -> None:
         for run in kept:
-            if flow_run_id_of(run.key) not in self._runs:
+            if flow_run_id_of(run.key) not in self._runs and run.key not in self._settled_early:
                 log.error("run.found", key=run.key, hint="Its record is missing; it is adopted.")
                 self._supervise(SupervisorStart(found_run(run.key, worker=self._worker)))
         self._keeper_asked = True
+        self._settled_early.clear()
         postponed, self._postponed = self._postponed, None
         if postponed is not None:
             self._admit(postponed)
@@ -279,7 +281,7 @@ class Dispatcher(AsyncioActor):
         )
         for run in wanted[:free]:
             fresh = new_run(run, worker=self._worker, transition=new_transition_id(self._rng))
-            self._supervise(SupervisorStart(fresh, due.pool))
+            self._supervise(SupervisorStart(fresh, due.pool, due.asked_at))
         turned_away = free is not None and len(wanted) > free
         if turned_away and not self._turned_away and not self._short_of_memory:
             log.info("limit.reached", limit=self._limit, in_hand=len(self._runs))
@@ -316,6 +318,8 @@ class Dispatcher(AsyncioActor):
             self._poller.tell(PollNow())
 
     def _settled(self, key: ClaimKey, reason: Reason | None) -> None:
+        if not self._keeper_asked:
+            self._settled_early.add(key)
         held = self._runs.of_claim(key)
         if held is None:
             return

@@ -23,6 +23,7 @@ from .messages.runs import (
 from .messages.supervision import (
     Again,
     Aside,
+    Checked,
     Failed,
     Happened,
     Ready,
@@ -89,7 +90,10 @@ class ProcessSupervisor(AsyncioActor):
                 self._secrets_learned(preparation.masker)
                 self._take(self._hands.ready(preparation, self._record))
             case Said():
-                self._take(self._hands.said(message))
+                self._take(self._hands.said(message, self._record))
+            case Checked(state=state):
+                self._take(self._hands.checked(state))
+                self._leave_if_done()
             case SecretsLearned(masker=masker):
                 self._secrets_learned(masker)
             case Again(effect=effect):

@@ -18,6 +18,8 @@ class Propose:
     """Propose a state until the server has answered; a later one takes an earlier one's place."""
 
     proposal: Proposal
+    delay_seconds: float = 0.0
+    """Not before so many seconds from now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +97,11 @@ class CheckState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReadHistory:
+    """Read which states the run has had and say ``HistorySeen``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FreeSlot:
     """The run takes up no capacity any more."""
 
@@ -118,6 +125,7 @@ Effect = (
     | Emit
     | Remark
     | CheckState
+    | ReadHistory
     | FreeSlot
     | Settle
 )

@@ -21,6 +21,7 @@ from .model import (
     Json,
     LogLine,
     Proposal,
+    State,
     Verdict,
     WorkerEvent,
     WorkPool,
@@ -85,6 +86,9 @@ class Orchestrator(Protocol):
 
     async def read_flow_run(self, run_id: FlowRunId) -> FlowRun:
         """A flow run with its whole state."""
+
+    async def read_history(self, run_id: FlowRunId) -> list[State]:
+        """The states that the run has had, oldest first; none for a run that does not exist."""
 
     async def read_deployment(self, deployment_id: DeploymentId) -> Deployment:
         """A deployment; NotFound when it was deleted."""

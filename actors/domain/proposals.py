@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 
 from .ids import TransitionId
-from .model import Aborted, Proposal, Rejected, State, StateType, Verdict
+from .model import Aborted, Json, Proposal, Rejected, State, StateType, Verdict
 from .record import RunRecord
 
 
@@ -37,15 +37,26 @@ def crashed(record: RunRecord, message: str) -> Proposal:
 
 def cancelled(record: RunRecord, state: State, *, force: bool = False) -> Proposal:
     """Cancelled, keeping message, details and data of the state that wanted it (contract 6.2)."""
-    details = {k: v for k, v in state.details.items() if k != "transition_id"}
     return Proposal(
         type=StateType.CANCELLED,
         name="Cancelled",
         transition_id=_derived(record.claim, "forced" if force else "CANCELLED"),
         message=state.message,
-        details=details,
+        details=_without_transition(state),
         data=state.data,
         force=force,
+    )
+
+
+def put_back(record: RunRecord, state: State) -> Proposal:
+    """The end that a run had before our claim revived it by mistake."""
+    return Proposal(
+        type=state.type,
+        name=state.name,
+        transition_id=_derived(record.claim, "put back"),
+        message=state.message,
+        details=_without_transition(state),
+        data=state.data,
     )
 
 
@@ -73,6 +84,10 @@ def _proposal(
     return Proposal(
         type=type_, name=name, transition_id=_derived(record.claim, type_), message=message
     )
+
+
+def _without_transition(state: State) -> dict[str, Json]:
+    return {k: v for k, v in state.details.items() if k != "transition_id"}
 
 
 def _derived(transition: TransitionId, purpose: str) -> TransitionId:

@@ -10,11 +10,12 @@ starts one process per key, the server answers a repeated report as a repeat.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
 from .effects import Effect
-from .model import Proposal, Verdict
+from .model import Proposal, State, StateType, Verdict
 from .proposals import claim
 from .record import Phase
 from .run_adoption import Adoption
@@ -29,6 +30,7 @@ from .stimuli import (
     Due,
     EndWanted,
     Exited,
+    HistorySeen,
     Prepared,
     Spawned,
     StateSeen,
@@ -63,7 +65,7 @@ class _Step(Adoption):
             case Prepared():
                 self._prepared(stimulus)
             case Due():
-                self._due()
+                self._due_at_last()
             case CouldNotPrepare(cause=cause, deployment_missing=missing):
                 self._could_not_prepare(cause, deployment_missing=missing)
             case Spawned(pid=pid):
@@ -80,9 +82,20 @@ class _Step(Adoption):
                 self._end_wanted(reason)
             case StateSeen(state=state):
                 self._state_seen(state)
+            case HistorySeen(states=states):
+                self._history_seen(states)
             case _:
                 assert_never(stimulus)
         self._settle_if_done()
+
+    def _state_seen(self, state: State | None) -> None:
+        self.run = replace(self.run, checking=False)
+        if self._record.phase is Phase.REPORTING:
+            self._seen_after_its_end(state)
+        elif state is not None and state.type is StateType.CANCELLING:
+            self._cancel_wanted(state)
+        elif self._record.phase is Phase.PREPARING:
+            self._seen_before_its_start(state)
 
     def _answered(self, proposal: Proposal, verdict: Verdict) -> None:
         if proposal.transition_id == self._record.claim:

@@ -5,10 +5,20 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from .effects import AddLabels, Emit, EventKind, Prepare, Remark, Spawn, TellPid, WaitUntilDue
+from .effects import (
+    AddLabels,
+    Emit,
+    EventKind,
+    Prepare,
+    ReadHistory,
+    Remark,
+    Spawn,
+    TellPid,
+    WaitUntilDue,
+)
 from .exit_status import crash_message
 from .model import Aborted, Accepted, Rejected, State, StateType, Verdict, Wait
-from .proposals import cancelled, crashed, running
+from .proposals import cancelled, crashed, put_back, running
 from .record import Phase, Reason
 from .run_turn import Turn
 from .stimuli import Prepared
@@ -19,11 +29,36 @@ class Beginning(Turn):
 
     def _claim_answered(self, verdict: Verdict) -> None:
         if not _is_ours(verdict):
-            # Only said locally: it may well be running at another worker.
-            text = f"Not starting this flow run: {_why_not(verdict)}"
-            self._do(Remark(level=logging.INFO, text=text, local=True))
-            self._over()
-        elif self._record.cancelling is not None or self._record.reason is not None:
+            self._not_ours(_why_not(verdict))
+        elif _may_have_been_over(verdict):
+            self._do(ReadHistory())
+        else:
+            self._claimed()
+
+    def _history_seen(self, states: tuple[State, ...]) -> None:
+        """Put an end back that our late claim has overwritten: another worker was faster."""
+        if self._record.phase is not Phase.CLAIMING:
+            return
+        claim = self._record.claim
+        before = [state for state in states if state.transition_id != claim]
+        if before and before[-1].type.is_terminal:
+            self._remark_locally(f"Another worker had ended this flow run ({before[-1].name}).")
+            self._save(reason=None, cancelling=None)
+            self._report(put_back(self._record, before[-1]))
+        else:
+            self._claimed()
+
+    def _not_ours(self, why: str) -> None:
+        self._remark_locally(f"Not starting this flow run: {why}")
+        self._save(reason=None)
+        self._over()
+
+    def _remark_locally(self, text: str) -> None:
+        """It may well be running at another worker, so its log there is left alone."""
+        self._do(Remark(level=logging.INFO, text=text, local=True))
+
+    def _claimed(self) -> None:
+        if self._record.cancelling is not None or self._record.reason is not None:
             self._never_started_on_purpose()
         else:
             self._save(phase=Phase.PREPARING)
@@ -48,6 +83,19 @@ class Beginning(Turn):
             self._do(WaitUntilDue(seconds=prepared.due_in))
         else:
             self._due()
+
+    def _due_at_last(self) -> None:
+        """It has waited, and may have been cancelled by somebody meanwhile."""
+        if self._record.phase is Phase.PREPARING:
+            self._check_state()
+
+    def _seen_before_its_start(self, state: State | None) -> None:
+        if state is None:
+            self._not_ours("it was deleted")
+        elif state.type is StateType.PENDING:
+            self._due()
+        else:
+            self._not_ours(f"it is {state.name} by now")
 
     def _due(self) -> None:
         if self._record.phase is Phase.PREPARING and self._record.job is not None:
@@ -103,6 +151,16 @@ def _is_ours(verdict: Verdict) -> bool:
     else's Pending is answered by an abort (contract 6.3, 6.4).
     """
     return isinstance(verdict, Accepted | Rejected) and verdict.state.type is StateType.PENDING
+
+
+def _may_have_been_over(verdict: Verdict) -> bool:
+    """Whether the run was not Scheduled when it became Pending by our claim.
+
+    A server takes Pending over Completed, Failed and Crashed, but only a Scheduled state hands
+    its time on (its core policy, rule CopyScheduledTime).
+    """
+    state = None if isinstance(verdict, Wait) else verdict.state
+    return state is not None and not state.details.get("scheduled_time")
 
 
 def _why_not(verdict: Verdict) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from .effects import CheckState, Emit, EventKind
+from .effects import Emit, EventKind, Propose
 from .exit_status import BY_SIGKILL, crash_message, explain
 from .model import Accepted, Proposal, State, StateType, Verdict, Wait
 from .process import ExitStatus
@@ -24,11 +24,11 @@ class Ending(Turn):
         if record.job is not None and record.job.uses_runner:
             return  # `prefect flow-run execute` hears of it and cancels by itself
         self._save(cancelling=state)
-        if record.phase is Phase.PREPARING:
+        if record.phase is not Phase.REPORTING:
             self._save(reason=Reason.CANCELLED)
+        if record.phase is Phase.PREPARING:
             self._report(cancelled(record, state))
         elif record.phase is Phase.RUNNING:
-            self._save(reason=Reason.CANCELLED)
             self._remark(logging.INFO, "Cancelling: ending the process and all it started.")
             self._end_tree()
         elif record.phase is Phase.REPORTING and record.report is None:
@@ -75,12 +75,15 @@ class Ending(Turn):
         """A clean exit: the engine has told the server how the flow ended (contract 7.5)."""
         self._save(phase=Phase.REPORTING, report=None)
         self._free_slot()
-        job = self._record.job
-        if job is not None and not (job.is_engine or job.uses_runner):
-            self._do(CheckState())
+        self._check_state()
 
-    def _state_seen(self, state: State) -> None:
-        if state.type is StateType.PENDING:
+    def _seen_after_its_end(self, state: State | None) -> None:
+        if self._record.report is not None or state is None:
+            return
+        if state.type is StateType.CANCELLING:
+            self._save(cancelling=state)
+            self._report(cancelled(self._record, state))
+        elif state.type is StateType.PENDING:
             self._remark(
                 logging.WARNING,
                 "The command ended well but nothing reported a state, so this flow run stays "
@@ -97,10 +100,13 @@ class Ending(Turn):
         self.run = replace(self.run, tree_gone=True)
 
     def _report_answered(self, report: Proposal, verdict: Verdict) -> None:
+        if isinstance(verdict, Wait):
+            self._do(Propose(proposal=report, delay_seconds=verdict.delay_seconds))
+            return
         if self._record.phase is Phase.RUNNING:  # Running, for a command that reports states
             self._save(report=None)
             return
-        state = None if isinstance(verdict, Wait) else verdict.state
+        state = verdict.state
         now_at = None if state is None else state.type
         if report.type is StateType.CANCELLED:
             self._cancelled_answered(report, verdict, now_at)
@@ -108,7 +114,11 @@ class Ending(Turn):
             self._save(cancelling=state)
             self._report(cancelled(self._record, state))
         else:
-            if report.type is StateType.CRASHED and isinstance(verdict, Accepted):
+            if (
+                self._record.reason
+                and isinstance(verdict, Accepted)
+                and now_at is StateType.CRASHED
+            ):
                 self._remark(logging.INFO, "Reported this flow run as crashed.")
             self._save(report=None)
 

@@ -18,6 +18,8 @@ class Run:
     holds_slot: bool = True
     tree_gone: bool = True
     """Whether no process of it is left (or was ever started)."""
+    checking: bool = False
+    """Whether the server is being asked how it holds the run."""
 
     @classmethod
     def from_record(cls, record: RunRecord) -> Run:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from .effects import Effect, EndTree, FreeSlot, Propose, Remark, Settle, StartTimeout
+from .effects import CheckState, Effect, EndTree, FreeSlot, Propose, Remark, Settle, StartTimeout
 from .model import Proposal
 from .record import Limits, Phase, RunRecord
 from .run_state import Run
@@ -47,6 +47,10 @@ class Turn:
     def _propose(self, proposal: Proposal) -> None:
         self._do(Propose(proposal=proposal))
 
+    def _check_state(self) -> None:
+        self.run = replace(self.run, checking=True)
+        self._do(CheckState())
+
     def _free_slot(self) -> None:
         if self.run.holds_slot:
             self.run = replace(self.run, holds_slot=False)
@@ -57,7 +61,7 @@ class Turn:
 
     def _settle_if_done(self) -> None:
         done = self._record.phase is Phase.REPORTING and self._record.report is None
-        if done and self.run.tree_gone:
+        if done and self.run.tree_gone and not self.run.checking:
             self._over()
 
     def _over(self) -> None:

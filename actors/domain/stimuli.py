@@ -113,9 +113,16 @@ class EndWanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateSeen:
-    """How the server holds the run, after a ``CheckState``."""
+    """How the server holds the run, after a ``CheckState``; None: it knows it no more."""
 
-    state: State
+    state: State | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistorySeen:
+    """The states that the run has had, oldest first, after a ``ReadHistory``."""
+
+    states: tuple[State, ...]
 
 
 Stimulus = (
@@ -133,4 +140,5 @@ Stimulus = (
     | CancelWanted
     | EndWanted
     | StateSeen
+    | HistorySeen
 )

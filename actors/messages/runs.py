@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ..domain.ids import ClaimKey, FlowRunId, TransitionId
@@ -44,6 +45,8 @@ class SupervisorStart:
     run: Run
     pool: WorkPool | None = None
     """None: adopted, the supervisor asks for the pool if it needs one."""
+    listed_at: float = -math.inf
+    """When the poll was sent that brought the run, on the monotonic clock."""
 
     @property
     def adopted(self) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..domain.effects import Effect, Propose
 from ..domain.masking import Masker
-from ..domain.model import StateType, Verdict
+from ..domain.model import State, StateType, Verdict
 from ..domain.preparation import Preparation
 from ..domain.process import KeptRun
 from ..domain.stimuli import Stimulus
@@ -54,6 +54,13 @@ class Said:
     verdict: Verdict
     before: StateType | None = None
     """In which state the server had the run before, where that was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The server has told how it holds the run."""
+
+    state: State
 
 
 @dataclass(frozen=True, slots=True)

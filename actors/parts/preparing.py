@@ -40,5 +40,4 @@ class Preparing:
     async def _completed(self, record: RunRecord) -> RunRecord:
         """With what records are kept without, for it may be secret."""
         fresh = await self._ports.orchestrator.read_flow_run(record.run.id)
-        given = replace(record.run, job_variables=fresh.job_variables, parameters=fresh.parameters)
-        return replace(record, run=given)
+        return replace(record, run=replace(fresh, due=record.run.due or fresh.due))

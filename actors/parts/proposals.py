@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 from ..domain.effects import Propose
 from ..domain.errors import NotFound, is_final
 from ..domain.ids import FlowRunId
 from ..domain.model import Aborted, Proposal, State, StateType, Verdict
-from ..domain.ports import Orchestrator
+from ..domain.ports import Clock, Orchestrator
 from ..domain.proposals import foreseen
 from ..messages.supervision import Said
 
 REPORT_REFUSALS = 150
 """How often in a row a report may be refused before it is given up: for more than an hour."""
+
+FRESH_SECONDS = 2.0
+"""For how long a poll's word that a run is scheduled is believed."""
 
 
 class Proposals:
@@ -21,13 +26,16 @@ class Proposals:
     """
 
     def __init__(
-        self, run_id: FlowRunId, orchestrator: Orchestrator, *, just_polled: bool
+        self, run_id: FlowRunId, orchestrator: Orchestrator, clock: Clock, listed_at: float
     ) -> None:
         self._run_id = run_id
         self._orchestrator = orchestrator
-        self._just_polled = just_polled
+        self._clock = clock
+        self._scheduled_at = listed_at
         self._wanted: Propose | None = None
         self._on_its_way: Propose | None = None
+        self._looked_for: Propose | None = None
+        self._before = StateType.PENDING
         self._refusals = 0
 
     def want(self, effect: Propose) -> bool:
@@ -38,6 +46,10 @@ class Proposals:
         self._on_its_way = effect
         return True
 
+    def plan(self, effect: Propose) -> None:
+        """This is to be said, but not yet."""
+        self._wanted = effect
+
     def is_wanted_again(self, effect: Propose) -> bool:
         """Whether what failed before should be said once more."""
         return effect is self._wanted and self._on_its_way is None
@@ -45,14 +57,14 @@ class Proposals:
     async def say(self, effect: Propose) -> Said:
         """Propose, but look first whether it would destroy what others have set meanwhile.
 
-        Only the first copy of a new claim needs no look: a poll has just brought the run.
+        Only the first copy of a new claim needs no look, if a poll has just brought the run.
         """
-        looks = effect.proposal.type is not StateType.PENDING or not self._just_polled
-        self._just_polled = False
+        age, self._scheduled_at = self._clock.monotonic() - self._scheduled_at, -math.inf
+        looks = effect.proposal.type is not StateType.PENDING or age > FRESH_SECONDS
         before: StateType | None = None
         if looks:
             state = (await self._orchestrator.read_flow_run(self._run_id)).state
-            before = state.type
+            before = self._first_seen(effect, state.type)
             verdict = foreseen(effect.proposal, state) or self._given_up(effect.proposal, state)
             if verdict is not None:
                 return Said(effect, verdict, before)
@@ -74,6 +86,12 @@ class Proposals:
             return True
         self._refusals = self._refusals + 1 if is_final(error) else 0
         return self._refusals > REPORT_REFUSALS and proposal.type is not StateType.PENDING
+
+    def _first_seen(self, effect: Propose, now: StateType) -> StateType:
+        """How the server held the run when this was first to be said: an answer may get lost."""
+        if self._looked_for is not effect:
+            self._looked_for, self._before = effect, now
+        return self._before
 
     def _given_up(self, proposal: Proposal, state: State) -> Verdict | None:
         if proposal.type is StateType.PENDING and self._refusals:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TypeVar, assert_never
 
 from ..domain import effects as do
 from ..domain import stimuli as on
 from ..domain.complaint import Complaint
-from ..domain.errors import is_final
-from ..domain.model import Accepted, LogLine, StateType
+from ..domain.errors import NotFound, is_final
+from ..domain.model import LogLine, State, StateType, Wait
 from ..domain.policy import Backoff, seconds_until_start
 from ..domain.preparation import Preparation
 from ..domain.process import ProcessFact
@@ -21,6 +22,7 @@ from ..messages.runs import EndRun, SlotFreed, SupervisorStart
 from ..messages.supervision import (
     Again,
     Aside,
+    Checked,
     Failed,
     Happened,
     Ready,
@@ -62,10 +64,10 @@ class RunEffects:
         self._ports = ports
         self._run_id = run_id
         self._output = output
-        self._proposals = Proposals(run_id, ports.orchestrator, just_polled=not start.adopted)
+        self._proposals = Proposals(run_id, ports.orchestrator, ports.clock, start.listed_at)
         self._preparation: Preparation | None = None
         self._asides = 0
-        self._failures = 0
+        self._failures: Counter[type[do.Effect | Recall]] = Counter()
         self._complaint = Complaint()
 
     @property
@@ -75,8 +77,15 @@ class RunEffects:
 
     def carry_out(self, effect: do.Effect, record: RunRecord) -> None:
         """Begin what the machine has decided; ``record`` is the run's after that decision."""
+        self._failures.pop(type(effect), None)
+        self._carry_out(effect, record)
+
+    def _carry_out(self, effect: do.Effect, record: RunRecord) -> None:
         ports = self._ports
         match effect:
+            case do.Propose(delay_seconds=seconds) if seconds > 0:
+                self._proposals.plan(effect)
+                self._actor.after(seconds, Again(effect))
             case do.Propose():
                 self._propose(effect)
             case do.Prepare():
@@ -103,12 +112,15 @@ class RunEffects:
             case do.Remark():
                 self._remark(effect)
             case do.CheckState():
-                self._aside("state.checked", self._check_state())
+                self._asides += 1
+                self._check_state(effect)
+            case do.ReadHistory():
+                reading = ports.orchestrator.read_history(self._run_id)
+                self._wait(effect, reading, _as_history)
             case do.FreeSlot():
                 ports.dispatcher.tell(SlotFreed(key=record.key))
             case do.Settle():
                 self._asides += 1
-                self._failures = 0
                 self._forget(effect, record)
             case _:
                 assert_never(effect)
@@ -121,14 +133,17 @@ class RunEffects:
     def repeat(self, effect: do.Effect, record: RunRecord) -> None:
         """Another try of what has failed, unless the run has gone on since."""
         match effect:
-            case do.Propose() if not self._proposals.is_wanted_again(effect):
-                return
+            case do.Propose():
+                if self._proposals.is_wanted_again(effect):
+                    self._propose(effect)
             case do.EndTree() | do.TellPid() if record.phase is not Phase.RUNNING:
                 return
             case do.Settle():
                 self._forget(effect, record)
+            case do.CheckState():
+                self._check_state(effect)
             case _:
-                self.carry_out(effect, record)
+                self._carry_out(effect, record)
 
     # -- the ends of waits -----------------------------------------------------------------------
 
@@ -143,31 +158,39 @@ class RunEffects:
         )
         return on.Prepared(job=note, related=preparation.related, due_in=due_in)
 
-    def said(self, said: Said) -> on.Stimulus:
+    def said(self, said: Said, record: RunRecord) -> on.Stimulus:
         """The server has answered a proposal."""
         self._landed(said.effect)
         proposal, verdict = said.effect.proposal, said.verdict
-        never_ran = said.before is StateType.PENDING and proposal.type is StateType.CRASHED
-        if never_ran and isinstance(verdict, Accepted):
-            for line in self._output.tail():  # it never came to log by itself
+        state = None if isinstance(verdict, Wait) else verdict.state
+        is_set = state is not None and state.transition_id == proposal.transition_id
+        if is_set and record.exit is not None and not _could_log(said, record):
+            for line in self._output.tail():
                 self._ship(logging.INFO, line)
         return on.Answered(proposal=proposal, verdict=verdict)
+
+    def checked(self, state: State | None) -> on.Stimulus:
+        """The server has said how it holds the run; None: it does not know it."""
+        self.aside_over("state.checked", None)
+        return on.StateSeen(state=state)
 
     def failed(
         self, effect: do.Effect | Recall, error: Exception, record: RunRecord
     ) -> on.Stimulus | None:
         """A wait has failed: for good, which the machine hears of, or for now."""
-        self._failures += 1
+        self._failures[type(effect)] += 1
         if isinstance(effect, do.Propose):
             self._landed(effect)
             if self._proposals.is_refused_for_good(effect.proposal, error):
                 return on.Unanswerable(proposal=effect.proposal, cause=str(error))
-        elif isinstance(effect, do.Settle) and self._failures > FORGET_TRIES:
+        elif isinstance(effect, do.Settle) and self._failures[do.Settle] > FORGET_TRIES:
             self.aside_over("keeper.forgot", error)
             return None
         elif isinstance(effect, do.TellPid) and is_final(error):
             self._output.log.warning("aside.failed", what="pid.told", error=str(error))
             return None
+        elif isinstance(effect, do.CheckState) and isinstance(error, NotFound):
+            return self.checked(None)
         elif not isinstance(effect, Recall):
             stimulus = consequence(effect, error, self._output.mask(str(error)))
             if stimulus is not None:
@@ -213,9 +236,9 @@ class RunEffects:
         forgetting = self._ports.launcher.forget(record.key)
         self._wait(effect, forgetting, lambda _: Aside("keeper.forgot"))
 
-    async def _check_state(self) -> None:
-        run = await self._ports.orchestrator.read_flow_run(self._run_id)
-        self._actor.actor_ref.tell(Happened(on.StateSeen(state=run.state)))
+    def _check_state(self, effect: do.CheckState) -> None:
+        reading = self._ports.orchestrator.read_flow_run(self._run_id)
+        self._wait(effect, reading, lambda run: Checked(run.state))
 
     def _remark(self, remark: do.Remark) -> None:
         text = self._output.mask(remark.text)
@@ -247,7 +270,9 @@ class RunEffects:
             self._output.log.warning(
                 "run.delayed", phase=record.phase, error=str(error) or repr(error)
             )
-        self._actor.after(BACKOFF.delay(self._failures, self._ports.rng), Again(effect))
+        self._actor.after(
+            BACKOFF.delay(self._failures[type(effect)], self._ports.rng), Again(effect)
+        )
 
     def _aside(self, what: str, wait: Awaitable[object]) -> None:
         self._asides += 1
@@ -256,3 +281,19 @@ class RunEffects:
             on_result=lambda _: Aside(what),
             on_error=lambda error: Aside(what, error),
         )
+
+
+def _as_history(states: list[State]) -> Happened:
+    return Happened(on.HistorySeen(states=tuple(states)))
+
+
+def _could_log(said: Said, record: RunRecord) -> bool:
+    """Whether the run had come to write into its log in the API by itself when it ended.
+
+    Engines do from when they are Running on, other commands never; what ended well said enough.
+    """
+    if said.effect.proposal.type not in (StateType.CRASHED, StateType.FAILED):
+        return True
+    job = record.job
+    by_itself = job is None or job.is_engine or job.uses_runner
+    return by_itself and said.before is not StateType.PENDING

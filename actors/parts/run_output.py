@@ -10,6 +10,7 @@ import structlog
 
 from ..domain.errors import InvalidJob, is_final
 from ..domain.masking import Masker
+from ..domain.plain_text import plain
 from ..domain.policy import Backoff
 from ..domain.ports import Clock, Journal
 from ..domain.process import OutputWritten, ProcessExited
@@ -42,6 +43,7 @@ class RunOutput:
         self._journal = journal
         self._masker: Masker | None = Masker()
         self._held: list[ProcessExited | OutputWritten] | None = None
+        self._unseen = 0
         self.log = structlog.get_logger("actors.process_supervisor").bind(
             flow_run_id=record.run.id, flow_run_name=record.run.name
         )
@@ -60,6 +62,8 @@ class RunOutput:
             return False
         if isinstance(fact, ProcessExited) or len(self._held) < MAX_HELD:
             self._held.append(fact)
+        else:
+            self._unseen += 1
         return True
 
     def know(self, masker: Masker | None) -> list[ProcessExited | OutputWritten]:
@@ -69,6 +73,10 @@ class RunOutput:
         """
         self._masker = masker
         held, self._held = self._held, None
+        if self._unseen:
+            hint = "They are in the run's folder in the worker's state folder."
+            self.log.warning("run.output_not_shown", pieces=self._unseen, hint=hint)
+            self._unseen = 0
         return held or []
 
     def mask(self, text: str) -> str:
@@ -82,7 +90,7 @@ class RunOutput:
         if self._masker is None:
             return (WITHHELD,)
         lines = self._journal.output_tail(self._key, TAIL_LINES)
-        return tuple(self._masker.text(line) for line in lines)
+        return tuple(self._masker.text(plain(line)) for line in lines)
 
     def show(self, lines: tuple[str, ...], dropped: int) -> None:
         """Print lines into the worker's log; ``dropped`` bytes were lost before them."""
@@ -91,7 +99,7 @@ class RunOutput:
         if dropped:
             self.log.warning("run.output_dropped", bytes=dropped)
         for line in lines:
-            self.log.info("run.output", line=self._masker.text(line))
+            self.log.info("run.output", line=self._masker.text(plain(line)))
 
 
 async def learn_secrets(

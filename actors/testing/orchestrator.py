@@ -145,6 +145,10 @@ class InMemoryOrchestrator:
         """A flow run with its whole state."""
         return await self._answer("read_flow_run", lambda: self.world.run(run_id).run)
 
+    async def read_history(self, run_id: FlowRunId) -> list[State]:
+        """The states that the run has had."""
+        return await self._answer("read_history", lambda: self.world.history_of(run_id))
+
     async def read_deployment(self, deployment_id: DeploymentId) -> Deployment:
         """A deployment."""
         return await self._answer(

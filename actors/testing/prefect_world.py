@@ -206,6 +206,10 @@ class PrefectWorld:
             raise NotFound(f"Flow run with id {run_id} not found", status=404)
         return self.runs[run_id]
 
+    def history_of(self, run_id: FlowRunId) -> list[State]:
+        """All states the run ever had, in order."""
+        return list(self.runs[run_id].history) if run_id in self.runs else []
+
     def types_of(self, run_id: FlowRunId) -> list[StateType]:
         """The types of all states the run ever had, in order."""
         return [state.type for state in self.runs[run_id].history]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -54,6 +55,38 @@ def test_a_scheduled_run_becomes_pending(ask: Ask) -> None:
         assert verdict.state.id is not None
         assert verdict.state.details["scheduled_time"] is not None
         assert world.types_of(run) == [SCHEDULED, PENDING]
+
+    ask(scenario)
+
+
+@pytest.mark.parametrize("end", [COMPLETED, FAILED, CRASHED])
+def test_pending_is_accepted_over_an_end_and_shows_it_by_having_no_time(
+    ask: Ask, end: StateType
+) -> None:
+    async def scenario(world: World) -> None:
+        run = a_run_in(world, PENDING, RUNNING, end)
+        verdict = await propose(world, run, PENDING)
+        assert isinstance(verdict, Accepted)
+        assert verdict.state.details.get("scheduled_time") is None
+        back = await propose(world, run, end)
+        assert isinstance(back, Accepted)
+        history = await world.orchestrator.read_history(run)
+        assert [state.type for state in history] == [
+            SCHEDULED,
+            PENDING,
+            RUNNING,
+            end,
+            PENDING,
+            end,
+        ]
+        assert history[-1].transition_id == back.state.transition_id
+
+    ask(scenario)
+
+
+def test_a_run_that_does_not_exist_has_no_history(ask: Ask) -> None:
+    async def scenario(world: World) -> None:
+        assert await world.orchestrator.read_history(FlowRunId(str(uuid4()))) == []
 
     ask(scenario)
 

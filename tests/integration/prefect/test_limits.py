@@ -113,12 +113,6 @@ def test_a_full_deployment_cancels_new_runs_when_it_is_told_to(place: Place) -> 
     assert place.started_by("started") == ["1"]
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="A server accepts Pending over Completed, Failed and Crashed (all versions). A claim "
-    "that is late because the server is busy revives a run that the other worker has finished. "
-    "Such an acceptance has no scheduled_time in its state_details, by which it can be told.",
-)
 def test_two_workers_share_a_hundred_runs_none_twice_none_lost(place: Place) -> None:
     script = shell('echo $PREFECT__FLOW_RUN_ID >> "$1"/runs', str(place.folder))
     deployment = place.deploy(script, job_variables={"report_states": True})

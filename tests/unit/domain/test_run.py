@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ from actors.domain.effects import (
     FreeSlot,
     Prepare,
     Propose,
+    ReadHistory,
     Remark,
     Settle,
     Spawn,
@@ -34,6 +36,7 @@ from actors.domain.model import (
     State,
     StateType,
     Verdict,
+    Wait,
 )
 from actors.domain.process import ExitStatus
 from actors.domain.record import JobNote, Limits, Phase, Reason
@@ -51,7 +54,11 @@ def state(type_: StateType, message: str | None = None) -> State:
     return State(type=type_, name=type_.title(), message=message)
 
 
-PENDING = state(StateType.PENDING)
+PENDING = replace(
+    state(StateType.PENDING),
+    details={"scheduled_time": NOW.isoformat(), "transition_id": CLAIM},
+)
+COMPLETED = state(StateType.COMPLETED)
 CANCELLING = state(StateType.CANCELLING, message="enough")
 
 
@@ -107,6 +114,7 @@ class Life:
 def test_a_clean_engine_run_needs_one_proposal_and_is_settled_once_its_tree_is_gone() -> None:
     life = Life().running().exited(0)
     assert life.all(FreeSlot)
+    life.after(on.StateSeen(state=COMPLETED))
     assert not life.all(Settle)
     life.gone()
     assert life.proposed() == [(StateType.PENDING, False)]
@@ -147,7 +155,48 @@ def test_a_plain_command_waits_until_it_is_due() -> None:
     life = Life().claimed().after(on.Prepared(job=COMMAND, related=(), due_in=3.5))
     assert life.all(WaitUntilDue) == [WaitUntilDue(seconds=3.5)]
     assert not life.all(Spawn)
-    assert life.after(on.Due()).all(Spawn)
+    assert life.after(on.Due()).all(CheckState)
+    assert life.after(on.StateSeen(state=PENDING)).all(Spawn)
+
+
+@pytest.mark.parametrize("seen", [state(StateType.CANCELLED), state(StateType.SCHEDULED), None])
+def test_what_was_taken_away_while_it_waited_is_not_started(seen: State | None) -> None:
+    life = Life().claimed().after(on.Prepared(job=COMMAND, related=(), due_in=3.5))
+    life.after(on.Due(), on.StateSeen(state=seen))
+    assert not life.all(Spawn)
+    assert life.proposed() == [(StateType.PENDING, False)]
+    assert life.all(Settle) == [Settle(reason=None)]
+
+
+def test_what_was_cancelled_while_it_waited_is_reported_as_cancelled() -> None:
+    life = Life().claimed().after(on.Prepared(job=COMMAND, related=(), due_in=3.5))
+    life.after(on.Due(), on.StateSeen(state=CANCELLING))
+    assert not life.all(Spawn)
+    assert life.last_proposal().type is StateType.CANCELLED
+
+
+def revived(end: State | None) -> Life:
+    """A run whose claim was taken though it was not scheduled; ``end``: what it was before."""
+    life = Life().after(on.Begun()).answer(Accepted(state=state(StateType.PENDING)))
+    assert life.all(ReadHistory)
+    ours = replace(PENDING, details={"transition_id": CLAIM})
+    past = (state(StateType.SCHEDULED), *((end,) if end else ()), ours)
+    return life.after(on.HistorySeen(states=past))
+
+
+def test_an_end_that_a_late_claim_has_overwritten_is_put_back() -> None:
+    end = replace(COMPLETED, message="All is well", data={"type": "result"})
+    life = revived(end)
+    back = life.last_proposal()
+    assert (back.type, back.name, back.message) == (end.type, end.name, end.message)
+    assert (back.data, back.force) == (end.data, False)
+    assert not life.all(Prepare)
+    life.answer(Accepted(state=end))
+    assert life.all(Settle) == [Settle(reason=None)]
+
+
+def test_a_claim_without_a_time_that_overwrote_nothing_is_ours() -> None:
+    assert revived(None).all(Prepare)
 
 
 def test_a_nonzero_exit_is_proposed_as_crashed_with_the_cause_in_words() -> None:
@@ -227,6 +276,21 @@ def test_cancelling_before_the_process_exists_ends_as_cancelled(phase: str) -> N
     life.answer(Accepted(state=state(StateType.CANCELLED)))
     assert life.phase() is Phase.OVER
     assert len(life.all(FreeSlot)) == 1
+    assert life.all(Settle) == [Settle(reason=Reason.CANCELLED)]
+
+
+def test_a_run_that_was_not_ours_to_cancel_has_no_reason() -> None:
+    life = Life().after(on.Begun(), on.CancelWanted(state=CANCELLING))
+    life.answer(Aborted(state=state(StateType.RUNNING)))
+    assert life.all(Settle) == [Settle(reason=None)]
+
+
+def test_what_is_cancelled_while_spawning_stays_cancelled_when_the_worker_stops() -> None:
+    life = Life().claimed().after(on.Prepared(job=ENGINE, related=()))
+    life.after(on.CancelWanted(state=CANCELLING), on.EndWanted(reason=Reason.WORKER_STOPPED))
+    life.after(on.Spawned(pid=7)).exited(-15)
+    life.answer(Aborted(state=state(StateType.CRASHED)))
+    assert life.proposed()[-1] == (StateType.CANCELLED, True)
 
 
 def test_what_cannot_be_prepared_is_crashed_with_the_cause() -> None:
@@ -249,6 +313,12 @@ def test_what_cannot_be_spawned_is_crashed_with_the_cause() -> None:
     assert life.phase() is Phase.OVER
 
 
+@pytest.mark.parametrize("job", [ENGINE, COMMAND])
+def test_a_run_that_ends_well_while_it_is_being_cancelled_becomes_cancelled(job: JobNote) -> None:
+    life = Life().running(job).exited(0).gone().after(on.StateSeen(state=CANCELLING))
+    assert life.last_proposal().type is StateType.CANCELLED
+
+
 def test_a_plain_command_that_ends_well_has_its_state_looked_at() -> None:
     life = Life().running(COMMAND).exited(0)
     assert life.all(CheckState)
@@ -264,6 +334,15 @@ def test_a_command_that_reports_states_is_a_full_run() -> None:
     assert life.last_proposal().type is StateType.COMPLETED
     failed = Life().running(job).exited(2)
     assert failed.last_proposal().type is StateType.FAILED
+
+
+def test_a_report_that_has_to_wait_is_made_again_after_that() -> None:
+    job = JobNote(command="true", is_engine=False, report_states=True)
+    life = Life().running(job).answer(Wait(delay_seconds=3.0))
+    again = life.all(Propose)[-1]
+    assert (again.proposal.type, again.delay_seconds) == (StateType.RUNNING, 3.0)
+    life.answer(Accepted(state=state(StateType.RUNNING)))
+    assert life.run.record.report is None
 
 
 def test_a_run_past_its_time_is_ended_and_says_so() -> None:
@@ -287,7 +366,7 @@ def test_leftovers_do_not_hold_the_slot() -> None:
     life = Life().running().exited(0)
     assert life.all(FreeSlot)
     assert life.phase() is Phase.REPORTING
-    life.after(on.Vacated(leftovers=2))
+    life.after(on.StateSeen(state=COMPLETED), on.Vacated(leftovers=2))
     assert life.phase() is Phase.OVER
 
 

@@ -18,7 +18,9 @@ from tests.support.builders import a_run
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 CLAIM = TransitionId("0b1e4a6e-1111-4222-8333-444455556666")
 CANCELLING = State(type=StateType.CANCELLING, name="Cancelling")
-PENDING = State(type=StateType.PENDING, name="Pending")
+PENDING = State(
+    type=StateType.PENDING, name="Pending", details={"scheduled_time": NOW.isoformat()}
+)
 
 
 def after(run: Run, *stimuli: on.Stimulus) -> tuple[Run, list[Effect]]:
