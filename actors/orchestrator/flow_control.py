@@ -3,6 +3,10 @@
 A Prefect server on SQLite answers 503 under write contention; pressing on makes it worse. So
 the number of requests in flight grows by one for each full round of good answers and is halved
 by a 429, a 503 or a timeout, as in the additive-increase, multiplicative-decrease rule of TCP.
+
+Once a server was overloaded, growing takes many rounds. SQLite takes one write at a time: there
+each refused request costs seconds of waiting, for a lock and before it is sent again, while a
+second one in flight wins next to nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +15,10 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
+
+CAUTIOUS_ROUNDS: Final = 20
+"""Full rounds of good answers for one more request in flight, on a server once overloaded."""
 
 
 class AdaptiveLimit:
@@ -33,8 +41,9 @@ class AdaptiveLimit:
         return self._last_ticket
 
     def succeeded(self) -> None:
-        """An answer came: a full round of them raises the limit by one."""
-        self._limit = min(self._maximum, self._limit + 1 / self._limit)
+        """An answer came: a full round of them raises the limit by one, later on many do."""
+        rounds = CAUTIOUS_ROUNDS if self._cut_at else 1
+        self._limit = min(self._maximum, self._limit + 1 / (rounds * self._limit))
 
     def overloaded(self, ticket: int) -> None:
         """The request with this ticket met an overloaded server: halve.

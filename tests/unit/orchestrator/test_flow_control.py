@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.orchestrator.flow_control import AdaptiveLimit, Gate
+from actors.orchestrator.flow_control import CAUTIOUS_ROUNDS, AdaptiveLimit, Gate
 
 
 def test_a_round_of_good_answers_admits_one_more() -> None:
@@ -19,6 +19,17 @@ def test_an_overloaded_server_halves_the_limit() -> None:
     limit = AdaptiveLimit(maximum=8)
     limit.overloaded(limit.admitted())
     assert limit.value == 4
+
+
+def test_after_that_it_takes_many_rounds_of_good_answers_to_admit_one_more() -> None:
+    limit = AdaptiveLimit(maximum=4, start=4)
+    limit.overloaded(limit.admitted())
+    for _ in range(2 * CAUTIOUS_ROUNDS):
+        assert limit.value == 2
+        limit.succeeded()
+    for _ in range(CAUTIOUS_ROUNDS):
+        limit.succeeded()
+    assert limit.value == 3
 
 
 def test_requests_that_were_under_way_together_halve_it_once() -> None:

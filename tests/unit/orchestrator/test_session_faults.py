@@ -225,8 +225,8 @@ def test_an_overloaded_server_gets_fewer_requests_at_once() -> None:
         assert session.concurrency == 8
         await session.request("GET", "/thing")
         assert session.concurrency == 4
-        for _ in range(40):
+        for _ in range(100):  # the server was overloaded once: it grows slowly from now on
             await session.request("GET", "/thing")
-        assert session.concurrency == 8
+        assert session.concurrency == 5
 
     run(server, scenario, start_concurrency=8)
