@@ -232,7 +232,11 @@ class _HeldConnection(HTTPConnection):
 
     def _new_conn(self) -> socket.socket:
         sock = super()._new_conn()
-        _hold(sock)
+        try:
+            _hold(sock)
+        except CalledOff:  # nobody else knows of it yet
+            sock.close()
+            raise
         return sock
 
     def connect(self) -> None:
