@@ -28,7 +28,7 @@ answered until the wait is given up. Users see that as a minute's silence under 
 everything else cannot afford it. Afterwards the server answers 503, as ever.
 """
 
-_PROGRAM: Final = f"""
+_PROGRAM: Final = """
 import socket, sys, uvicorn
 from sqlalchemy import event
 from sqlalchemy.pool import Pool
@@ -37,7 +37,7 @@ from prefect.server.api.server import create_app
 @event.listens_for(Pool, "checkout")
 def wait_less_for_locks(connection, *_):
     cursor = connection.cursor()
-    cursor.execute("PRAGMA busy_timeout = {LOCK_SECONDS * 1000:.0f}")
+    cursor.execute(f"PRAGMA busy_timeout = {float(sys.argv[2]) * 1000:.0f}")
     cursor.close()
 
 listener = socket.socket(fileno=int(sys.argv[1]))
@@ -80,6 +80,7 @@ class PrefectServer:
         *,
         auth_string: str | None = None,
         csrf: bool = False,
+        lock_seconds: float = LOCK_SECONDS,
         settings: Mapping[str, str] | None = None,
     ) -> None:
         self.python = python
@@ -87,6 +88,7 @@ class PrefectServer:
         self.auth_string = auth_string
         self.csrf = csrf
         self.port = 0
+        self._lock_seconds = lock_seconds
         self._settings = _settings(folder, auth_string, csrf) | dict(settings or {})
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -117,7 +119,10 @@ class PrefectServer:
             listener.listen(512)
             self.port = listener.getsockname()[1]
             self._process = subprocess.Popen(
-                [self.python, "-c", _PROGRAM, str(listener.fileno())],
+                [
+                    *(self.python, "-c", _PROGRAM),
+                    *(str(listener.fileno()), str(self._lock_seconds)),
+                ],
                 cwd=self.folder,
                 env=_inherited() | self._settings,
                 stdin=subprocess.DEVNULL,
