@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-_OF_SERIES = re.compile(r"^tests/(?:integration/prefect/.*\[|contract/.*\[(?:.*-)?real-)(3\.\d)\b")
+_OF_SERIES = re.compile(
+    r"^tests/(?:integration/(?:prefect|load)/.*\[|contract/.*\[(?:.*-)?real-)(3\.\d)\b"
+)
 _OF_FAULTS = re.compile(r"^tests/integration/(faults/).*\[(3\.\d)\b")
 _OF_FILE = re.compile(r"^(tests/integration/prefect/test_protected_servers\.py)::")
 

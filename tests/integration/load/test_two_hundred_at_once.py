@@ -1,0 +1,30 @@
+"""The case to win: 200 runs due at once on a server with SQLite, and a worker without a limit.
+
+Such a server takes one write at a time and answers 503 to whoever waits too long. Workers that
+press on lose claims and leave runs Pending. ``python -m tests.benchmarks.peer --flows --apart 0``
+does the same with real flows, beside Prefect's worker.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.integration.load.kit import states_of
+from tests.integration.prefect.kit import Place, shell, until
+
+RUNS = 200
+PATIENCE = 300.0
+
+
+@pytest.mark.series("3.8", "3.1")
+def test_two_hundred_runs_due_at_once_all_run_once(place: Place) -> None:
+    script = shell('echo $PREFECT__FLOW_RUN_ID >> "$1"/ran', str(place.folder))
+    deployment = place.deploy(script, job_variables={"report_states": True})
+    runs = {place.admin.create_run(deployment) for _ in range(RUNS)}
+    with place.worker():
+        until(
+            lambda: states_of(place, runs), lambda s: s == {"COMPLETED": RUNS}, patience=PATIENCE
+        )
+    assert Counter(place.started_by("ran")) == Counter(runs)
