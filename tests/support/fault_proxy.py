@@ -7,10 +7,11 @@ can also be held at a moment of a test's choosing, and the whole proxy can go aw
 from __future__ import annotations
 
 import http.client
+import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Self
 
@@ -43,6 +44,7 @@ class FaultProxy:
         self.port = 0
         self._news = threading.Condition()
         self._holds: list[Held] = []
+        self._asking: set[socket.socket] = set()
         self._listener: Listener | None = None
         self._thread: threading.Thread | None = None
 
@@ -67,6 +69,10 @@ class FaultProxy:
             for held in list(self._holds):
                 held.drop()
             listener.break_connections()
+            with self._news:
+                for connection in self._asking:
+                    with suppress(OSError):
+                        connection.shutdown(socket.SHUT_RDWR)
             listener.server_close()
 
     @contextmanager
@@ -153,6 +159,13 @@ class FaultProxy:
             "127.0.0.1", self.server_port, timeout=PATIENCE_SECONDS
         )
         try:
+            connection.connect()
+        except OSError:
+            return None
+        wire = connection.sock
+        with self._news:
+            self._asking.add(wire)
+        try:
             body = request.body or None
             connection.request(request.method, request.path, body, request.headers)
             with connection.getresponse() as response:
@@ -160,6 +173,8 @@ class FaultProxy:
         except (OSError, http.client.HTTPException):
             return None
         finally:
+            with self._news:
+                self._asking.discard(wire)
             connection.close()
 
 

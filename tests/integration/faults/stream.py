@@ -12,8 +12,8 @@ from actors.domain.exit_status import explain
 from tests.integration.faults.scene import GATED, Scene, told
 from tests.integration.prefect.kit import TERMINAL, moment, until
 
-AFTERWARDS: Final = 120.0
-"""Seconds until the last run must be over, once nobody disturbs any more."""
+AFTERWARDS: Final = 60.0
+"""Seconds from the end of a run to that of the next, at most, once nobody disturbs any more."""
 
 LOST: Final = explain(None).summary
 
@@ -117,18 +117,21 @@ class Stream:
 
     def is_over(self) -> None:
         """Wait until every run is over."""
+        left = self._unfinished()
+        while left:
+            left = self._fewer_than(len(left))
+
+    def _fewer_than(self, number: int) -> dict[str, str]:
+        return until(self._unfinished, lambda left: len(left) < number, patience=AFTERWARDS)
+
+    def _unfinished(self) -> dict[str, str]:
         ids = [run.id for run in self.runs]
-
-        def unfinished() -> dict[str, str]:
-            found: list[Any] = []
-            for start in range(0, len(ids), 100):
-                body = {"flow_runs": {"id": {"any_": ids[start : start + 100]}}}
-                found += self._scene.place.admin.request("POST", "/flow_runs/filter", body)
-            assert len(found) == len(ids)
-            return {r["id"]: r["state_type"] for r in found if r["state_type"] not in TERMINAL}
-
-        left = until(unfinished, lambda left: not left, patience=AFTERWARDS)
-        assert left == {}
+        found: list[Any] = []
+        for start in range(0, len(ids), 100):
+            body = {"flow_runs": {"id": {"any_": ids[start : start + 100]}}}
+            found += self._scene.place.admin.request("POST", "/flow_runs/filter", body)
+        assert len(found) == len(ids)
+        return {run["id"]: run["state_type"] for run in found if run["state_type"] not in TERMINAL}
 
     def ended_truly(self) -> None:
         """Each was run once at most, and the server says how it really ended."""

@@ -27,7 +27,7 @@ SEED: Final = int(os.environ.get("ACTOR_WORKER_TEST_KILL_SEED", "1"))
 LIMIT: Final = 6
 """Runs at a time: fewer than are due, so that a slot that leaks is missed."""
 
-MOST_RUNS: Final = 5
+MOST_RUNS: Final = 3
 """How many commands become due in the life of one worker."""
 
 MOST_REQUESTS: Final = 60
