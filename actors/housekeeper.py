@@ -13,8 +13,11 @@ from .runtime import AsyncioActor, Ticker
 
 log = structlog.get_logger("actors.housekeeper")
 
-PAUSE_SECONDS = 3600.0
-"""Between two rounds; the first one is at the start."""
+PAUSE_SECONDS = 600.0
+"""Between two rounds; the first one is at the start.
+
+What comes to an end in this time is there beyond what is to be kept.
+"""
 
 
 @dataclass(frozen=True, slots=True)
