@@ -16,6 +16,7 @@ from actors.domain.effects import (
     FreeSlot,
     Prepare,
     Propose,
+    ReadHistory,
     Remark,
     Settle,
     Spawn,
@@ -49,14 +50,28 @@ jobs = st.builds(
     report_states=st.booleans(),
     limits=st.builds(Limits, timeout_seconds=st.sampled_from((None, 5.0))),
 )
-states = st.sampled_from(StateType).map(lambda type_: State(type=type_, name=type_.title()))
+states = st.builds(
+    lambda type_, details: State(type=type_, name=type_.title(), details=details),
+    st.sampled_from(StateType),
+    st.sampled_from(({"scheduled_time": START.isoformat()}, {})),
+)
 verdicts = st.one_of(
     states.map(lambda state: Accepted(state=state)),
     states.map(lambda state: Rejected(state=state)),
     st.one_of(st.none(), states).map(lambda state: Aborted(state=state)),
     st.just(Wait(delay_seconds=3.0)),
 )
-statuses = st.sampled_from((0, 1, -9, -15, None)).map(lambda code: ExitStatus(code=code))
+WISHES = (Reason.TIMED_OUT, Reason.WORKER_STOPPED, Reason.OUT_OF_MEMORY_LIMIT)
+statuses = st.sampled_from((0, 1, -9, -15, 137, None)).map(lambda code: ExitStatus(code=code))
+
+
+def reason_of(exited: on.Exited) -> Reason:
+    """Why a run ended whose end nobody wished for."""
+    if exited.status.code is None:
+        return Reason.LOST
+    if exited.kernel_kill and exited.status.code in (-9, 137):
+        return Reason.OUT_OF_MEMORY_KERNEL
+    return Reason.EXITED if exited.status.code == 0 else Reason.FAILED
 
 
 class Life(RuleBasedStateMachine):
@@ -70,8 +85,10 @@ class Life(RuleBasedStateMachine):
         """Proposals that no answer came to yet."""
         self.effects: list[Effect] = []
         self.ours = False
-        self.preparing = self.spawning = self.begun = False
-        self.process = self.exited = self.gone = self.rebooted = False
+        self.preparing = self.spawning = self.begun = self.reading = self.checking = False
+        self.process = self.gone = self.rebooted = False
+        self.exited: on.Exited | None = None
+        """How its process ended, which the keeper tells every supervisor that asks."""
 
     def take(self, stimulus: on.Stimulus) -> None:
         before = self.run
@@ -90,6 +107,10 @@ class Life(RuleBasedStateMachine):
         match effect:
             case Propose(proposal=proposal):
                 self.asked.append(proposal)
+            case ReadHistory():
+                self.reading = True
+            case CheckState():
+                self.checking = True
             case Prepare():
                 assert self.ours, "only what is ours is prepared"
                 self.preparing = True
@@ -152,11 +173,23 @@ class Life(RuleBasedStateMachine):
         self.spawning = False
         self.take(on.CouldNotSpawn(cause="no such command"))
 
-    @rule(status=statuses)
+    @rule(status=statuses, kernel_kill=st.booleans())
     @precondition(lambda self: self.process and not self.exited)
-    def exit(self, status: ExitStatus) -> None:
-        self.exited = True
-        self.take(on.Exited(status=status, tail=()))
+    def exit(self, status: ExitStatus, kernel_kill: bool) -> None:
+        self.exited = on.Exited(status=status, tail=(), kernel_kill=kernel_kill)
+        self.hear_of_the_exit(self.exited)
+
+    def hear_of_the_exit(self, exited: on.Exited) -> None:
+        """What the reason is when nobody had wished for the end before."""
+        before = self.run.record
+        self.take(exited)
+        after = self.run.record
+        if before.phase not in (Phase.SPAWNING, Phase.RUNNING):
+            assert after.reason == before.reason, "an end has one reason"
+        elif before.reason is not None:
+            assert after.reason is before.reason, "who wished for the end first is the reason"
+        else:
+            assert after.reason is reason_of(exited)
 
     @rule(leftovers=st.integers(0, 2))
     @precondition(lambda self: self.exited and not self.gone)
@@ -168,30 +201,44 @@ class Life(RuleBasedStateMachine):
     def cancel(self) -> None:
         self.take(on.CancelWanted(state=CANCELLING))
 
-    @rule(reason=st.sampled_from((Reason.TIMED_OUT, Reason.WORKER_STOPPED)))
+    @rule(reason=st.sampled_from(WISHES))
     def end(self, reason: Reason) -> None:
         self.take(on.EndWanted(reason=reason))
 
-    @rule(state=states)
-    @precondition(lambda self: any(isinstance(e, CheckState) for e in self.effects))
-    def see(self, state: State) -> None:
+    @rule(state=st.one_of(st.none(), states))
+    @precondition(lambda self: self.checking)
+    def see(self, state: State | None) -> None:
+        self.checking = False
         self.take(on.StateSeen(state=state))
+
+    @rule(states=st.lists(states, max_size=3).map(tuple))
+    @precondition(lambda self: self.reading)
+    def see_history(self, states: tuple[State, ...]) -> None:
+        """Our claim may have come after the end that another worker brought about."""
+        self.reading = False
+        claiming = self.run.is_claiming
+        self.take(on.HistorySeen(states=states))
+        if claiming and states and states[-1].type.is_terminal:
+            self.ours = False
+            assert not self.preparing, "what was over is not started again"
+            last = self.asked[-1]
+            assert (last.type, last.force) == (states[-1].type, False), "its end is put back"
 
     @rule(reboot=st.booleans())
     @precondition(lambda self: self.begun and not self.run.is_over)
     def be_succeeded(self, reboot: bool) -> None:
         """The worker dies; the next one reads the record and asks the keeper."""
         self.asked.clear()
-        self.preparing = self.spawning = False
+        self.preparing = self.spawning = self.reading = self.checking = False
         self.run = Run.from_record(self.run.record)
         self.rebooted = reboot and self.process and not self.gone
         pid = 42 if self.process else None
         lost = self.rebooted and not self.exited
         self.take(on.Adopted(pid=pid, rebooted=lost))
-        if self.exited:  # what the keeper knows already is told first
-            self.take(on.Exited(status=ExitStatus(code=0)))
+        if self.exited:  # what the keeper knows already is told first, but it saw no evidence
+            self.hear_of_the_exit(replace(self.exited, kernel_kill=False))
         if lost:
-            self.exited = True
+            self.exited = on.Exited(status=ExitStatus(code=None))
         if self.gone or self.rebooted:
             self.gone = self.gone or self.exited
             self.take(on.Vacated())
