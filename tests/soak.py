@@ -14,12 +14,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 from tests.support.bootstrap import OLD_PREFECTS, ROOT, prefect_environment, variable_of
 
-PYTEST: Final = ("-m", "pytest", "-p", "no:randomly", "-s")
+PYTEST: Final = ("-m", "pytest", "-p", "no:randomly")
+ENDING_SECONDS: Final = 60.0
 FAR: Final = 10**9
 """Simulations begin with a seed below this: each soak looks at others."""
 
@@ -50,11 +52,14 @@ class Part:
         try:
             code = process.wait(self.seconds)
         except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)  # tests end their servers then
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(ENDING_SECONDS)
             return f"not done after {self.seconds:.0f} s"
         finally:
-            if process.poll() is None:
+            with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            process.wait()
         return None if code == 0 else f"exit code {code}"
 
 
@@ -86,34 +91,33 @@ def parts(*, minutes: float, runs: int, kill_seconds: float, first: int) -> list
     ]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what was asked for, one after the other; 1 when anything failed."""
-    options = _parser().parse_args(arguments)
-    chosen = [
-        part
-        for part in parts(
-            minutes=options.minutes,
-            runs=options.runs,
-            kill_seconds=options.kill_seconds,
-            first=options.first,
-        )
-        if options.only in (None, part.name)
-    ]
-    if any(part.name == "kills" for part in chosen):
-        _find_old_prefects()
-    summary = []
+def run(chosen: Sequence[Part]) -> int:
+    """Run these, one after the other, and sum up; 1 when anything failed."""
+    failed = False
+    summary = ["\n== summary"]
     for part in chosen:
         print(f"== {part.name}: {part.command}", flush=True)
         began = time.monotonic()
         failure = part.run()
-        seconds = time.monotonic() - began
-        summary.append((part, failure, f"{part.name:12}{seconds:7.0f} s  {failure or 'ok'}"))
-    print("\n== summary")
-    for part, failure, line in summary:
-        print(line)
+        took = time.monotonic() - began
+        summary.append(f"{part.name:12}{took:7.0f} s  {failure or 'ok'}")
         if failure is not None:
-            print(f"    {part.command}")
-    return any(failure is not None for _, failure, _ in summary)
+            failed = True
+            summary.append(f"    {part.command}")
+    print("\n".join(summary), flush=True)
+    return failed
+
+
+def main() -> int:
+    """Run what was asked for."""
+    asked = _parser().parse_args()
+    found = parts(
+        minutes=asked.minutes, runs=asked.runs, kill_seconds=asked.kill_seconds, first=asked.first
+    )
+    chosen = [part for part in found if asked.only in (None, part.name)]
+    if any(part.name == "kills" for part in chosen):
+        _find_old_prefects()
+    return run(chosen)
 
 
 def _find_old_prefects() -> None:
