@@ -12,12 +12,15 @@ from actors.app.wiring import RUN_PREFIX
 from actors.domain.errors import NotFound
 from actors.domain.ids import DeploymentId, FlowRunId
 from actors.domain.model import StateType
-from actors.messages.lifetime import Deadline, Drain
+from actors.event_emitter import EventEmitter
+from actors.messages.lifetime import Deadline, Drain, StepAside
 from actors.runtime import AsyncioRef
 from actors.runtime.query import Order
 
-from .house import POOL, House
+from .house import House
 from .plan import Act, PlannedRun
+from .truth import limits_in
+from .worker import POOL
 
 
 class Doze(Order):
@@ -77,6 +80,7 @@ class Acts:
             job_variables=run.variables,
         )
         self._house.programs[run_id] = run.program
+        self._house.truth.limits[run_id] = limits_in(run.variables)
         self._house.trace.say("user", "schedules", run.name, run_id, run.program)
 
     def _perform(self, act: Act) -> None:
@@ -169,14 +173,53 @@ class Acts:
             del self._house.disk.records[key]
             self._house.strays.add(key)
 
+    def memory_short(self, act: Act) -> None:
+        """Others on the machine need nearly all of its memory."""
+        house, full = self._house, 97.0
+        usual = house.measure.host_percent
+        if usual == full:
+            return
+        house.measure.host_percent, house.truth.short_since = full, house.clock.monotonic()
+
+        def relieve() -> None:
+            house.measure.host_percent, house.truth.short_since = usual, None
+
+        self._at(act.seconds, relieve)
+
+    def measure_fails(self, act: Act) -> None:
+        measure = self._house.measure
+        measure.failure = OSError("no /proc")
+        self._at(act.seconds, lambda: setattr(measure, "failure", None))
+
+    def kernel_kill(self, act: Act) -> None:
+        """The kernel is out of memory and chooses a run."""
+        alive = self._house.keeper.alive()
+        if alive:
+            process = self._house.rng.choice(alive)
+            self._house.trace.say("kernel", "kills", process.key)
+            self._house.truth.kernel_kills.add(process.key)
+            self._house.measure.kernel_kills[process.identity.pid] += 1
+            process.end(-9)
+
     # -- the worker's own troubles -------------------------------------------------------------
 
     def drain(self, act: Act) -> None:
         if self._house.up() and self._house.wiring is not None:
-            guardian = self._house.wiring.guardian
-            self._house.has_drained = True
+            guardian, life = self._house.wiring.guardian, self._house.life
+
+            def deadline() -> None:
+                life.ends_runs = self._house.plan.on_deadline == "terminate"
+                guardian.tell_if_alive(Deadline())
+
+            life.leaving = True
             guardian.tell_if_alive(Drain())
-            self._at(act.seconds, lambda: guardian.tell_if_alive(Deadline()))
+            self._at(act.seconds, deadline)
+
+    def step_aside(self, act: Act) -> None:
+        """The worker is upgraded in place."""
+        if self._house.up() and self._house.wiring is not None:
+            self._house.life.leaving = True
+            self._house.wiring.guardian.tell_if_alive(StepAside())
 
     def fail_service(self, act: Act) -> None:
         self._fail(self._actor(act.target))
@@ -203,7 +246,11 @@ class Acts:
 
     def _fail(self, ref: AsyncioRef | None) -> None:
         if ref is not None:
-            self._house.ended_by_us.add(ref.actor_urn)
+            house = self._house
+            house.ended_by_us.add(ref.actor_urn)
+            house.truth.note_handover(house.clock.monotonic())
+            if ref.actor_class is EventEmitter:
+                house.truth.events_lost_at = house.clock.monotonic()
             ref.kill()
 
     def _doze(self, ref: AsyncioRef | None, seconds: float) -> None:

@@ -4,29 +4,40 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from random import Random
 from typing import Any
 
 from actors.domain.errors import KeeperError
 from actors.domain.ids import ClaimKey, FlowRunId
+from actors.domain.memory import MemorySample
 from actors.domain.ports import FactListener
-from actors.domain.process import KeptRun, ProcessFact, ProcessIdentity, SpawnOrder
+from actors.domain.process import (
+    KeptRun,
+    OutputWritten,
+    ProcessFact,
+    ProcessIdentity,
+    SpawnOrder,
+)
 from actors.domain.record import Phase, RunRecord
 from actors.testing.journal import MemoryJournal
-from actors.testing.processes import ScriptedKeeper, ScriptedLauncher
+from actors.testing.measure import ScriptedMeasure
+from actors.testing.processes import ScriptedKeeper, ScriptedLauncher, ScriptedProcess
 
-from .life import Life
+from .life import Life, Line
 from .trace import Trace
 
 
 class KeeperRoad:
     """How the way to the keeper is: ``away`` no request arrives; ``loss`` answers get lost."""
 
-    def __init__(self, rng: Random, loss: float) -> None:
+    def __init__(self, rng: Random, loss: float, failed: Callable[[], None]) -> None:
         self.rng = rng
         self.loss = loss
         self.away = False
+        self.failed = failed
+        """Called when a request, or its answer, is lost."""
 
     def draw(self) -> tuple[float, bool, bool]:
         """Seconds there, whether the request is lost, whether the answer is."""
@@ -35,6 +46,20 @@ class KeeperRoad:
         troubled = self.rng.random() < self.loss
         lost = troubled and self.rng.random() < 0.5
         return self.rng.uniform(0.001, 0.05), lost, troubled
+
+
+class LivingMemory(ScriptedMeasure):
+    """What the processes of a scripted keeper hold; ``holds`` tells how many bytes one does."""
+
+    def __init__(self, keeper: ScriptedKeeper, holds: Callable[[ScriptedProcess], int]) -> None:
+        super().__init__()
+        self._keeper = keeper
+        self._holds = holds
+
+    async def sample(self) -> MemorySample:
+        """See the port."""
+        self.runs = {process.key: self._holds(process) for process in self._keeper.alive()}
+        return await super().sample()
 
 
 class LifeLauncher:
@@ -48,7 +73,9 @@ class LifeLauncher:
         road: KeeperRoad,
         trace: Trace,
         happened: Callable[[], None],
+        ordered: Callable[[ClaimKey, int, float], None],
     ) -> None:
+        self._ordered = ordered
         self._launcher = ScriptedLauncher(keeper)
         self._life = life
         self._road = road
@@ -73,6 +100,7 @@ class LifeLauncher:
         self, key: ClaimKey, *, signal: int, grace_seconds: float, announce_cancel: bool = False
     ) -> None:
         def end() -> Any:
+            self._ordered(key, signal, grace_seconds)
             return self._launcher.end_tree(
                 key, signal=signal, grace_seconds=grace_seconds, announce_cancel=announce_cancel
             )
@@ -99,6 +127,7 @@ class LifeLauncher:
         await asyncio.sleep(delay)
         self._life.gate()
         if unanswered:
+            self._road.failed()
             raise KeeperError("no way to the keeper")
         return result
 
@@ -106,6 +135,8 @@ class LifeLauncher:
         """Facts come through the loop, as from a socket, and to the living only."""
 
         def hear(fact: ProcessFact) -> None:
+            if isinstance(fact, OutputWritten):
+                fact = replace(fact, lines=tuple(Line.of(line, self._life) for line in fact.lines))
             asyncio.get_running_loop().call_soon(pass_on, fact)
 
         def pass_on(fact: ProcessFact) -> None:
@@ -125,14 +156,20 @@ class LifeJournal:
         life: Life,
         trace: Trace,
         happened: Callable[[], None],
+        saving: Callable[[RunRecord], None],
         unrecorded: set[FlowRunId],
     ) -> None:
+        self._saving = saving
         self._disk = disk
         self._life = life
         self._trace = trace
         self._happened = happened
         self.unrecorded = unrecorded
         self.folder = disk.folder
+
+    def check(self) -> None:
+        self._life.gate()
+        self._disk.check()
 
     def save(self, record: RunRecord) -> None:
         self._write(record, self._disk.save)
@@ -159,6 +196,7 @@ class LifeJournal:
         self._trace.say("journal", record.run.name, record.phase, record.reason, report + full)
         if self._disk.full and record.phase is Phase.CLAIMING:
             self.unrecorded.add(record.run.id)
+        self._saving(record)
         write(record)
         self._happened()
         self._life.gate()

@@ -4,33 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine, Iterable
 from random import Random
-from typing import Any, cast
+from typing import Any
 
-from actors.app.preparation import Preparer
-from actors.app.wiring import Wiring, WorkerPlan, WorkerPorts, start_actors
-from actors.domain.ids import ClaimKey, FlowRunId
-from actors.domain.model import Deployment, FlowRun, WorkPool
-from actors.domain.ports import Launcher, Orchestrator
+from actors.app.wiring import Wiring
+from actors.domain.errors import OrchestratorError, is_final
+from actors.domain.ids import ClaimKey, FlowRunId, claim_key, flow_run_id_of
+from actors.domain.memory import MEBIBYTE
+from actors.domain.model import Proposal, StateType
 from actors.domain.process import SpawnOrder
-from actors.messages.lifetime import OnDeadline
+from actors.domain.record import RunRecord
 from actors.runtime import ActorDeadError, AsyncioRef, LoopClock, Ping, shut_down
 from actors.testing.journal import MemoryJournal
 from actors.testing.orchestrator import InMemoryOrchestrator
 from actors.testing.processes import ScriptedKeeper, ScriptedProcess
 from actors.testing.virtual_time import START
 
-from .hands import KeeperRoad, LifeJournal, LifeLauncher
+from .hands import KeeperRoad, LivingMemory
 from .life import Life
 from .plan import Plan, Program
 from .programs import Performance
+from .rival import overtake
+from .rules import Check, Rules
 from .server import WatchedServer, Write
 from .trace import Trace
-from .wire import Skies, Wire
-
-HOST = "here"
-POOL = "pool"
+from .truth import Truth
+from .wire import Skies
+from .worker import start_worker
 
 
 class House:
@@ -41,16 +42,25 @@ class House:
         self.clock = LoopClock(epoch=START)
         self.trace = Trace(time)
         self.rng = Random(f"{seed}/house")
+        self.rivals_rng = Random(f"{seed}/rival")
         self.worker_rng = Random(f"{seed}/worker")
         self.orchestrator = InMemoryOrchestrator(self.clock, version=plan.version)
         self.server = WatchedServer(self.clock, plan.version, self._written)
         self.orchestrator.world = self.server
-        self.keeper = ScriptedKeeper(self.clock, self._perform, refuse=_refuse)
+        self.keeper = ScriptedKeeper(
+            self.clock,
+            self._perform,
+            refuse=_refuse,
+            trouble=lambda _: "No space left on device." if self.disk.full else None,
+            reuses_pids=plan.reuses_pids,
+        )
         self.disk = MemoryJournal()
-        self.road = KeeperRoad(Random(f"{seed}/road"), plan.weather.keeper_lost)
+        self.measure = LivingMemory(self.keeper, self.bytes_of)
+        self.road = KeeperRoad(Random(f"{seed}/road"), plan.weather.keeper_lost, self.note_trouble)
         self.skies = Skies(plan.weather, plan.calm_at, Random(f"{seed}/skies"))
         self.programs: dict[FlowRunId, Program] = {}
-        self.on_write: tuple[Callable[[House, Write], str | None], ...] = ()
+        self.rules = Rules()
+        self.truth = Truth()
         self.processes: list[ScriptedProcess] = []
         """Every process there ever was."""
         self.strays: set[ClaimKey] = set()
@@ -62,13 +72,13 @@ class House:
         self.dozing = 0
         self.ended_by_us: set[str] = set()
         self.known_refs: dict[str, AsyncioRef] = {}
-        self.has_drained = False
         self.problems: list[str] = []
         self.in_trouble = asyncio.Event()
         """Set at the first broken invariant; its words are in ``problems``."""
         self._effects = 0
         self.kill_points = set(plan.kills_at_effects)
         self._killed = asyncio.Event()
+        self._restarted = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     # -- the worker ------------------------------------------------------------------------
@@ -85,6 +95,9 @@ class House:
             for task in (killed, ended):
                 task.cancel()
             failure = guardian.failure
+            if not self._restarted:
+                self.truth.events_lost_at = self.clock.monotonic()
+            self.truth.note_handover(self.clock.monotonic())
             await self.bury()
             self.trace.say("worker", "is gone", failure or "")
             await asyncio.sleep(self.rng.choice((0.05, 1.0, 15.0)))
@@ -92,51 +105,9 @@ class House:
     def _start(self) -> None:
         self._killed.clear()
         self.life = life = Life()
-        plan, trace, happened = self.plan, self.trace, self._happened
-        wire = Wire(
-            self.orchestrator,
-            self.server,
-            life=life,
-            skies=self.skies,
-            trace=trace,
-            spawn=self.spawn,
-            happened=happened,
-        )
-        api = cast("Orchestrator", wire)
-        hand = LifeLauncher(self.keeper, life=life, road=self.road, trace=trace, happened=happened)
-        self.wiring = start_actors(
-            WorkerPlan(
-                name="w",
-                pool=POOL,
-                hostname=HOST,
-                limit=plan.limit,
-                query_seconds=plan.query_seconds,
-                on_deadline=OnDeadline(plan.on_deadline),
-            ),
-            WorkerPorts(
-                orchestrator=api,
-                launcher=cast("Launcher", hand),
-                journal=LifeJournal(
-                    self.disk,
-                    life=life,
-                    trace=trace,
-                    happened=happened,
-                    unrecorded=self.unrecorded,
-                ),
-                clock=self.clock,
-                rng=self.worker_rng,
-                prepare=Preparer(
-                    orchestrator=api,
-                    folder=self.disk.folder,
-                    worker="w",
-                    engine_python=_python,
-                    base_env={},
-                ),
-                pid_exists=lambda pid: any(p.identity.pid == pid for p in self.keeper.alive()),
-                uses_runner=_uses_runner,
-            ),
-        )
-        trace.say("worker", "starts")
+        self.note_trouble()
+        self.wiring = start_worker(self, life)
+        self.trace.say("worker", "starts")
 
     def kill(self) -> None:
         """As `kill -9`: from here on nothing more is said, saved or ordered."""
@@ -163,6 +134,7 @@ class House:
         guardian = self.wiring.guardian
         with contextlib.suppress(ActorDeadError):  # it is stopping already
             await guardian.request(Ping(), timeout=None)
+        self._restarted = self.life.leaving = True
         await shut_down(guardian, 60.0)
         await asyncio.sleep(30.0)
 
@@ -178,7 +150,7 @@ class House:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _happened(self) -> None:
+    def happened(self) -> None:
         """The worker had an effect on the world: the moment to kill it, if planned."""
         self._effects += 1
         if self._effects in self.kill_points:
@@ -188,14 +160,76 @@ class House:
         run_id = FlowRunId(process.order.env["PREFECT__FLOW_RUN_ID"])
         self.trace.say("process", process.identity.pid, "starts for", process.key)
         self.processes.append(process)
+        self.truth.processes[process.key] = process
+        self.judge(self.rules.on_spawn, process)
         Performance(self.programs[run_id], process, self.server, self.clock)
 
     def _written(self, write: Write) -> None:
         forced = "by force" if write.proposal.force else ""
         name = self.server.runs[write.run_id].run.name
         self.trace.say(write.author, name, write.before.name, "->", write.after.name, forced)
-        for check in self.on_write:
-            self.blame(check.__name__, check(self, write))
+        self.judge(self.rules.on_write, write)
+        if write.after.type is StateType.CANCELLING:
+            self.truth.cancelled.add(write.run_id)
+        self.truth.late[write.run_id] = write.after.id if write.late else None
+        claims = write.author == "worker" and write.proposal.type is StateType.PENDING
+        if claims and write.before.type.is_terminal and not write.late:
+            key = claim_key(write.run_id, write.proposal.transition_id)
+            self.truth.revived[key] = write.before
+
+    def saving(self, record: RunRecord) -> None:
+        """A worker is about to save a record."""
+        self.judge(self.rules.on_save, record)
+        self.truth.note_record(record, full=self.disk.full)
+
+    def end_ordered(self, key: ClaimKey, signal: int, grace_seconds: float) -> None:
+        """The end of a run arrives at the keeper."""
+        self.judge(self.rules.on_order, key, signal, grace_seconds)
+
+    def judge(self, checks: Iterable[Check], *what: Any) -> None:
+        """Ask the rules of an occasion."""
+        for check in checks:
+            self.blame(check.__name__, check(self, *what))
+
+    # -- what the wire tells -----------------------------------------------------------------
+
+    def claim_leaves(self, proposal: Proposal) -> None:
+        """A worker sends a claim."""
+        if proposal.transition_id not in self.truth.claimed:
+            self.truth.claimed.add(proposal.transition_id)
+            self.judge(self.rules.on_claim)
+
+    def claim_arrives(self, run_id: FlowRunId) -> None:
+        """Sometimes another worker is faster, and may even be through with the run by now."""
+        if self.clock.monotonic() >= self.plan.calm_at:
+            return
+        if self.rivals_rng.random() < self.plan.overtaken:
+            overtake(self, run_id, self.rivals_rng)
+
+    def events_refused(self, error: OrchestratorError, life: Life) -> None:
+        """Events were not taken: some are lost if nobody tries again."""
+        if is_final(error) or life.leaving or life.over:
+            self.truth.events_lost_at = self.clock.monotonic()
+
+    def is_at_peace(self, seconds: float) -> bool:
+        """Whether nothing of the worker's own was out of order for so long."""
+        return self.clock.monotonic() > self.truth.disturbed_at + seconds
+
+    def note_trouble(self) -> None:
+        """The worker, or its way to the keeper, is not in order at the moment."""
+        self.truth.disturbed_at = self.clock.monotonic()
+
+    def rest(self) -> None:
+        """Everything that can happen at this moment has happened."""
+        if not self.up() or self.dozing or self.road.away or self.measure.failure is not None:
+            self.note_trouble()
+        self.judge(self.rules.at_rest)
+
+    def bytes_of(self, process: ScriptedProcess) -> int:
+        """What a process holds."""
+        used = int(self.programs[flow_run_id_of(process.key)].holds_mb * MEBIBYTE)
+        self.truth.peaks[process.key] = used
+        return used
 
     def blame(self, rule: str, what: str | None) -> None:
         """Note that ``rule`` is broken, unless nothing is wrong."""
@@ -205,13 +239,5 @@ class House:
             self.in_trouble.set()
 
 
-async def _python() -> str:
-    return "python"
-
-
 def _refuse(order: SpawnOrder) -> str | None:
     return "No such command: frobnicate" if order.argv[0] == "frobnicate" else None
-
-
-def _uses_runner(run: FlowRun, deployment: Deployment | None, pool: WorkPool | None) -> bool:
-    return False

@@ -6,7 +6,8 @@ from actors.domain.ids import FlowRunId, flow_run_id_of
 from actors.domain.model import StateType
 from actors.testing.prefect_records import Run
 
-from .house import POOL, House
+from .house import House
+from .worker import HOST, POOL
 
 LONG_ENOUGH_SECONDS = 60.0
 """A run due for so long has been polled, and refused only by the server's own limits."""
@@ -19,6 +20,9 @@ def calm_down(house: House) -> None:
     house.disk.full = False
     house.road.away = False
     house.road.loss = 0.0
+    house.measure.failure = None
+    house.measure.host_percent = 10.0
+    house.truth.short_since = None
     house.server.pause_pool(POOL, paused=False)
 
 
@@ -77,6 +81,8 @@ def _sleeps(house: House, run_id: FlowRunId) -> bool:
 
 def _may_stay(house: House, run_id: FlowRunId, run: Run) -> bool:
     program = house.programs[run_id]
+    if house.truth.late.get(run_id) == run.state.id:
+        return True  # written by a request that nobody could call back
     match run.state.type:
         case StateType.PENDING:
             # A command that reports nothing leaves its run Pending (contract 7.5).
@@ -84,6 +90,10 @@ def _may_stay(house: House, run_id: FlowRunId, run: Run) -> bool:
             return silent or _nobody_can_know(house, run_id)
         case StateType.SCHEDULED:
             return _limit_is_reached(house) or _refused_for_good(house, run)
+        case StateType.CANCELLING:
+            # A pid that only the server knows, and that somebody else has by now: left alone.
+            where = run.run.infrastructure_pid or ""
+            return any(where == f"{HOST}:{p.identity.pid}" for p in house.keeper.alive())
         case _:
             return False
 
@@ -113,8 +123,7 @@ def _refused_for_good(house: House, run: Run) -> bool:
     deployment_id = run.run.deployment_id
     if deployment_id is None:
         return False
-    deployment = house.server.deployments.get(deployment_id)
-    limit = None if deployment is None else deployment.concurrency_limit
+    limit = house.server.limits.get(deployment_id)
     if limit is None:
         return False
     others = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ SERVICES = (
     "event_emitter",
     "log_shipper",
 )
+MORE_SERVICES = (*SERVICES, "memory_watcher", "housekeeper", "event_emitter")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,9 @@ class Program:
     on_signal: OnSignal
     lingers: float = 0.0
     """How long something it started outlives it."""
+    holds_mb: float = 50.0
+    prints: int = 0
+    """How many lines, all at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +74,8 @@ class Weather:
     slow: float
     repeated: float
     keeper_lost: float
+    late: float
+    """A request that the worker is told was lost, and that arrives long after."""
     outages: tuple[tuple[float, float, str], ...]
 
 
@@ -89,11 +95,33 @@ class Plan:
     weather: Weather
     kills_at_effects: tuple[int, ...] = field(default=())
     """The worker is killed right after the n-th effect of all: a save, a request, an order."""
+    measures: bool = False
+    """Whether memory is measured."""
+    reuses_pids: bool = False
+    overtaken: float = 0.0
+    """How often another worker on the pool is faster with a run that ours is about to claim."""
 
 
 def draw(seed: int) -> Plan:
     """The plan of ``seed``."""
-    rng = Random(seed)
+    plan = _draw(Random(seed))
+    more = Random(f"{seed}/more")
+    runs = tuple(_more_of(run, more) for run in plan.runs)
+    if more.random() < 0.02:
+        runs += tuple(_one_of_a_crowd(more, number) for number in range(len(runs), 40))
+    acts = sorted((*plan.acts, *_more_acts(more, plan.calm_at)), key=lambda act: act.at)
+    return replace(
+        plan,
+        runs=runs,
+        acts=tuple(acts),
+        weather=replace(plan.weather, late=more.choice((0.0, 0.0, 0.02, 0.1))),
+        measures=more.random() < 0.6,
+        reuses_pids=more.random() < 0.5,
+        overtaken=more.choice((0.0, 0.0, 0.0, 0.2, 0.5)),
+    )
+
+
+def _draw(rng: Random) -> Plan:
     deployments = tuple(
         (rng.choice((None, None, 1, 1, 2, 0)), rng.choice(list(OnFull)))
         for _ in range(rng.randint(0, 2))
@@ -135,6 +163,41 @@ def _run(rng: Random, number: int, calm_at: float, deployments: int) -> PlannedR
         queue=rng.choice(("default", "default", "other")),
         variables=variables,
         program=_program(rng, sort),
+    )
+
+
+def _more_of(run: PlannedRun, rng: Random) -> PlannedRun:
+    variables = dict(run.variables)
+    if rng.random() < 0.15:
+        variables["kill_signal"] = 2
+    if rng.random() < 0.1:
+        variables["memory_limit_mb"] = 100
+    program = replace(
+        run.program,
+        holds_mb=rng.choice((50.0, 50.0, 300.0)),
+        prints=rng.choice((0, 0, 0, 0, 0, 0, 0, 2, 5, 300)),
+    )
+    return replace(run, variables=variables, program=program)
+
+
+def _one_of_a_crowd(rng: Random, number: int) -> PlannedRun:
+    """One of many runs at once, to see what grows with their number."""
+    program = Program(
+        sort="engine",
+        outcome=rng.choice(("completes", "completes", "completes", "fails")),
+        boot=1.0,
+        work=rng.uniform(3.0, 10.0),
+        code=1,
+        on_signal="dies",
+    )
+    return PlannedRun(
+        name=f"r{number}",
+        at=0.0,
+        early=rng.uniform(0.0, 30.0),
+        deployment=None,
+        queue="default",
+        variables={},
+        program=program,
     )
 
 
@@ -193,6 +256,23 @@ def _acts(rng: Random, calm_at: float, runs: tuple[PlannedRun, ...]) -> list[Act
     return acts
 
 
+def _more_acts(rng: Random, calm_at: float) -> list[Act]:
+    return [
+        Act(rng.uniform(0.5, calm_at), what, None, rng.uniform(5.0, 60.0))
+        for what, chance in (
+            ("step_aside", 0.15),
+            ("memory_short", 0.2),
+            ("measure_fails", 0.1),
+            ("kernel_kill", 0.15),
+        )
+        if rng.random() < chance
+    ] + [
+        Act(rng.uniform(0.5, calm_at), what, rng.choice(MORE_SERVICES), rng.uniform(0.5, 8.0))
+        for what in ("fail_service", "doze_service")
+        if rng.random() < 0.3
+    ]
+
+
 def _weather(rng: Random, calm_at: float) -> Weather:
     rough = rng.choice((0.0, 0.03, 0.1, 0.3))
     outages = []
@@ -207,5 +287,6 @@ def _weather(rng: Random, calm_at: float) -> Weather:
         slow=rough * rng.random(),
         repeated=rough * rng.random(),
         keeper_lost=rng.choice((0.0, 0.0, 0.05, 0.2)),
+        late=0.0,
         outages=tuple(outages),
     )

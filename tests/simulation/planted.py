@@ -8,16 +8,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import actors.domain.run_beginning as machine
+import actors.domain.run_ending as ending
 import actors.parts.proposals as proposing
 import actors.process_supervisor as supervising
 from actors.cancellation_watcher import CancellationWatcher
 from actors.dispatcher import Dispatcher
-from actors.domain.effects import EndTree, FreeSlot, Spawn
+from actors.domain.effects import Emit, EndTree, FreeSlot, Spawn, StartTimeout
 from actors.domain.model import Aborted
 from actors.domain.process import ExitStatus, KeptRun, ProcessExited
+from actors.domain.proposals import crashed
+from actors.domain.record import Reason
 from actors.domain.stimuli import Adopted, Exited, Vacated
+from actors.messages.lifetime import Tick
 from actors.messages.runs import CancelIfOurs, CancelRun
 from actors.parts.run_effects import RunEffects
+from actors.parts.run_output import RunOutput
 from actors.poller import Poller
 from actors.process_supervisor import ProcessSupervisor
 
@@ -155,6 +160,41 @@ def _claims_count_for_nothing(free_slots: Any) -> Any:
     return changed
 
 
+def _changed(kind: type[Any], **changes: Any) -> Change:
+    """Steps that ask for an effect in another way."""
+
+    def change(step: Any) -> Any:
+        def changed(run: Any, stimulus: Any, *, now: Any) -> Any:
+            after, effects = step(run, stimulus, now=now)
+            return after, tuple(
+                replace(e, **changes) if isinstance(e, kind) else e for e in effects
+            )
+
+        return changed
+
+    return change
+
+
+def _crashed_instead(cancelled: Any) -> Any:
+    return lambda record, state, *, force=False: crashed(record, "It was cancelled.")
+
+
+def _remembers(show: Any) -> Any:
+    def changed(self: Any, lines: Any, dropped: int) -> None:
+        self.__dict__.setdefault("_seen", []).append(lines)
+        show(self, lines, dropped)
+
+    return changed
+
+
+def _polls_pile_up(poll: Any) -> Any:
+    def changed(self: Any) -> None:
+        poll(self)
+        self.after(0.5, Tick())
+
+    return changed
+
+
 BUGS: tuple[Planted, ...] = (
     Planted("reports without a look", proposing, "foreseen", lambda _: _nothing),
     Planted("guesses lost exits", ProcessSupervisor, "_hear", _guess_lost_exits),
@@ -178,8 +218,24 @@ BUGS: tuple[Planted, ...] = (
     Planted("cancels nothing", CancellationWatcher, "_deal_with", lambda _: _nothing),
     Planted("retries nothing", RunEffects, "_try_later", lambda _: _nothing),
     Planted("readopts nobody", Dispatcher, "_readopt", lambda _: _nothing),
+    Planted("times out at once", supervising, "step", _changed(StartTimeout, seconds=0.0)),
+    Planted("never times out", supervising, "step", _without(StartTimeout)),
+    Planted("emits nothing", supervising, "step", _without(Emit)),
+    Planted("gives no grace", supervising, "step", _changed(EndTree, grace_seconds=0.0)),
+    Planted("calls the cancelled crashed", ending, "cancelled", _crashed_instead),
+    Planted("sees no memory", Dispatcher, "_memory_measured", lambda _: _nothing),
+    Planted("keeps no memory limit", ProcessSupervisor, "_memory_used", lambda _: _nothing),
+    Planted("remembers output", RunOutput, "show", _remembers),
+    Planted("piles polls up", Poller, "_poll", _polls_pile_up),
+    Planted("runs what others ended", machine, "_may_have_been_over", lambda _: _nothing),
+    Planted("sends its own signal", supervising, "step", _changed(EndTree, signal=1)),
+    Planted("gives no reason", ending, "_reason_of", lambda _: _lost_always),
 )
 """Each is found within 500 seeds."""
+
+
+def _lost_always(*args: Any, **options: Any) -> Reason:
+    return Reason.LOST
 
 
 async def _take_over_nothing(self: Any) -> None:

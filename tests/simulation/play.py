@@ -15,8 +15,8 @@ import structlog
 from actors.testing.virtual_time import VirtualLoop
 
 from .acts import Acts
+from .all_rules import RULES
 from .house import House
-from .invariants import AT_REST, ON_WRITE
 from .peace import (
     calm_down,
     end_what_sleeps,
@@ -51,8 +51,7 @@ def play(seed: int, *, keep_trace: bool = True) -> Outcome:
 
     def at_rest() -> None:
         if house is not None and not house.problems:
-            for check in AT_REST:
-                house.blame(check.__name__, check(house))
+            house.rest()
 
     loop = VirtualLoop(at_rest=at_rest)
     loop.set_exception_handler(lambda loop, context: None)  # of what was killed
@@ -61,7 +60,7 @@ def play(seed: int, *, keep_trace: bool = True) -> Outcome:
         async def tell() -> None:
             nonlocal house
             house = House(seed, draw(seed), loop.time)
-            house.on_write = ON_WRITE
+            house.rules = RULES
             await _story(house)
 
         runner.run(tell())
@@ -110,6 +109,7 @@ async def _to_the_end(house: House) -> None:
     await _until_nothing(house, lambda: None if house.up() else "there is no worker")
     await house.restart()
     await _until_nothing(house, lambda: what_is_left_behind(house))
+    house.judge(house.rules.at_end)
 
 
 async def _until_nothing(house: House, wrong: Callable[[], str | None]) -> None:

@@ -27,6 +27,7 @@ class Performance:
         self._server = server
         self._clock = clock
         self._run_id = FlowRunId(process.order.env["PREFECT__FLOW_RUN_ID"])
+        self._has_printed = False
         self._is_engine = program.sort == "engine"
         process.lingers_seconds = program.lingers
         process.on_signal = self._signalled
@@ -39,6 +40,10 @@ class Performance:
         program, process = self._program, self._process
         if process.exit is not None:
             return
+        if not self._has_printed:
+            self._has_printed = True
+            for number in range(program.prints):
+                process.print(f"line {number}")
         verdict = self._report(StateType.RUNNING)
         if isinstance(verdict, Wait):
             self._clock.call_later(verdict.delay_seconds, self._begin)

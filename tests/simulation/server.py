@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from actors.domain.ids import FlowRunId
-from actors.domain.model import Proposal, State, Verdict
+from actors.domain.model import Proposal, State, StateType, Verdict
 from actors.domain.ports import Clock
 from actors.testing.prefect_world import PrefectWorld
 
 Author = Literal["worker", "others"]
 
-CROSSING_SECONDS = 25.0
-"""From a look to the arrival of what was decided on it, at the longest."""
+LOOK_LASTS_SECONDS = 5.0
+"""From the server's answer to a look to the request that was decided on it, at the longest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the worker was shown of a run: ``states`` counts those that it had had by then."""
+
+    at: float
+    states: int
+
+
+@dataclass(slots=True)
+class Request:
+    """A request of the worker's."""
+
+    operation: str
+    args: tuple[Any, ...]
+    effect: Callable[..., Any]
+    look: Look | None = None
+    """For proposals: what the worker knew of the run."""
+    sent_at: float = 0.0
+    is_late: bool = False
+    """Whether it arrives after the worker was told that it was lost."""
+
+    @property
+    def is_proposal(self) -> bool:
+        return self.operation == "propose_state"
+
+    @property
+    def is_claim(self) -> bool:
+        return self.is_proposal and self.args[1].type is StateType.PENDING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,43 +59,49 @@ class Write:
     crossed: bool
     """Whether ``before`` was written while the worker's request was under way: it had looked just
     before, and the server offers no way to propose a state on condition of another."""
+    late: bool
+    """Whether this is a request that the worker was told was lost: it cannot be called back."""
 
 
 class WatchedServer(PrefectWorld):
-    """``author`` is whoever acts at the moment; ``on_write`` hears of every new state."""
+    """``request`` is the worker's at the moment; ``on_write`` hears of every new state."""
 
     def __init__(self, clock: Clock, version: str, on_write: Callable[[Write], None]) -> None:
         super().__init__(clock, version=version)
-        self.author: Author = "others"
+        self.request: Request | None = None
         self.proposed: set[str] = set()
         """Transition ids that the worker proposed."""
         self._on_write = on_write
         self._time = clock.monotonic
-        self._written_at: dict[FlowRunId, float] = {}
-        self._looked_at: dict[FlowRunId, float] = {}
 
-    def looked(self, run_id: FlowRunId) -> None:
-        """The worker is shown this run's state."""
-        self._looked_at[run_id] = self._time()
+    def look(self, run_ids: Iterable[FlowRunId]) -> dict[FlowRunId, Look]:
+        """What the worker is shown of these runs now."""
+        now = self._time()
+        return {r: Look(now, len(self.runs[r].history)) for r in run_ids if r in self.runs}
 
     def propose(self, run_id: FlowRunId, proposal: Proposal) -> Verdict:
         run = self.run(run_id)
         before, count = run.state, len(run.history)
-        if self.author == "worker":
+        if self.request is not None:
             self.proposed.add(proposal.transition_id)
         verdict = super().propose(run_id, proposal)
         if len(run.history) > count:
-            written = self._written_at.get(run_id, 0.0)
-            looked, now = self._looked_at.get(run_id, -100.0), self._time()
-            self._written_at[run_id] = now
             self._on_write(
                 Write(
                     run_id=run_id,
-                    author=self.author,
+                    author="others" if self.request is None else "worker",
                     before=before,
                     after=run.state,
                     proposal=proposal,
-                    crossed=now - CROSSING_SECONDS <= looked < written,
+                    crossed=_crosses(self.request, count),
+                    late=self.request is not None and self.request.is_late,
                 )
             )
         return verdict
+
+
+def _crosses(request: Request | None, states: int) -> bool:
+    """Whether the last of so many states was written since the look that led to ``request``."""
+    if request is None or request.look is None or request.look.states >= states:
+        return False
+    return request.is_claim or request.sent_at - request.look.at <= LOOK_LASTS_SECONDS

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 from actors.domain.errors import (
     Forbidden,
@@ -16,12 +16,13 @@ from actors.domain.errors import (
     Unauthorized,
     Unavailable,
 )
+from actors.domain.ids import FlowRunId
 from actors.domain.model import Proposal
 from actors.testing.orchestrator import InMemoryOrchestrator
 
 from .life import Life
 from .plan import Weather
-from .server import WatchedServer
+from .server import Look, Request, WatchedServer
 from .trace import Trace
 
 Spawn = Callable[[Coroutine[Any, Any, None]], None]
@@ -29,13 +30,17 @@ Spawn = Callable[[Coroutine[Any, Any, None]], None]
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What becomes of one request. ``lost``: it never arrives; ``error``: what the worker gets."""
+    """What becomes of one request. ``lost``: it never arrives; ``error``: what the worker gets.
+
+    ``late``: so long after the worker was told that it is lost it arrives all the same.
+    """
 
     there: float
     back: float
     lost: bool = False
     error: OrchestratorError | None = None
     twice: bool = False
+    late: float | None = None
 
 
 class Skies:
@@ -66,6 +71,10 @@ class Skies:
         if roll < weather.garbled:
             wrong = InvalidRequest("a proxy found it wrong", status=400)
             return Fate(there, back, lost=rng.random() < 0.7, error=wrong)
+        roll -= weather.garbled
+        if roll < weather.late:
+            away = Unavailable("no answer came in time")
+            return Fate(there, back, lost=True, error=away, late=rng.uniform(1.0, 60.0))
         return Fate(there, back, twice=rng.random() < weather.repeated)
 
 
@@ -77,6 +86,22 @@ def _outage(kind: str) -> OrchestratorError:
             return Forbidden("not allowed now", status=403)
         case _:
             return Unavailable("the server is away", status=503)
+
+
+class World(Protocol):
+    """What a wire tells the rest of the house."""
+
+    def claim_leaves(self, proposal: Proposal) -> None:
+        """A worker sends a claim."""
+
+    def claim_arrives(self, run_id: FlowRunId) -> None:
+        """A claim is about to arrive at the server."""
+
+    def events_refused(self, error: OrchestratorError, life: Life) -> None:
+        """Events were not taken."""
+
+    def happened(self) -> None:
+        """Something has arrived at the server, or on the disk, or at the keeper."""
 
 
 class Wire:
@@ -94,15 +119,17 @@ class Wire:
         skies: Skies,
         trace: Trace,
         spawn: Spawn,
-        happened: Callable[[], None],
+        house: World,
     ) -> None:
         self._server = server
         self._world = world
+        self._house = house
+        self._looks: dict[FlowRunId, Look] = {}
+        """What the worker was last shown of each run, by an answer that came."""
         self._life = life
         self._skies = skies
         self._trace = trace
         self._spawn = spawn
-        self._happened = happened
 
     def __getattr__(self, operation: str) -> Callable[..., Coroutine[Any, Any, Any]]:
         return partial(self._call, operation)
@@ -111,55 +138,73 @@ class Wire:
         self._life.gate()
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[Any] = loop.create_future()
-        fate = self._skies.fate(loop.time())
-        self._spawn(self._carry(fate, reply, operation, args, options))
+        request = Request(operation, args, partial(getattr(self._server, operation), **options))
+        if request.is_proposal:
+            request.look = self._looks.get(args[0])
+            request.sent_at = loop.time()
+        if request.is_claim:
+            self._house.claim_leaves(args[1])
+        self._spawn(self._carry(self._skies.fate(loop.time()), reply, request))
         return await reply
 
-    async def _carry(
-        self,
-        fate: Fate,
-        reply: asyncio.Future[Any],
-        operation: str,
-        args: tuple[Any, ...],
-        options: dict[str, Any],
-    ) -> None:
+    async def _carry(self, fate: Fate, reply: asyncio.Future[Any], request: Request) -> None:
         await asyncio.sleep(fate.there)
         result: Any = None
         error = fate.error
         if not fate.lost:
-            effect = partial(getattr(self._server, operation), *args, **options)
+            if request.is_claim:
+                self._house.claim_arrives(request.args[0])
             try:
-                result = await self._effect(operation, effect, args)
-                if fate.twice and operation == "propose_state" and not args[1].force:
-                    result = await self._effect(operation, effect, args)
+                result = await self._effect(request)
+                if fate.twice and request.is_proposal and not request.args[1].force:
+                    result = await self._effect(request)
             except OrchestratorError as refusal:
                 error = error or refusal
-        if error is not None or operation == "propose_state":
-            self._trace.say("wire", operation, _words(args), "->", _outcome(fate, result, error))
+        looks = self._seen(request, result)
+        if error is not None or request.is_proposal:
+            self._say(request, _outcome(fate, result, error))
+        if error is not None and request.operation == "send_events":
+            self._house.events_refused(error, self._life)
         if not fate.lost:
-            self._happened()
+            self._house.happened()
         await asyncio.sleep(fate.back)
         if not reply.done():
             if error is not None:
                 reply.set_exception(error)
             else:
+                self._looks.update(looks)
                 reply.set_result(result)
+        if fate.late is not None:
+            await self._arrive_late(fate.late, request)
 
-    async def _effect(
-        self, operation: str, effect: Callable[[], Coroutine[Any, Any, Any]], args: tuple[Any, ...]
-    ) -> Any:
-        # In one piece: the server in memory never waits.
-        self._world.author = "worker"
+    async def _arrive_late(self, seconds: float, request: Request) -> None:
+        await asyncio.sleep(seconds)
+        request.is_late = True
         try:
-            result = await effect()
+            result = await self._effect(request)
+        except OrchestratorError as refusal:
+            self._say(request, f"late, {refusal}")
+        else:
+            self._say(request, f"late, {_words((result,))}")
+
+    async def _effect(self, request: Request) -> Any:
+        # In one piece: the server in memory never waits.
+        self._world.request = request
+        try:
+            return await request.effect(*request.args)
         finally:
-            self._world.author = "others"
-        if operation in ("read_flow_run", "propose_state"):
-            self._world.looked(args[0])
-        elif operation in ("read_due_runs", "read_cancelling_runs"):
-            for run in result:
-                self._world.looked(run.id)
-        return result
+            self._world.request = None
+
+    def _seen(self, request: Request, result: Any) -> dict[FlowRunId, Look]:
+        """What an answer shows, if it comes."""
+        if request.operation in ("read_flow_run", "propose_state"):
+            return self._world.look(request.args[:1])
+        if request.operation in ("read_due_runs", "read_cancelling_runs"):
+            return self._world.look(run.id for run in result or ())
+        return {}
+
+    def _say(self, request: Request, outcome: str) -> None:
+        self._trace.say("wire", request.operation, _words(request.args), "->", outcome)
 
 
 def _words(args: tuple[Any, ...]) -> str:

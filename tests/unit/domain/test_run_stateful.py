@@ -240,7 +240,7 @@ class Life(RuleBasedStateMachine):
         if lost:
             self.exited = on.Exited(status=ExitStatus(code=None))
         if self.gone or self.rebooted:
-            self.gone = self.gone or self.exited
+            self.gone = self.gone or self.exited is not None
             self.take(on.Vacated())
 
     @invariant()

@@ -1,0 +1,43 @@
+"""Every rule, by the occasion on which it is asked."""
+
+from __future__ import annotations
+
+from . import endings, invariants, settled
+from .rules import Rules
+
+RULES = Rules(
+    at_rest=(
+        invariants.spawned_at_most_once_per_claim,
+        invariants.one_process_per_run,
+        invariants.never_more_than_the_limit,
+        invariants.slots_are_exact,
+        invariants.settled_runs_leave_nothing_alive,
+        invariants.the_worker_lives,
+        invariants.mailboxes_are_bounded,
+        invariants.output_is_not_kept,
+        invariants.nothing_is_signalled_after_a_reboot,
+        endings.limits_are_kept,
+    ),
+    on_write=(
+        invariants.no_end_is_overwritten,
+        invariants.force_only_where_allowed,
+        invariants.a_transition_is_made_once,
+        endings.exits_are_told_as_they_were,
+    ),
+    on_spawn=(invariants.spawned_only_what_is_ours,),
+    on_save=(
+        endings.the_reason_is_the_true_one,
+        endings.the_end_is_told_by_its_reason,
+        endings.what_is_ours_has_a_reason_in_the_end,
+    ),
+    on_order=(
+        endings.only_what_must_end_is_ended,
+        endings.it_is_ended_as_its_job_says,
+    ),
+    on_claim=(invariants.nothing_is_claimed_without_memory,),
+    at_end=(
+        settled.each_exit_is_an_event,
+        settled.a_cancelled_run_ends_cancelled,
+        settled.an_end_that_was_overwritten_is_put_back,
+    ),
+)

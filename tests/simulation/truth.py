@@ -1,0 +1,76 @@
+"""What really happened, noted as it happens: against it is judged what the worker says and does.
+
+Nothing in here is asked of the worker. Times are of the loop's clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from actors.domain.ids import ClaimKey, FlowRunId, flow_run_id_of
+from actors.domain.model import State
+from actors.domain.record import Limits, RunRecord
+from actors.testing.processes import ScriptedProcess
+
+NEVER = float("-inf")
+
+
+@dataclass(slots=True)
+class Truth:
+    """Owns: the facts that rules about the ends of runs need."""
+
+    limits: dict[FlowRunId, Limits] = field(default_factory=dict)
+    """What users have set, by the job variables of their runs."""
+    processes: dict[ClaimKey, ScriptedProcess] = field(default_factory=dict)
+    """Every process there ever was."""
+    saved: dict[ClaimKey, RunRecord] = field(default_factory=dict)
+    """The last record of each claim that a worker wanted to be saved."""
+    unsaved: set[ClaimKey] = field(default_factory=set)
+    """Claims of which the full disk holds an old record, or none."""
+    forgotten: set[ClaimKey] = field(default_factory=set)
+    """Those that a supervisor had to take up with what the disk had, or with nothing."""
+    handed_over_at: float = NEVER
+    """The last time at which a supervisor was ended by our hand, or with its worker."""
+    cancelled: set[FlowRunId] = field(default_factory=set)
+    """Runs that were Cancelling at some time."""
+    peaks: dict[ClaimKey, int] = field(default_factory=dict)
+    """The most bytes that a run held."""
+    kernel_kills: set[ClaimKey] = field(default_factory=set)
+    revived: dict[ClaimKey, State] = field(default_factory=dict)
+    """The end that a claim was written over, because another worker was faster."""
+    late: dict[FlowRunId, str | None] = field(default_factory=dict)
+    """The id of the last state that a request has written which was believed to be lost."""
+    claimed: set[str] = field(default_factory=set)
+    """Transition ids of claims that have left a worker."""
+    disturbed_at: float = 0.0
+    """The last time at which the worker, or its way to the keeper, was not in order."""
+    events_lost_at: float = NEVER
+    """The last time at which events may have been lost with an outbox or a refused request."""
+    short_since: float | None = None
+    """Since when there is too little memory."""
+
+    def limits_of(self, key: ClaimKey) -> Limits:
+        """The limits of the run that was claimed under ``key``."""
+        return self.limits[flow_run_id_of(key)]
+
+    def note_record(self, record: RunRecord, *, full: bool) -> None:
+        """A worker has saved, or tried to save, ``record``."""
+        self.saved[record.key] = record
+        (self.unsaved.add if full else self.unsaved.discard)(record.key)
+
+    def note_handover(self, now: float) -> None:
+        """Supervisors end, and others take over: with what the disk has."""
+        self.forgotten |= self.unsaved
+        self.handed_over_at = self.disturbed_at = now
+
+
+def limits_in(variables: Mapping[str, Any]) -> Limits:
+    """The limits that these job variables mean."""
+    return Limits(
+        timeout_seconds=variables.get("timeout_seconds"),
+        memory_limit_mb=variables.get("memory_limit_mb"),
+        grace_seconds=variables.get("grace_seconds", 30),
+        kill_signal=variables.get("kill_signal", 15),
+    )

@@ -1,0 +1,87 @@
+"""Starts one worker in the house: the real actors, with everything around them played."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from actors.app.preparation import Preparer
+from actors.app.wiring import Wiring, WorkerPlan, WorkerPorts, start_actors
+from actors.domain.model import Deployment, FlowRun, WorkPool
+from actors.domain.ports import Launcher, Orchestrator
+from actors.messages.lifetime import OnDeadline
+
+from .hands import LifeJournal, LifeLauncher
+from .life import Life
+from .wire import Wire
+
+if TYPE_CHECKING:
+    from .house import House
+
+HOST = "here"
+POOL = "pool"
+
+
+def start_worker(house: House, life: Life) -> Wiring:
+    """A worker whose every effect on the world goes through ``life``."""
+    plan = house.plan
+    wire = Wire(
+        house.orchestrator,
+        house.server,
+        life=life,
+        skies=house.skies,
+        trace=house.trace,
+        spawn=house.spawn,
+        house=house,
+    )
+    hand = LifeLauncher(
+        house.keeper,
+        life=life,
+        road=house.road,
+        trace=house.trace,
+        happened=house.happened,
+        ordered=house.end_ordered,
+    )
+    journal = LifeJournal(
+        house.disk,
+        life=life,
+        trace=house.trace,
+        happened=house.happened,
+        saving=house.saving,
+        unrecorded=house.unrecorded,
+    )
+    api = cast("Orchestrator", wire)
+    return start_actors(
+        WorkerPlan(
+            name="w",
+            pool=POOL,
+            hostname=HOST,
+            limit=plan.limit,
+            query_seconds=plan.query_seconds,
+            on_deadline=OnDeadline(plan.on_deadline),
+        ),
+        WorkerPorts(
+            orchestrator=api,
+            launcher=cast("Launcher", hand),
+            journal=journal,
+            clock=house.clock,
+            rng=house.worker_rng,
+            prepare=Preparer(
+                orchestrator=api,
+                folder=house.disk.folder,
+                worker="w",
+                engine_python=_python,
+                base_env={},
+            ),
+            pid_exists=lambda pid: any(p.identity.pid == pid for p in house.keeper.alive()),
+            uses_runner=_uses_runner,
+            measure=house.measure if plan.measures else None,
+        ),
+    )
+
+
+async def _python() -> str:
+    return "python"
+
+
+def _uses_runner(run: FlowRun, deployment: Deployment | None, pool: WorkPool | None) -> bool:
+    return False
