@@ -109,7 +109,6 @@ class Deployment:
     tags: tuple[str, ...] = ()
     updated: str | None = None
     storage_document_id: str | None = None
-    concurrency_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -166,12 +166,6 @@ class WireDueRun(Wire):
         return self.flow_run.run()
 
 
-class WireLimit(Wire):
-    """A deployment's concurrency limit on servers from 3.0.4 on."""
-
-    limit: int | None = None
-
-
 class WireDeployment(Wire):
     """``GET /deployments/{id}``."""
 
@@ -182,12 +176,9 @@ class WireDeployment(Wire):
     tags: list[str] = Field(default_factory=list)
     updated: str | None = None
     storage_document_id: str | None = None
-    concurrency_limit: int | None = None
-    global_concurrency_limit: WireLimit = Field(default_factory=WireLimit)
 
     def deployment(self) -> Deployment:
         """As a domain object."""
-        limit = self.concurrency_limit
         return Deployment(
             id=DeploymentId(self.id),
             name=self.name,
@@ -196,7 +187,6 @@ class WireDeployment(Wire):
             tags=tuple(self.tags),
             updated=self.updated,
             storage_document_id=self.storage_document_id,
-            concurrency_limit=self.global_concurrency_limit.limit if limit is None else limit,
         )
 
 

@@ -57,6 +57,8 @@ class PrefectWorld:
         self.logs: list[LogLine] = []
         self.events: list[WorkerEvent] = []
         self._clock = clock
+        self.limits: dict[DeploymentId, int] = {}
+        """How many runs of a deployment it lets in at a time."""
         self._on_full: dict[DeploymentId, OnFull] = {}
         self._ids = 0
 
@@ -126,8 +128,9 @@ class PrefectWorld:
             job_variables=job_variables or {},
             tags=tags,
             updated=self._clock.now().isoformat(),
-            concurrency_limit=concurrency_limit,
         )
+        if concurrency_limit is not None:
+            self.limits[deployment_id] = concurrency_limit
         self._on_full[deployment_id] = on_full
         return deployment_id
 
@@ -196,6 +199,7 @@ class PrefectWorld:
     def delete_deployment(self, deployment_id: DeploymentId) -> None:
         """A user deletes the deployment; its scheduled runs go with it."""
         del self.deployments[deployment_id]
+        self.limits.pop(deployment_id, None)
         for run_id, run in list(self.runs.items()):
             if run.run.deployment_id == deployment_id and run.state.type is StateType.SCHEDULED:
                 del self.runs[run_id]
@@ -248,8 +252,7 @@ class PrefectWorld:
         )
 
     def _slot(self, deployment_id: DeploymentId) -> Slot:
-        deployment = self.deployments.get(deployment_id)
-        limit = None if deployment is None else deployment.concurrency_limit
+        limit = self.limits.get(deployment_id)
         if limit is None or self.server < (3, 0, 4):  # workers managed it themselves then
             return Slot.UNLIMITED
         if limit == 0:

@@ -97,12 +97,11 @@ def test_cancelling_runs_are_found_by_queue(ask: Ask) -> None:
 
 def test_deployments_and_flows_are_read(ask: Ask) -> None:
     async def scenario(world: World) -> None:
-        deployment_id = world.deploy(job_variables={"env": {"A": "1"}}, tags=["x", "y"], limit=2)
+        deployment_id = world.deploy(job_variables={"env": {"A": "1"}}, tags=["x", "y"])
         deployment = await world.orchestrator.read_deployment(deployment_id)
         assert deployment.id == deployment_id
         assert deployment.job_variables == {"env": {"A": "1"}}
         assert set(deployment.tags) == {"x", "y"}
-        assert deployment.concurrency_limit == 2
         assert deployment.storage_document_id is None
         assert deployment.flow_id is not None
         flow = await world.orchestrator.read_flow(deployment.flow_id)

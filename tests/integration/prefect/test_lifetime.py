@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.prefect.conftest import cleanly
-from tests.integration.prefect.kit import Place, free_port, get, shell, until
+from tests.integration.prefect.kit import PATIENCE, Place, free_port, get, shell, until
 from tests.support.prefect_server import PrefectServer, interpreter
 
 EVERY_SERIES = pytest.mark.series()
@@ -112,6 +112,39 @@ def fickle(tmp_path: Path) -> Iterator[Place]:
             yield place
     finally:
         server.stop()
+
+
+def test_a_run_that_ends_while_the_server_is_away_for_a_minute_is_reported(fickle: Place) -> None:
+    """With Prefect's own retries, which take more than a minute until one gives up."""
+    place = fickle
+    place.server.start()
+    place.create_pool()
+    gate = shell(
+        'echo $$ > "$1"/pid; until [ -e "$1"/go ]; do sleep 0.1; done; exit 5', str(place.folder)
+    )
+    run = place.run(gate)
+    with place.worker_program() as worker:
+        until(lambda: place.started_by("pid"))
+        place.log_once(run, "started.")
+        place.server.stop()
+        (place.folder / "go").touch()
+        worker.said('"code": 5')
+        given_up = ("run.delayed", "run_logs.delayed", "events.delayed", "poll.failed")
+        until(
+            lambda: worker.printed,
+            lambda printed: all(words in printed for words in given_up),
+            patience=3 * PATIENCE,
+        )
+        place.server.start()
+        state = place.state_once(run, patience=3 * PATIENCE)
+        assert (state["type"], "exited with code 5" in state["message"]) == ("CRASHED", True)
+        place.log_once(run, "exited with code 5")
+        kinds = until(
+            lambda: [event["event"] for event in place.events_about(run)],
+            lambda kinds: "prefect.worker.executed-flow-run" in kinds,
+        )
+        assert kinds.count("prefect.worker.executed-flow-run") == 1
+        assert place.history(run)[-1]["type"] == "CRASHED"
 
 
 def test_a_worker_outlives_a_server_that_comes_late_and_one_that_goes(fickle: Place) -> None:

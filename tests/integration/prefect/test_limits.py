@@ -37,18 +37,28 @@ def test_a_slot_is_free_again_after_every_kind_of_end(place: Place) -> None:
         "bad directory": place.run("true", working_dir="/no/such/folder"),
         "failed": place.run("false"),
         "killed": place.run(shell("kill -9 $$")),
+        "timed out": place.run("sleep 600", timeout_seconds=0.5),
         "left pending": place.run("true"),
+    }
+    waits = 'echo $$ > "$1/$2"; until [ -e "$1/go-$2" ]; do sleep 0.1; done; exit 3'
+    ended = {
+        name: place.run(shell(waits, str(place.folder), name)) for name in ("cancelled", "deleted")
     }
     with place.worker(limit=1):
         for name in set(ends) - {"left pending"}:
             assert place.state_once(ends[name])["type"] == "CRASHED", name
         place.log_once(ends["left pending"], "stays Pending")
+        until(lambda: place.started_by("cancelled"))
+        place.admin.set_state(ended["cancelled"], "CANCELLING", name="Cancelling")
+        assert place.state_once(ended["cancelled"])["type"] == "CANCELLED"
+        until(lambda: place.started_by("deleted"))
+        place.admin.request("DELETE", f"/flow_runs/{ended['deleted']}")
+        (place.folder / "go-deleted").touch()
         assert place.state_once(place.run("true", report_states=True))["type"] == "COMPLETED"
 
 
+@pytest.mark.series("3.8", "3.1")
 def test_runs_that_the_deployments_limit_holds_back_do_not_starve_others(place: Place) -> None:
-    if place.server_series == (3, 0):
-        pytest.skip("this server leaves deployment limits to its workers")
     gate = shell(
         'echo 1 >> "$1"/started; until [ -e "$1"/go ]; do sleep 0.1; done', str(place.folder)
     )
@@ -86,6 +96,20 @@ def test_a_full_deployment_puts_runs_off_until_a_slot_is_free(place: Place) -> N
         assert place.state_once(running)["type"] == "COMPLETED"
         assert place.state_once(waiting)["type"] == "COMPLETED"
     assert place.started_by("slot") == ["+", "-", "+", "-"]
+
+
+@pytest.mark.series("3.0")
+def test_servers_before_3_0_4_leave_limits_to_workers_and_none_of_them_keeps_them(
+    place: Place,
+) -> None:
+    """Prefect's worker of those days made the limit inactive (contract 9): nothing was kept."""
+    both = 'echo 1 >> "$1"/in; until [ $(wc -l < "$1"/in) = 2 ]; do sleep 0.1; done'
+    job = {"report_states": True}
+    limited = place.deploy(shell(both, str(place.folder)), job_variables=job, concurrency_limit=1)
+    runs = [place.admin.create_run(limited) for _ in range(2)]
+    with place.worker():
+        for run in runs:
+            assert place.state_once(run)["type"] == "COMPLETED"
 
 
 @pytest.mark.series("3.8", "3.1")

@@ -105,6 +105,23 @@ def test_a_pool_that_is_deleted_comes_back_with_the_worker(place: Place) -> None
         place.state_once(place.run("true", report_states=True))
 
 
+def test_a_template_that_is_changed_is_used_from_the_next_heartbeat_on(place: Place) -> None:
+    changed = default_base_job_template()
+    changed["variables"]["properties"]["env"]["default"] = {"OF": "a new template"}
+    deployment = place.deploy(
+        shell('echo "$OF" >> "$1"/seen', str(place.folder)), job_variables={"report_states": True}
+    )
+
+    def seen() -> list[str]:
+        place.state_once(place.admin.create_run(deployment))
+        return place.started_by("seen")[-1:]
+
+    with place.worker(heartbeat_seconds=1.0):
+        assert seen() == [""]
+        place.change_pool(base_job_template=changed)
+        until(seen, lambda last: last == ["a new template"])
+
+
 @EVERY_SERIES
 def test_a_paused_pool_is_waited_for_and_said_once(place: Place) -> None:
     run = place.run("true", report_states=True)
