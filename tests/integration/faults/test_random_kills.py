@@ -21,7 +21,7 @@ from tests.integration.faults.weather import forecast
 from tests.integration.prefect.kit import WorkerProgram, until
 from tests.support.faults import fair
 
-SECONDS: Final = float(os.environ.get("ACTOR_WORKER_TEST_KILL_SECONDS", "25"))
+SECONDS: Final = float(os.environ.get("ACTOR_WORKER_TEST_KILL_SECONDS", "20"))
 SEED: Final = int(os.environ.get("ACTOR_WORKER_TEST_KILL_SEED", "1"))
 
 LIMIT: Final = 6

@@ -41,9 +41,9 @@ def forecast(chance: random.Random) -> Day:
     """Fair, or a storm of some sort, or an outage. Each storm has a chance of its own."""
     own = random.Random(chance.random())
     days = [
-        (3, Day(fair)),
-        (4, Day(storm(own, share=0.2))),
-        (2, Day(storm(own, share=0.5, faults=LIES))),
+        (1, Day(fair)),
+        (4, Day(storm(own, share=0.35))),
+        (2, Day(storm(own, share=0.6, faults=LIES))),
         (1, Day(storm(own, share=0.7, faults=OVERLOAD))),
         (1, Day(storm(own, share=1.0, faults=KEYS))),
         (1, Day(fair, FaultProxy.outage)),
