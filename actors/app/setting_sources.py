@@ -71,6 +71,8 @@ class PrefectSource(PydanticBaseSettingsSource):
         if not isinstance(profile, PrefectProfile):
             profile = load_profile()
         found = {ours: getattr(profile, theirs) for ours, theirs in PREFECT_SETTINGS.items()}
+        if profile.worker_debug_mode:
+            found["log_level"] = "DEBUG"
         return {"prefect": profile, **found}
 
 

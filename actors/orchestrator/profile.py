@@ -22,12 +22,19 @@ CREDENTIALS: Final = ("api_key", "api_auth_string")
 """The settings that are changed while a worker is at work."""
 
 
-def _setting(parse: to.Parse, default: Any = None, *, alias: str | None = None) -> Any:
-    """A field that is read from the ``PREFECT_*`` variable of its name, or from ``alias``.
+_OTHER_NAMES: Final = {
+    "PREFECT_CLIENT_METRICS_ENABLED": "PREFECT_CLIENT_ENABLE_METRICS",
+    "PREFECT_CLIENT_ENABLE_METRICS": "PREFECT_CLIENT_METRICS_ENABLED",
+}
+"""Settings that have two names."""
+
+
+def _setting(parse: to.Parse, default: Any = None) -> Any:
+    """A field that is read from the ``PREFECT_*`` variable of its name.
 
     An empty text means the default, whatever a weaker source says.
     """
-    return field(default=default, metadata={"parse": parse, "alias": alias})
+    return field(default=default, metadata={"parse": parse})
 
 
 def _secret(parse: to.Parse, default_factory: Callable[[], Any] = lambda: None) -> Any:
@@ -37,10 +44,10 @@ def _secret(parse: to.Parse, default_factory: Callable[[], Any] = lambda: None) 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrefectProfile:
-    """The client and worker part of Prefect's settings (contract section 16).
+    """The client and worker part of Prefect's settings (contract section 16), as far as used here.
 
     ``x_y`` is the setting ``PREFECT_X_Y``; times are seconds, sizes bytes. Everything else that
-    is set is in :meth:`environment`.
+    is set is for the engines, in :meth:`environment`.
     """
 
     api_url: str | None = _setting(to.url)
@@ -57,16 +64,12 @@ class PrefectProfile:
     client_retry_extra_codes: frozenset[int] = _setting(to.status_codes, frozenset())
     client_csrf_support_enabled: bool = _setting(to.flag, True)
     client_custom_headers: Mapping[str, str] = _secret(to.headers, dict)
-    client_metrics_enabled: bool = _setting(to.flag, False, alias="PREFECT_CLIENT_ENABLE_METRICS")
-    client_metrics_port: int = _setting(to.whole(1, 65535), 4201)
 
     worker_heartbeat_seconds: float = _setting(to.number(above=0), 30.0)
     worker_query_seconds: float = _setting(to.number(above=0), 10.0)
     worker_prefetch_seconds: float = _setting(to.number(at_least=0), 10.0)
     worker_webserver_host: str = _setting(to.text, "0.0.0.0")
     worker_webserver_port: int = _setting(to.whole(0, 65535), 8080)
-    worker_enable_cancellation: bool = _setting(to.flag, False)
-    worker_cancellation_poll_seconds: float = _setting(to.number(above=0), 120.0)
     worker_debug_mode: bool = _setting(to.flag, False)
 
     logging_level: str = _setting(to.log_level, "INFO")
@@ -74,9 +77,6 @@ class PrefectProfile:
     logging_to_api_batch_interval: float = _setting(to.number(above=0), 2.0)
     logging_to_api_batch_size: int = _setting(to.whole(1), 4_000_000)
     logging_to_api_max_log_size: int = _setting(to.whole(1), 1_000_000)
-    logging_to_api_when_missing_flow: str = _setting(to.one_of("warn", "error", "ignore"), "warn")
-
-    home: str = _setting(to.text, "~/.prefect")
 
     name: str | None = None
     """The active profile of ``profiles.toml``."""
@@ -178,7 +178,8 @@ def load_profile(
     settings = {spec.name: spec for spec in fields(PrefectProfile) if "parse" in spec.metadata}
     values: dict[str, Any] = {}
     for name, spec in settings.items():
-        text, variable, where = _lookup(found, f"PREFECT_{name.upper()}", spec.metadata)
+        variable = f"PREFECT_{name.upper()}"
+        text, where = _lookup(found, variable)
         if text:
             values[name] = _parsed(text, variable, where, spec.metadata)
     values.setdefault("api_ssl_cert_file", environ.get("SSL_CERT_FILE") or None)
@@ -202,14 +203,12 @@ def load_profile(
     return profile
 
 
-def _lookup(found: Found, variable: str, spec: Mapping[str, Any]) -> tuple[str | None, str, str]:
-    """The text of a setting, the name and the place it was found under."""
-    names: list[str] = [variable, *filter(None, [spec.get("alias")])]
+def _lookup(found: Found, variable: str) -> tuple[str | None, str]:
+    """The text of a setting and the place it was found in."""
     for source in found.sources:
-        for name in names:
-            if name in source.values:
-                return source.values[name], name, source.where
-    return None, variable, ""
+        if variable in source.values:
+            return source.values[variable], source.where
+    return None, ""
 
 
 def _parsed(text: str, variable: str, where: str, spec: Mapping[str, Any]) -> Any:
@@ -229,16 +228,10 @@ def _origins(found: Found) -> dict[str, str]:
 
 def _variables(found: Found) -> dict[str, str]:
     """The strongest text of each; a setting under one name hides its other name further down."""
-    aliases = {
-        f"PREFECT_{spec.name.upper()}": spec.metadata["alias"]
-        for spec in fields(PrefectProfile)
-        if spec.metadata.get("alias")
-    }
-    other = aliases | {alias: name for name, alias in aliases.items()}
     variables: dict[str, str] = {}
     for source in reversed(found.sources):
         for name in source.values:
-            variables.pop(other.get(name, ""), None)
+            variables.pop(_OTHER_NAMES.get(name, ""), None)
         variables |= source.values
     return variables
 

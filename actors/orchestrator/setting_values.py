@@ -80,17 +80,6 @@ def whole(at_least: int, at_most: int | None = None) -> Parse:
     return parse
 
 
-def one_of(*words: str) -> Parse:
-    """One of these words."""
-
-    def parse(value: str) -> str:
-        if value.strip().lower() not in words:
-            raise ValueError(f"must be one of {', '.join(words)}")
-        return value.strip().lower()
-
-    return parse
-
-
 def status_codes(value: str) -> frozenset[int]:
     """HTTP statuses, separated by commas."""
     parse = whole(100, 599)

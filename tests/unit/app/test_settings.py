@@ -174,6 +174,7 @@ def test_a_wrong_value_is_explained(field: str, value: Any, words: str) -> None:
         ("health_host", "PREFECT_WORKER_WEBSERVER_HOST", "127.0.0.1", "127.0.0.1"),
         ("health_port", "PREFECT_WORKER_WEBSERVER_PORT", "0", 0),
         ("log_level", "PREFECT_LOGGING_LEVEL", "WARN", "WARNING"),
+        ("log_level", "PREFECT_WORKER_DEBUG_MODE", "true", "DEBUG"),
     ],
 )
 def test_prefects_own_settings_are_the_weakest_source(

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+import actors
 from actors.domain.errors import SettingsError
+from actors.orchestrator.profile import PrefectProfile
 from actors.orchestrator.retry import RetryPolicy
 from tests.unit.orchestrator.profiles import URL, Load
 
@@ -58,10 +62,9 @@ def test_values_are_read_from_the_environment(load: Load) -> None:
         ("PREFECT_CLIENT_MAX_RETRIES", "1.5"),
         ("PREFECT_CLIENT_RETRY_JITTER_FACTOR", "inf"),
         ("PREFECT_CLIENT_RETRY_EXTRA_CODES", "404,9"),
-        ("PREFECT_CLIENT_ENABLE_METRICS", "2"),
+        ("PREFECT_WORKER_DEBUG_MODE", "2"),
         ("PREFECT_WORKER_WEBSERVER_PORT", "70000"),
         ("PREFECT_LOGGING_LEVEL", "LOUD"),
-        ("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "shout"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_source(load: Load, variable: str, text: str) -> None:
@@ -141,3 +144,34 @@ def test_prefect_cloud_has_no_csrf_protection(load: Load) -> None:
 def test_without_a_server_there_is_no_session(load: Load) -> None:
     with pytest.raises(SettingsError, match="PREFECT_API_URL is not set"):
         load().session_options()
+
+
+def test_settings_that_this_worker_has_no_use_for_reach_the_engines_as_they_are(
+    load: Load,
+) -> None:
+    others = {
+        "PREFECT_CLIENT_METRICS_ENABLED": "true",
+        "PREFECT_CLIENT_METRICS_PORT": "4300",
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+        "PREFECT_WORKER_CANCELLATION_POLL_SECONDS": "5",
+        "PREFECT_WORKER_ENABLE_CANCELLATION": "true",
+    }
+    assert load(**others).environment() == others
+
+
+def test_every_setting_that_is_read_is_used() -> None:
+    """A setting that is parsed and then forgotten is a promise that is not kept."""
+    source = Path(actors.__file__).parent
+    texts = [
+        path.read_text(encoding="utf-8")
+        for path in source.rglob("*.py")
+        if path.name != "profile.py"
+    ]
+    own = (source / "orchestrator" / "profile.py").read_text(encoding="utf-8")
+    _, _, methods = own.partition("    @property")
+    read = [spec.name for spec in fields(PrefectProfile) if "parse" in spec.metadata]
+    assert [
+        name
+        for name in read
+        if not any(re.search(rf"\b{name}\b", text) for text in [*texts, methods])
+    ] == []

