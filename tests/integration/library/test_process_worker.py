@@ -117,6 +117,11 @@ def test_its_class_introduces_itself_as_the_seed_does() -> None:
     assert template["variables"]["properties"] == variables["properties"]
 
 
+def test_it_does_not_pretend_to_submit_flows() -> None:
+    """What is experimental in 3.8 needs Prefect and the flow itself in the worker's process."""
+    assert not hasattr(ProcessWorker, "submit")
+
+
 def test_a_name_that_no_server_can_address_is_refused() -> None:
     with pytest.raises(SettingsError, match="%"):
         ProcessWorker("pool", name="50%")
