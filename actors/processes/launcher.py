@@ -6,11 +6,12 @@ import os
 import time
 from typing import Self
 
-from ..domain.errors import CouldNotStart
+from ..domain.errors import CouldNotStart, StateFolderError
 from ..domain.ids import ClaimKey
 from ..domain.ports import FactListener
 from ..domain.process import KeptRun, ProcessIdentity, SpawnOrder
 from .connection import Frame, KeeperConnection
+from .keeper.names import NOT_NOW
 from .kept import Kept
 from .link import KeeperLink
 from .starting import KeeperOptions
@@ -67,7 +68,7 @@ class KeeperLauncher:
         self._kept.close()
 
     async def spawn(self, order: SpawnOrder, listener: FactListener) -> ProcessIdentity:
-        """See Launcher.spawn."""
+        """See Launcher.spawn. StateFolderError: no disk takes a record, so nothing was started."""
         directory = order.working_dir
         frame = {
             "op": "spawn",
@@ -82,6 +83,8 @@ class KeeperLauncher:
             "end_leftovers": order.end_leftovers,
         }
         answer = await self._link.request(frame)
+        if answer.get("error") == NOT_NOW:
+            raise StateFolderError(answer["message"])
         if "error" in answer:
             raise CouldNotStart(answer["message"])
         line: Line = self._lines.get(order.key) or answer["run"]

@@ -14,6 +14,13 @@ class CouldNotStart(Exception):
     """The command, directory or environment of a run is wrong; the message says how."""
 
 
+class NotNow(CouldNotStart):
+    """The run's record finds no room on the disk, which is not the run's fault: ask again."""
+
+
+DISK_TROUBLES = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO}
+
+
 def check(argv: Sequence[str], env: Mapping[str, str]) -> None:
     """Raise CouldNotStart for what execve(2) cannot even be asked."""
     if not argv or not argv[0]:

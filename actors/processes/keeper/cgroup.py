@@ -97,13 +97,18 @@ class Cgroups:
             return None
         return Cgroup(path)
 
-    def tidy(self) -> None:
-        """Remove the groups that nobody is in: former keepers', or of what was let live."""
-        if self._folder is not None:
-            with contextlib.suppress(OSError):
-                for entry in os.scandir(self._folder):
-                    if entry.is_dir():
-                        Cgroup(entry.path).remove()
+    def tidy(self) -> bool:
+        """Remove the groups that nobody is in: former keepers', or of what was let live.
+
+        False if some are left: a process that was just waited for may still be on its way out.
+        """
+        if self._folder is None:
+            return True
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(self._folder):
+                if entry.is_dir():
+                    Cgroup(entry.path).remove()
+        return not os.path.exists(self._folder)
 
 
 def noted(path: object, key: str) -> Cgroup | None:

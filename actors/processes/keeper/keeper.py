@@ -6,8 +6,8 @@ import os
 import signal
 import sys
 
-from .causes import CouldNotStart
-from .names import PROTOCOL, RUNS
+from .causes import CouldNotStart, NotNow
+from .names import COULD_NOT_START, NOT_NOW, PROTOCOL, RUNS
 from .protocol import ProtocolError
 from .resume import Resumption
 from .runs import Runs
@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 
 FIRST_WORKER = 10.0
 """Seconds that a new keeper waits at least for the worker that started it."""
+
+
+TIDY = 600.0
+"""Seconds between removals of control groups whose processes were let live and have ended."""
+TIDY_AGAIN = 0.1
+"""Seconds that an ending keeper waits for processes that are on their way out."""
 
 
 class Options:
@@ -66,7 +72,7 @@ class Keeper:
         asked_to_end = dict.fromkeys(map(int, others), self._end_when_idle)
         self._loop.catch({int(child): self._reap, **asked_to_end})
         self._resumption.resume_all(os.path.abspath(RUNS))
-        self._cgroups.tidy()
+        self._tidy()
         self._server.listen()
         self._consider_ending()
 
@@ -127,7 +133,8 @@ class Keeper:
     def _spawn(self, peer: Peer, number: int, frame: Frame) -> None:
         def answer(outcome: Run | CouldNotStart) -> None:
             if isinstance(outcome, CouldNotStart):
-                peer.send({"id": number, "error": "could not start", "message": str(outcome)})
+                error = NOT_NOW if isinstance(outcome, NotNow) else COULD_NOT_START
+                peer.send({"id": number, "error": error, "message": str(outcome)})
                 self._consider_ending()
             else:
                 peer.send({"id": number, "run": outcome.line()})
@@ -174,7 +181,18 @@ class Keeper:
             linger = self._options.linger if self._met_worker else FIRST_WORKER
             self._linger = self._loop.call_later(max(linger, self._options.linger), self._end)
 
+    def _tidy(self) -> None:
+        if not self._spawner.busy:  # its group is empty until the process has entered
+            self._cgroups.tidy()
+        self._loop.call_later(TIDY, self._tidy)
+
     def _end(self) -> None:
         self._server.close()
+        if self._cgroups.tidy():
+            self._loop.stop()
+        else:
+            self._loop.call_later(TIDY_AGAIN, self._stop)
+
+    def _stop(self) -> None:
         self._cgroups.tidy()
         self._loop.stop()

@@ -5,6 +5,10 @@ from __future__ import annotations
 PROTOCOL = 1
 """Version of the conversation on the socket. Both sides refuse another one."""
 
+COULD_NOT_START = "could not start"
+NOT_NOW = "not now"
+"""Why nothing was spawned: the order is wrong, or the state folder's disk takes no record."""
+
 SOCKET = "keeper.sock"
 LOCK = "keeper.lock"
 LOG = "keeper.log"

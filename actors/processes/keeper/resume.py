@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 
-from . import files
 from .loop import READ
-from .names import EXIT_FILE
-from .table import LOST, Run, rebooted, recorded, still_there
+from .table import LOST, Run, exit_of_former, rebooted, recorded, still_there
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,9 +36,9 @@ class Resumption:
         """Take up one run: as it ended, as lost, or as still there."""
         pipe = _open_pipe(note) if still_there(note, self._host) else None
         run = Run.from_note(folder, note, pipe, ours=False)
-        ended = files.read(folder, EXIT_FILE)
+        ended = exit_of_former(folder)
         restarted = rebooted(note, self._host)
-        if ended is not None and "code" in ended:
+        if ended is not None:
             run.take_exit(ended)
             run.swept = run.swept or restarted
             self._runs.add(run)

@@ -124,10 +124,13 @@ def failure(said: bytes) -> tuple[str, int] | None:
     return stage, number
 
 
-def explain(failed: tuple[str, int], order: Order, note: Frame) -> str:
+def cause(failed: tuple[str, int], order: Order, note: Frame) -> causes.CouldNotStart:
     """Why the command of ``order`` does not run, in words."""
+    stage, number = failed
     where = order.working_dir or note["temp_dir"] or "/"
-    return causes.explain(*failed, order.argv, where, _search_path(order.env))
+    words = causes.explain(stage, number, order.argv, where, _search_path(order.env))
+    later = stage == "record" and number in causes.DISK_TROUBLES
+    return causes.NotNow(words) if later else causes.CouldNotStart(words)
 
 
 def _search_path(env: Mapping[str, str]) -> str:

@@ -130,7 +130,7 @@ class Spawner:
         if failure == ("record", errno.EEXIST) and note is not None:
             self._answer(pending, self._resume(order.folder, note))
         else:
-            self._answer(pending, CouldNotStart(spawn.explain(failure, order, started.note)))
+            self._answer(pending, spawn.cause(failure, order, started.note))
 
     def _answer(self, pending: Pending, outcome: Run | CouldNotStart) -> None:
         for answer in pending.answers:

@@ -12,12 +12,14 @@ from .output import Output
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import resource
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from .control import ControlChannel
     from .ending import Ending
     from .protocol import Frame
     from .spawn import Host
+
+    Kinds = Mapping[str, type | tuple[type, ...]]
 
 _RSS_UNIT = 1 if os.uname().sysname == "Darwin" else 1024
 """Bytes that one of ``ru_maxrss`` stands for (getrusage(2))."""
@@ -137,10 +139,45 @@ def recorded(runs_folder: str) -> Iterator[tuple[str, Frame]]:
 def note_of(folder: str) -> Frame | None:
     """The folder's ``process.json``; None when there is none or it is not what it should be."""
     note = files.read(folder, PROCESS_FILE)
-    wanted = {"key": str, "pid": int, "start_ticks": int, "boot_id": str, "pid_namespace": str}
-    if note is None or not all(isinstance(note.get(name), kind) for name, kind in wanted.items()):
-        return None
-    return note
+    return note if note is not None and _is_note(note) else None
+
+
+def exit_of_former(folder: str) -> Frame | None:
+    """The folder's ``exit.json``; None when there is none or it is not what it should be."""
+    ended = files.read(folder, EXIT_FILE)
+    return ended if ended is not None and _is_exit(ended) else None
+
+
+def _is_note(note: Frame) -> bool:
+    wanted: Kinds = {
+        **dict.fromkeys(("key", "boot_id", "pid_namespace"), str),
+        **dict.fromkeys(("pid", "start_ticks"), int),
+    }
+    others: Kinds = {"max_output_bytes": int, "temp_dir": (str, type(None))}
+    return wanted.keys() <= note.keys() and _fits(note, {**wanted, **others})
+
+
+def _is_exit(ended: Frame) -> bool:
+    kinds: Kinds = {
+        **dict.fromkeys(("code", "max_rss_bytes"), (int, type(None))),
+        **dict.fromkeys(("ended_at", "user_seconds", "system_seconds"), (int, float, type(None))),
+        "position": int,
+        "leftovers": list,
+    }
+    return (
+        "code" in ended
+        and _fits(ended, kinds)
+        and all(map(_is_leftover, ended.get("leftovers", ())))
+    )
+
+
+def _is_leftover(entry: object) -> bool:
+    return isinstance(entry, list) and [type(part) for part in entry] == [int, str]
+
+
+def _fits(content: Frame, kinds: Kinds) -> bool:
+    """Whether what is there of the fields is of their kind: a disk may give back anything."""
+    return all(isinstance(content[name], kinds[name]) for name in kinds if name in content)
 
 
 def still_there(note: Frame, host: Host) -> bool:

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from actors.domain.errors import CouldNotStart
+from actors.domain.errors import CouldNotStart, StateFolderError
 from actors.domain.ports import Launcher
 from actors.domain.process import ExitStatus, SpawnOrder
 from actors.processes.state_folder import StateFolder
 from tests.integration.processes.kit import Facts, embedded, on_loop, order, python, shell
+from tests.support.disks import read_only
 
 
 @on_loop
@@ -63,6 +64,7 @@ async def test_ordered_again_a_run_is_not_started_again(state: StateFolder) -> N
         identities = {await one for one in several}
         identities.add(await launcher.spawn(wanted, facts))
         assert len(identities) == 1
+        await facts.line("once")
         await launcher.end_tree(wanted.key, signal=signal.SIGKILL, grace_seconds=0)
         await facts.exited()
         assert facts.lines == ["once"]
@@ -254,3 +256,14 @@ async def test_the_keeper_holds_no_more_descriptors_after_runs_than_before(
             await launcher.forget(run.key)
         assert len(os.listdir(folder)) == before
         assert len(os.listdir("/proc/self/fd")) == ours
+
+
+@on_loop
+async def test_a_disk_that_takes_no_record_is_not_the_runs_fault(state: StateFolder) -> None:
+    wanted = order(state, "true")
+    async with embedded(state) as launcher:
+        with read_only(wanted.folder), pytest.raises(StateFolderError, match="Read-only"):
+            await launcher.spawn(wanted, Facts())
+        facts = Facts()
+        await launcher.spawn(wanted, facts)
+        assert (await facts.exited()).code == 0
