@@ -164,8 +164,11 @@ def _name(template: str | None, run: FlowRun, flow: Flow | None) -> str:
 def _run_context(run: FlowRun) -> dict[str, Json]:
     """The run as templates know it: by the names that the server's API has for it."""
     due = None if run.due is None else run.due.isoformat()
+    own = asdict(run)
+    others = own.pop("others")
     return {
-        **asdict(run),
+        **others,
+        **own,
         "state_type": run.state.type.value,
         "state_name": run.state.name,
         "next_scheduled_start_time": due,

@@ -96,6 +96,8 @@ class FlowRun:
     tags: tuple[str, ...] = ()
     infrastructure_pid: str | None = None
     work_queue_name: str | None = None
+    others: Mapping[str, Json] = field(default_factory=dict, repr=False)
+    """What else the server tells of it, for ``{{ ctx.flow_run.* }}`` (contract 8.2)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,8 +97,9 @@ class RunRecord:
     """The state still to be told; its transition id survives restarts (invariant 5)."""
 
     def for_keeping(self) -> RunRecord:
-        """This record as it is written down: without job variables and parameters.
+        """This record as it is written down: without job variables, parameters and the like.
 
         Whatever a person has put there may be secret; who takes the run up asks the server again.
         """
-        return replace(self, run=replace(self.run, job_variables={}, parameters={}))
+        run = replace(self.run, job_variables={}, parameters={}, others={})
+        return replace(self, run=run)

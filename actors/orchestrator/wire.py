@@ -112,7 +112,12 @@ class WireState(Wire):
 
 
 class WireRun(Wire):
-    """A flow run; from a poll ``state`` is null, so type and name stand beside it."""
+    """A flow run; from a poll ``state`` is null, so type and name stand beside it.
+
+    What the worker itself does not use is kept: templates may name it.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
 
     id: str
     name: str = ""
@@ -146,6 +151,7 @@ class WireRun(Wire):
             tags=tuple(self.tags),
             infrastructure_pid=self.infrastructure_pid,
             work_queue_name=self.work_queue_name,
+            others=self.model_extra or {},
         )
 
     def _state(self) -> State:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from actors.domain.ids import DeploymentId, FlowRunId, TransitionId
+from actors.domain.job import build_job
 from actors.domain.model import (
     Aborted,
     Accepted,
+    FlowRun,
     LogLine,
     Proposal,
     Rejected,
     StateType,
     Verdict,
 )
+from actors.domain.template import Resolved
 from tests.contract.captures import Exchange, captured, replay
 from tests.support.http_server import Reply
 
@@ -35,6 +38,21 @@ def propose(exchange: Exchange) -> Verdict:
     return verdict
 
 
+def name_of(run: FlowRun, field: str) -> str:
+    """The job's name, where the template names a field of the run between two bars."""
+    resolved = Resolved({"command": "true", "name": f"|{{{{ ctx.flow_run.{field} }}}}|"})
+    job = build_job(resolved, run=run, deployment=None, flow=None, engine_python="")
+    return equivalent(job.name[1:-1])
+
+
+def equivalent(value: object) -> str:
+    """``value`` as text, moments in one form."""
+    try:
+        return datetime.fromisoformat(str(value)).isoformat()
+    except ValueError:
+        return str(value)
+
+
 @captured("due runs")
 def test_due_runs(exchange: Exchange) -> None:
     before = datetime(2026, 1, 1, tzinfo=UTC)
@@ -48,6 +66,19 @@ def test_due_runs(exchange: Exchange) -> None:
     assert run.due == datetime.fromisoformat(raw["next_scheduled_start_time"])
     assert run.deployment_id == raw["deployment_id"]
     assert set(run.tags) == set(raw["tags"])
+
+
+@captured("due runs")
+def test_every_field_of_a_due_run_has_its_name_in_templates(exchange: Exchange) -> None:
+    """As in Prefect 3.8, where the job's name is filled from all of the run's fields."""
+    before = datetime(2026, 1, 1, tzinfo=UTC)
+    [run], _ = replay(exchange, lambda api: api.read_due_runs("cap-pool", [], before=before))
+    raw = exchange["answer"][0]["flow_run"]
+    told = {name: value for name, value in raw.items() if isinstance(value, str | int | float)}
+    assert {"created", "auto_scheduled", "estimated_run_time", "flow_id", "name"} <= set(told)
+    assert {name: name_of(run, name) for name in told} == {
+        name: equivalent(value) for name, value in told.items()
+    }
 
 
 @captured("deployment")
