@@ -59,6 +59,7 @@ class ScriptedProcess:
     facts: list[ProcessFact] = field(default_factory=list)
     listener: FactListener | None = None
     on_signal: Callable[[ScriptedProcess, int], None] | None = None
+    on_gone: Callable[[], None] | None = None
 
     @property
     def key(self) -> ClaimKey:
@@ -101,6 +102,8 @@ class ScriptedProcess:
         if not self.gone:
             self.gone = True
             self._tell(TreeGone(key=self.key, leftovers=leftovers))
+            if self.on_gone is not None:
+                self.on_gone()
 
     def signal(self, number: int, grace_seconds: float) -> None:
         """As the keeper ends a tree: the signal, the grace period, SIGKILL.
@@ -194,6 +197,10 @@ class ScriptedKeeper:
         for process in list(self.processes.values()):
             process.reboot()
 
+    def drop(self, key: ClaimKey) -> None:
+        """Remove a run from the table."""
+        self.processes.pop(key, None)
+
     def _free_pid(self) -> int:
         taken = {process.identity.pid for process in self.processes.values() if not process.gone}
         return next(pid for pid in count(FIRST_PID) if pid not in taken)
@@ -234,8 +241,12 @@ class ScriptedLauncher:
             process.signal(signal, grace_seconds)
 
     async def forget(self, key: ClaimKey) -> None:
-        """See the port."""
-        self._keeper.processes.pop(key, None)
+        """See the port. What is not gone yet is dropped when it is."""
+        process = self._keeper.processes.get(key)
+        if process is not None:
+            process.on_gone = lambda: self._keeper.drop(key)
+            if process.gone:
+                process.on_gone()
 
     async def table(self) -> list[KeptRun]:
         """See the port."""

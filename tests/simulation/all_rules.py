@@ -26,6 +26,7 @@ RULES = Rules(
     ),
     on_spawn=(invariants.spawned_only_what_is_ours,),
     on_save=(
+        invariants.nothing_is_claimed_without_memory,
         endings.the_reason_is_the_true_one,
         endings.the_end_is_told_by_its_reason,
         endings.what_is_ours_has_a_reason_in_the_end,
@@ -34,7 +35,6 @@ RULES = Rules(
         endings.only_what_must_end_is_ended,
         endings.it_is_ended_as_its_job_says,
     ),
-    on_claim=(invariants.nothing_is_claimed_without_memory,),
     at_end=(
         settled.each_exit_is_an_event,
         settled.a_cancelled_run_ends_cancelled,

@@ -118,7 +118,7 @@ def _ended_by_itself(house: House, process: ScriptedProcess, reason: Reason) -> 
 def _was_seen(house: House, process: ScriptedProcess) -> bool:
     """Whether the kernel killed it under the eyes of one and the same supervisor."""
     killed = process.key in house.truth.kernel_kills and house.plan.measures
-    return killed and max(house.truth.disturbed_at, 0.0) < process.started_at - 1.0
+    return killed and house.truth.disturbed_at < process.started_at - 1.0
 
 
 def _is_too_big(house: House, process: ScriptedProcess, limits: Limits) -> bool:

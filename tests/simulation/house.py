@@ -12,7 +12,7 @@ from actors.app.wiring import Wiring
 from actors.domain.errors import OrchestratorError, is_final
 from actors.domain.ids import ClaimKey, FlowRunId, claim_key, flow_run_id_of
 from actors.domain.memory import MEBIBYTE
-from actors.domain.model import Proposal, StateType
+from actors.domain.model import StateType
 from actors.domain.process import SpawnOrder
 from actors.domain.record import RunRecord
 from actors.runtime import ActorDeadError, AsyncioRef, LoopClock, Ping, shut_down
@@ -192,12 +192,6 @@ class House:
             self.blame(check.__name__, check(self, *what))
 
     # -- what the wire tells -----------------------------------------------------------------
-
-    def claim_leaves(self, proposal: Proposal) -> None:
-        """A worker sends a claim."""
-        if proposal.transition_id not in self.truth.claimed:
-            self.truth.claimed.add(proposal.transition_id)
-            self.judge(self.rules.on_claim)
 
     def claim_arrives(self, run_id: FlowRunId) -> None:
         """Sometimes another worker is faster, and may even be through with the run by now."""

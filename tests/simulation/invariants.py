@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from actors.dispatcher import Dispatcher
 from actors.domain.ids import flow_run_id_of
 from actors.domain.model import StateType
-from actors.domain.record import Phase
+from actors.domain.record import Phase, RunRecord
 from actors.process_supervisor import ProcessSupervisor
 from actors.runtime import ActorKilled, AsyncioActor, AsyncioRef
 from actors.testing.processes import ScriptedProcess
@@ -91,7 +91,7 @@ def slots_are_exact(house: House) -> str | None:
 
 def settled_runs_leave_nothing_alive(house: House) -> str | None:
     """Invariant 4."""
-    for key, process in house.keeper.processes.items():
+    for key, process in house.truth.processes.items():
         record = house.disk.records.get(key)
         if record is not None and record.phase is Phase.OVER and not process.gone:
             return f"{key} is settled and something of it is alive"
@@ -143,13 +143,13 @@ def nothing_is_signalled_after_a_reboot(house: House) -> str | None:
     return None
 
 
-# -- at each claim -------------------------------------------------------------------------------
+# -- at each record ------------------------------------------------------------------------------
 
 
-def nothing_is_claimed_without_memory(house: House) -> str | None:
+def nothing_is_claimed_without_memory(house: House, record: RunRecord) -> str | None:
     """The intake pauses: two seconds are between samples."""
     short_since = house.truth.short_since
-    if short_since is None or not house.plan.measures:
+    if short_since is None or not house.plan.measures or record.key in house.truth.saved:
         return None
     known = max(short_since, house.truth.disturbed_at) + SAMPLED_SECONDS
     now = house.clock.monotonic()
@@ -185,6 +185,8 @@ def a_transition_is_made_once(house: House, write: Write) -> str | None:
     """Invariant 5: one transition id per logical transition, and one state for it."""
     if write.author != "worker" or write.proposal.force or write.late:
         return None
+    if house.truth.late.get(write.run_id) == write.before.id:
+        return None  # what somebody overwrote that could not be called back is said again
     transition = write.proposal.transition_id
     ids = [state.transition_id for state in house.server.runs[write.run_id].history]
     return None if ids.count(transition) < 2 else f"{transition} was made twice"

@@ -22,7 +22,7 @@ SERVICES = (
     "event_emitter",
     "log_shipper",
 )
-MORE_SERVICES = (*SERVICES, "memory_watcher", "housekeeper", "event_emitter")
+MORE_SERVICES = (*SERVICES, "memory_watcher", "housekeeper")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

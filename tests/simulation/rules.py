@@ -23,7 +23,5 @@ class Rules:
     """When a worker saves a record (RunRecord), before it is there."""
     on_order: tuple[Check, ...] = ()
     """When the end of a run arrives at the keeper (key, signal, seconds of grace)."""
-    on_claim: tuple[Check, ...] = ()
-    """When a new claim leaves the worker."""
     at_end: tuple[Check, ...] = ()
     """When everything is settled."""

@@ -37,6 +37,8 @@ class Request:
     sent_at: float = 0.0
     is_late: bool = False
     """Whether it arrives after the worker was told that it was lost."""
+    is_orphan: bool = False
+    """Whether it arrives after who sent it is gone: a successor may have been faster."""
 
     @property
     def is_proposal(self) -> bool:
@@ -60,7 +62,7 @@ class Write:
     """Whether ``before`` was written while the worker's request was under way: it had looked just
     before, and the server offers no way to propose a state on condition of another."""
     late: bool
-    """Whether this is a request that the worker was told was lost: it cannot be called back."""
+    """Whether nobody waited for the answer any more: such a request cannot be called back."""
 
 
 class WatchedServer(PrefectWorld):
@@ -94,10 +96,17 @@ class WatchedServer(PrefectWorld):
                     after=run.state,
                     proposal=proposal,
                     crossed=_crosses(self.request, count),
-                    late=self.request is not None and self.request.is_late,
+                    late=_is_late(self.request, before),
                 )
             )
         return verdict
+
+
+def _is_late(request: Request | None, before: State) -> bool:
+    """An orphan may be the one copy that counts, where nobody has been faster."""
+    if request is None:
+        return False
+    return request.is_late or (request.is_orphan and before.type is not StateType.SCHEDULED)
 
 
 def _crosses(request: Request | None, states: int) -> bool:

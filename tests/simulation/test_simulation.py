@@ -28,6 +28,12 @@ EASILY_FOUND = (
     "reports without a look",
     "spawns under new keys",
     "settles too early",
+    "times out at once",
+    "never times out",
+    "emits nothing",
+    "gives no grace",
+    "calls the cancelled crashed",
+    "runs what others ended",
 )
 """Bugs that few seeds show; all of them take minutes: ``--mutations``."""
 

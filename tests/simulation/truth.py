@@ -31,8 +31,6 @@ class Truth:
     """Claims of which the full disk holds an old record, or none."""
     forgotten: set[ClaimKey] = field(default_factory=set)
     """Those that a supervisor had to take up with what the disk had, or with nothing."""
-    handed_over_at: float = NEVER
-    """The last time at which a supervisor was ended by our hand, or with its worker."""
     cancelled: set[FlowRunId] = field(default_factory=set)
     """Runs that were Cancelling at some time."""
     peaks: dict[ClaimKey, int] = field(default_factory=dict)
@@ -42,8 +40,6 @@ class Truth:
     """The end that a claim was written over, because another worker was faster."""
     late: dict[FlowRunId, str | None] = field(default_factory=dict)
     """The id of the last state that a request has written which was believed to be lost."""
-    claimed: set[str] = field(default_factory=set)
-    """Transition ids of claims that have left a worker."""
     disturbed_at: float = 0.0
     """The last time at which the worker, or its way to the keeper, was not in order."""
     events_lost_at: float = NEVER
@@ -63,7 +59,7 @@ class Truth:
     def note_handover(self, now: float) -> None:
         """Supervisors end, and others take over: with what the disk has."""
         self.forgotten |= self.unsaved
-        self.handed_over_at = self.disturbed_at = now
+        self.disturbed_at = now
 
 
 def limits_in(variables: Mapping[str, Any]) -> Limits:

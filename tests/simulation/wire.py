@@ -91,9 +91,6 @@ def _outage(kind: str) -> OrchestratorError:
 class World(Protocol):
     """What a wire tells the rest of the house."""
 
-    def claim_leaves(self, proposal: Proposal) -> None:
-        """A worker sends a claim."""
-
     def claim_arrives(self, run_id: FlowRunId) -> None:
         """A claim is about to arrive at the server."""
 
@@ -142,8 +139,6 @@ class Wire:
         if request.is_proposal:
             request.look = self._looks.get(args[0])
             request.sent_at = loop.time()
-        if request.is_claim:
-            self._house.claim_leaves(args[1])
         self._spawn(self._carry(self._skies.fate(loop.time()), reply, request))
         return await reply
 
@@ -151,6 +146,7 @@ class Wire:
         await asyncio.sleep(fate.there)
         result: Any = None
         error = fate.error
+        request.is_orphan = reply.done()
         if not fate.lost:
             if request.is_claim:
                 self._house.claim_arrives(request.args[0])
