@@ -21,7 +21,7 @@ from tests.integration.faults.weather import forecast
 from tests.integration.prefect.kit import WorkerProgram, until
 from tests.support.faults import fair
 
-SECONDS: Final = float(os.environ.get("ACTOR_WORKER_TEST_KILL_SECONDS", "20"))
+SECONDS: Final = float(os.environ.get("ACTOR_WORKER_TEST_KILL_SECONDS", "25"))
 SEED: Final = int(os.environ.get("ACTOR_WORKER_TEST_KILL_SEED", "1"))
 
 LIMIT: Final = 6
@@ -29,6 +29,9 @@ LIMIT: Final = 6
 
 MOST_RUNS: Final = 3
 """How many commands become due in the life of one worker."""
+
+GROWN_UP: Final = 0.8
+"""This share of the workers is not killed while they start."""
 
 MOST_REQUESTS: Final = 60
 LONGEST_LIFE: Final = 3.0
@@ -70,6 +73,8 @@ def disturb(scene: Scene, stream: Stream, chance: random.Random) -> None:
         scene.proxy.weather = day.weather
         worker = scene.start_worker("--limit", str(LIMIT))
         with day.around(scene.proxy):
+            if chance.random() < GROWN_UP:
+                worker.said("worker.started")
             life = chance.uniform(0, LONGEST_LIFE)
             scene.proxy.wait_for_requests(chance.randint(0, MOST_REQUESTS), life)
             scene.kill(worker)
