@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import shlex
+import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -25,6 +30,9 @@ from actors.testing.processes import ScriptedKeeper, ScriptedLauncher
 from tests.support.builders import POOL, a_run
 from tests.support.http_server import Handler, Reply, ScriptedServer
 
+PATIENCE_SECONDS = 60.0
+ROOT = Path(__file__).parents[3]
+POOL_JSON = {"id": "pool-id", "name": POOL.name, "base_job_template": {"variables": {}}}
 OLD, NEW = "pnu_old-key-4e1f", "pnu_new-key-77d0"
 
 
@@ -73,12 +81,27 @@ class Keyholder:
             Reply(401, {"exception_message": "Unauthorized"})(handler)
         elif handler.path.startswith("/api/flows/"):
             Reply(200, {"id": "flow-id", "name": "hello"})(handler)
+        elif handler.path == f"/api/work_pools/{POOL.name}":
+            # a server that quotes the key: only the log itself can mask that
+            Reply(200, POOL_JSON | {"type": f"like-{NEW}"})(handler)
         else:
-            Reply(200, {"id": "pool-id", "name": POOL.name, "type": "process"})(handler)
+            Reply(200, [])(handler)
 
 
 def a_launcher() -> ScriptedLauncher:
     return ScriptedLauncher(ScriptedKeeper(LoopClock(), lambda _: None))
+
+
+@contextmanager
+def at_most(seconds: float, program: subprocess.Popen[bytes]) -> Iterator[None]:
+    """A program that does not come to its end by itself is killed, so that its output ends."""
+    timer = threading.Timer(seconds, program.kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
 
 
 @pytest.fixture
@@ -170,3 +193,32 @@ def test_the_log_of_the_worker_masks_the_new_key_too(holder: Keyholder) -> None:
 
     with holder.server:
         asyncio.run(story())
+
+
+def test_the_program_starts_to_mask_the_new_key_when_it_finds_it(holder: Keyholder) -> None:
+    holder.valid = NEW
+    environ = {name: value for name, value in os.environ.items() if "PREFECT" not in name}
+    environ |= {"HOME": str(holder.folder), "ACTOR_WORKER_EMBEDDED": "true"}
+    command = [sys.executable, "-m", "actors", "start", "--pool", POOL.name]
+    command += ["--python", str(holder.python), "--state-dir", str(holder.folder / "state")]
+    command += ["--log-format", "json", "--name", "w"]
+    with (
+        holder.server,
+        subprocess.Popen(
+            command, env=environ, cwd=ROOT, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
+        ) as worker,
+        at_most(PATIENCE_SECONDS, worker),
+    ):
+        assert worker.stderr is not None
+        said: list[dict[str, Any]] = []
+        for line in worker.stderr:
+            said.append(json.loads(line))
+            if said[-1]["event"] == "pool.sync_failed":
+                holder.write(NEW)
+            if said[-1]["event"] == "pool.type_mismatch":
+                worker.terminate()
+    assert worker.returncode == 0
+    assert [line["actual"] for line in said if line["event"] == "pool.type_mismatch"] == [
+        "like-********"
+    ]
+    assert NEW not in json.dumps(said)
