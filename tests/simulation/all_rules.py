@@ -16,7 +16,7 @@ RULES = Rules(
         invariants.mailboxes_are_bounded,
         invariants.output_is_not_kept,
         invariants.nothing_is_signalled_after_a_reboot,
-        endings.limits_are_kept,
+        endings.what_must_end_is_ended,
     ),
     on_write=(
         invariants.no_end_is_overwritten,

@@ -16,14 +16,10 @@ from actors.testing.processes import ScriptedProcess
 from .house import House
 from .invariants import SLACK_SECONDS
 from .server import Write
+from .truth import WISHED
 
 SAMPLE_SLACK_SECONDS = 2.5
 MOMENT = 1e-6
-
-WISHED = frozenset(
-    {Reason.CANCELLED, Reason.TIMED_OUT, Reason.OUT_OF_MEMORY_LIMIT, Reason.WORKER_STOPPED}
-)
-"""The reasons that lead to a signal."""
 
 _SAID_ZERO = re.compile("cleanly|exited with code 0")
 
@@ -156,14 +152,21 @@ def it_is_ended_as_its_job_says(
 # -- at rest -------------------------------------------------------------------------------------
 
 
-def limits_are_kept(house: House) -> str | None:
-    """A run with a limit is ended soon after it is passed; trouble in the house is waited for."""
+def what_must_end_is_ended(house: House) -> str | None:
+    """A run is ended soon after it has passed a limit, or the worker has decided so.
+
+    Trouble in the house is waited for.
+    """
     now, truth = house.clock.monotonic(), house.truth
     if not house.is_at_peace(SLACK_SECONDS):
         return None
     for process in house.keeper.alive():
         if process.end_orders or is_forgotten(house, process.key):
             continue
+        record = truth.saved.get(process.key)
+        decided = truth.decided_at.get(process.key, now)
+        if record is not None and record.reason in WISHED and now > decided + SLACK_SECONDS:
+            return f"{process.key} is to be ended, because: {record.reason}, and nobody does"
         limits = truth.limits_of(process.key)
         if limits.timeout_seconds is not None:
             began = max(process.started_at, _recorded_start(house, process))

@@ -29,7 +29,7 @@ from .rival import overtake
 from .rules import Check, Rules
 from .server import WatchedServer, Write
 from .trace import Trace
-from .truth import Truth
+from .truth import WISHED, Truth
 from .wire import Skies
 from .worker import start_worker
 
@@ -77,6 +77,7 @@ class House:
         """Set at the first broken invariant; its words are in ``problems``."""
         self._effects = 0
         self.kill_points = set(plan.kills_at_effects)
+        self._kill_when_ending = plan.killed_when_ending
         self._killed = asyncio.Event()
         self._restarted = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -180,7 +181,10 @@ class House:
     def saving(self, record: RunRecord) -> None:
         """A worker is about to save a record."""
         self.judge(self.rules.on_save, record)
-        self.truth.note_record(record, full=self.disk.full)
+        if self._kill_when_ending and record.reason in WISHED:
+            self._kill_when_ending = False
+            self.kill_points.add(self._effects + 1)  # that is, as soon as it is saved
+        self.truth.note_record(record, now=self.clock.monotonic(), full=self.disk.full)
 
     def end_ordered(self, key: ClaimKey, signal: int, grace_seconds: float) -> None:
         """The end of a run arrives at the keeper."""

@@ -100,6 +100,8 @@ class Plan:
     reuses_pids: bool = False
     overtaken: float = 0.0
     """How often another worker on the pool is faster with a run that ours is about to claim."""
+    killed_when_ending: bool = False
+    """Whether the worker is killed once when it has just decided to end a run."""
 
 
 def draw(seed: int) -> Plan:
@@ -118,6 +120,7 @@ def draw(seed: int) -> Plan:
         measures=more.random() < 0.6,
         reuses_pids=more.random() < 0.5,
         overtaken=more.choice((0.0, 0.0, 0.0, 0.2, 0.5)),
+        killed_when_ending=more.random() < 0.15,
     )
 
 

@@ -66,7 +66,7 @@ def _guess_lost_exits(hear: Any) -> Any:
 def _spawned_under_new_keys(spawn: Any) -> Any:
     def changed(self: Any, effect: Spawn) -> None:
         order = self._preparation.order
-        number = self._failures + self._ports.rng.getrandbits(16)
+        number = self._ports.rng.getrandbits(16)
         again = replace(order, key=f"{order.key}{number:04x}")
         self._preparation = replace(self._preparation, order=again)
         spawn(self, effect)

@@ -11,10 +11,15 @@ from typing import Any
 
 from actors.domain.ids import ClaimKey, FlowRunId, flow_run_id_of
 from actors.domain.model import State
-from actors.domain.record import Limits, RunRecord
+from actors.domain.record import Limits, Reason, RunRecord
 from actors.testing.processes import ScriptedProcess
 
 NEVER = float("-inf")
+
+WISHED = frozenset(
+    {Reason.CANCELLED, Reason.TIMED_OUT, Reason.OUT_OF_MEMORY_LIMIT, Reason.WORKER_STOPPED}
+)
+"""The reasons that lead to a signal."""
 
 
 @dataclass(slots=True)
@@ -27,6 +32,8 @@ class Truth:
     """Every process there ever was."""
     saved: dict[ClaimKey, RunRecord] = field(default_factory=dict)
     """The last record of each claim that a worker wanted to be saved."""
+    decided_at: dict[ClaimKey, float] = field(default_factory=dict)
+    """When a worker first noted that it would end a run."""
     unsaved: set[ClaimKey] = field(default_factory=set)
     """Claims of which the full disk holds an old record, or none."""
     forgotten: set[ClaimKey] = field(default_factory=set)
@@ -51,8 +58,10 @@ class Truth:
         """The limits of the run that was claimed under ``key``."""
         return self.limits[flow_run_id_of(key)]
 
-    def note_record(self, record: RunRecord, *, full: bool) -> None:
+    def note_record(self, record: RunRecord, *, now: float, full: bool) -> None:
         """A worker has saved, or tried to save, ``record``."""
+        if record.reason in WISHED:
+            self.decided_at.setdefault(record.key, now)
         self.saved[record.key] = record
         (self.unsaved.add if full else self.unsaved.discard)(record.key)
 
