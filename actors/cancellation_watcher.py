@@ -13,10 +13,10 @@ from .domain.complaint import Complaint
 from .domain.errors import NotFound
 from .domain.ids import FlowRunId, new_transition_id
 from .domain.infrastructure_pid import parse_infrastructure_pid
-from .domain.model import Deployment, FlowRun, LogLine, Proposal, StateType, WorkPool
+from .domain.model import Deployment, FlowRun, LogLine, Proposal, State, StateType, WorkPool
 from .domain.policy import jittered
 from .domain.ports import Clock, Orchestrator
-from .messages.lifetime import Tick
+from .messages.lifetime import FatalError, Round, RoundEnded, Tick
 from .messages.outbox import ShipLog
 from .messages.pool import CurrentPool
 from .messages.runs import CancelIfOurs
@@ -28,6 +28,12 @@ REMEMBERED_SECONDS = 600.0
 """How long a run is not looked at again (contract 10.1)."""
 
 ASK_TIMEOUT_SECONDS = 10.0
+
+PID_PATIENCE_SECONDS = 3.0
+"""How long a run without a pid may be in the hands of a worker that is just starting it."""
+
+MAX_REMARKS = 1_000
+"""Of so many runs it is known what was remarked, so that it is said once."""
 
 NO_CONFIGURATION = (
     "This flow run's deployment no longer exists, so what it started cannot be found; whether "
@@ -67,6 +73,11 @@ class _Dealt:
     error: Exception | None = None
 
 
+UNPARSABLE = (
+    "Where this flow run's process is was written by a worker of another kind ({where}), so it is "
+    "left alone."
+)
+
 Message = Tick | _Found | _LookFailed | _Dealt
 
 
@@ -88,6 +99,7 @@ class CancellationWatcher(AsyncioActor):
         heartbeater: Address,
         dispatcher: Address,
         log_shipper: Address,
+        guardian: Address,
     ) -> None:
         super().__init__(clock=clock)
         self._settings = settings
@@ -99,6 +111,10 @@ class CancellationWatcher(AsyncioActor):
         self._heartbeater = heartbeater
         self._dispatcher = dispatcher
         self._log_shipper = log_shipper
+        self._guardian = guardian
+        self._being_dealt_with = 0
+        self._first_look_over = False
+        self._remarks: dict[FlowRunId, str] = {}
         self._cancelling: dict[FlowRunId, float] = {}
         self._complaint = Complaint()
 
@@ -116,12 +132,18 @@ class CancellationWatcher(AsyncioActor):
                     log.info("cancellations.recovered")
                 for run in runs:
                     self._deal_with(run)
+                self._first_look_over = True
+                self._say_if_round_ended()
                 self._rearm()
+            case _LookFailed(error=error) if self._settings.once and not self._first_look_over:
+                self._guardian.tell(FatalError(error=error))
             case _LookFailed(error=error):
                 if self._complaint.raise_(str(error)):
                     log.warning("cancellations.unknown", error=str(error))
                 self._rearm()
             case _Dealt(run_id=run_id, ours=ours, error=error):
+                self._being_dealt_with -= 1
+                self._say_if_round_ended()
                 if error is not None:
                     log.warning("cancel.failed", flow_run_id=run_id, error=str(error))
                 if ours or error is not None:
@@ -140,13 +162,17 @@ class CancellationWatcher(AsyncioActor):
         )
 
     def _rearm(self) -> None:
-        if not self._settings.once:
-            self.after(jittered(self._settings.watch_seconds, self._rng), Tick())
+        self.after(jittered(self._settings.watch_seconds, self._rng), Tick())
+
+    def _say_if_round_ended(self) -> None:
+        if self._settings.once and self._first_look_over and not self._being_dealt_with:
+            self._guardian.tell(RoundEnded(Round.CANCEL_CHECK))
 
     def _deal_with(self, run: FlowRun) -> None:
         if run.id in self._cancelling:
             return
         self._cancelling[run.id] = self._clock.monotonic() + REMEMBERED_SECONDS
+        self._being_dealt_with += 1
         self.pipe(
             self._cancel(run),
             on_result=lambda ours: _Dealt(run.id, ours=ours),
@@ -176,9 +202,20 @@ class CancellationWatcher(AsyncioActor):
         pool = await self._heartbeater.request(CurrentPool(), timeout=ASK_TIMEOUT_SECONDS)
         if self._uses_runner(run, deployment, pool):
             return  # `prefect flow-run execute` hears of it and cancels by itself
-        where = run.infrastructure_pid and parse_infrastructure_pid(run.infrastructure_pid)
-        if not where:
+        if not run.infrastructure_pid:
+            await self._clock.sleep(PID_PATIENCE_SECONDS)
+            before, run = run, await self._orchestrator.read_flow_run(run.id)
+            if not _same(run.state, before.state):
+                return
+        await self._cancel_at(run, run.infrastructure_pid)
+
+    async def _cancel_at(self, run: FlowRun, infrastructure_pid: str | None) -> None:
+        if not infrastructure_pid:
             await self._force_cancelled(run, NO_PID)
+            return
+        where = parse_infrastructure_pid(infrastructure_pid)
+        if where is None:
+            self._remark(run, UNPARSABLE.format(where=infrastructure_pid))
         elif where.host not in (None, self._settings.hostname):
             self._remark(
                 run,
@@ -207,14 +244,24 @@ class CancellationWatcher(AsyncioActor):
             force=True,
         )
         now = (await self._orchestrator.read_flow_run(run.id)).state
-        if (now.type, now.name) != (run.state.type, run.state.name):
+        if not _same(now, run.state):
             return
         await self._orchestrator.propose_state(run.id, proposal)
         log.info("run.cancelled", flow_run_id=run.id, flow_run_name=run.name, ours=False)
 
     def _remark(self, run: FlowRun, text: str) -> None:
+        if self._remarks.get(run.id) == text:
+            return
+        if len(self._remarks) >= MAX_REMARKS:
+            self._remarks.pop(next(iter(self._remarks)))
+        self._remarks[run.id] = text
         log.warning("cancel.remark", flow_run_id=run.id, flow_run_name=run.name, message=text)
         line = LogLine(
             flow_run_id=run.id, level=logging.WARNING, message=text, timestamp=self._clock.now()
         )
         self._log_shipper.tell(ShipLog(line))
+
+
+def _same(now: State, before: State) -> bool:
+    """Whether it is still being cancelled, as old servers or new ones name that."""
+    return (now.type, now.name) == (before.type, before.name)

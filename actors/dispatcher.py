@@ -12,6 +12,7 @@ import structlog
 
 from .domain.admission import Admission
 from .domain.complaint import Complaint
+from .domain.errors import StateFolderError
 from .domain.ids import ClaimKey, flow_run_id_of, new_transition_id
 from .domain.memory import MemorySample, is_short
 from .domain.policy import Backoff
@@ -19,7 +20,7 @@ from .domain.ports import Clock, Journal, Launcher
 from .domain.process import KeptRun
 from .domain.record import Reason
 from .domain.run import Run, found_run, new_run
-from .messages.lifetime import Drain, EndAllRuns, Idle
+from .messages.lifetime import Drain, EndAllRuns, Idle, OnlyReports
 from .messages.runs import (
     CancelIfOurs,
     CancelRun,
@@ -28,10 +29,10 @@ from .messages.runs import (
     CurrentSituation,
     DueRuns,
     EndRun,
+    Finish,
     Intake,
     MemoryMeasured,
     MemoryUsed,
-    PollEnded,
     PollNow,
     RunSettled,
     RunsInHand,
@@ -85,7 +86,7 @@ Message = (
     | SlotFreed
     | RunSettled
     | SupervisorEnded
-    | PollEnded
+    | Finish
     | Drain
     | EndAllRuns
     | CurrentIntake
@@ -145,6 +146,7 @@ class Dispatcher(AsyncioActor):
         self._settled_early: set[ClaimKey] = set()  # the keeper's answer may be older than this
         self._postponed: DueRuns | None = None
         self._complaint = Complaint()
+        self._unwritable = Complaint()
 
     def on_start(self) -> Any:
         """Take over the runs that are there: first the living supervisors', then the journal's."""
@@ -230,10 +232,11 @@ class Dispatcher(AsyncioActor):
                 self._ending = True
                 for held in self._runs:
                     self._end(held.supervisor)
+                self._say_if_only_reports()
             case Drain():
                 self._postponed = None
                 self._drain()
-            case PollEnded():
+            case Finish():
                 self._drain()
         return None
 
@@ -279,6 +282,8 @@ class Dispatcher(AsyncioActor):
         wanted = self._admission.wanted(
             due.runs, in_hand=self._runs, asked_at=due.asked_at, now=self._clock.monotonic()
         )
+        if wanted and not self._can_record():
+            return
         for run in wanted[:free]:
             fresh = new_run(run, worker=self._worker, transition=new_transition_id(self._rng))
             self._supervise(SupervisorStart(fresh, due.pool, due.asked_at))
@@ -286,6 +291,22 @@ class Dispatcher(AsyncioActor):
         if turned_away and not self._turned_away and not self._short_of_memory:
             log.info("limit.reached", limit=self._limit, in_hand=len(self._runs))
         self._turned_away = turned_away
+
+    def _can_record(self) -> bool:
+        """What cannot be written down is not claimed: its process could not be recorded either."""
+        try:
+            self._journal.check()
+        except StateFolderError as error:
+            if self._unwritable.raise_(str(error)):
+                log.error(
+                    "intake.paused",
+                    error=str(error),
+                    hint="No run is taken until the state folder can be written again.",
+                )
+            return False
+        if self._unwritable.settle():
+            log.info("intake.resumed", hint="The state folder can be written again.")
+        return True
 
     def _supervise(self, start: SupervisorStart, *, failures: int = 0) -> None:
         record = start.run.record
@@ -314,6 +335,7 @@ class Dispatcher(AsyncioActor):
 
     def _free(self, key: ClaimKey) -> None:
         self._runs.change(key, holds_slot=False)
+        self._say_if_only_reports()
         if self._turned_away and not self._draining:
             self._poller.tell(PollNow())
 
@@ -365,6 +387,11 @@ class Dispatcher(AsyncioActor):
     def _drain(self) -> None:
         self._draining = True
         self._say_if_idle()
+
+    def _say_if_only_reports(self) -> None:
+        """A claim that the server does not answer holds a slot, but nothing to wait for."""
+        if self._ending and not self._runs.processes:
+            self._guardian.tell(OnlyReports())
 
     def _say_if_idle(self) -> None:
         if self._draining and self._keeper_asked and not self._runs:

@@ -21,11 +21,15 @@ from .messages.lifetime import (
     FatalError,
     Idle,
     OnDeadline,
+    OnlyReports,
+    Round,
+    RoundEnded,
     Stage,
     StepAside,
 )
 from .messages.outbox import EmitEvent
 from .messages.pool import PoolSynced
+from .messages.runs import Finish
 from .runtime import Address, ChildSpec, Directory, RestartBudget, Supervisor
 
 log = structlog.get_logger("actors.guardian")
@@ -33,11 +37,14 @@ log = structlog.get_logger("actors.guardian")
 BUDGET = RestartBudget(intensity=10, period_seconds=60.0)
 """Restarts of services before the worker gives up: a bug that strikes every few seconds."""
 
+LAST_REPORTS_SECONDS = 30.0
+"""How long the server may take to hear of runs that were ended; then the journal keeps it."""
+
 BACKOFF = Backoff(initial=0.1, ceiling=5.0)
 
 
 class Guardian(Supervisor):
-    """Owns: the services (through Supervisor), _draining, _pool and _started.
+    """Owns: the services (through Supervisor), _draining, _pool, _started and _rounds.
 
     It ends by a stop when all is done, or by a failure that says why the worker had to give up:
     the error of a FatalError, or BudgetExhausted when a service keeps failing.
@@ -77,6 +84,7 @@ class Guardian(Supervisor):
         self._stepping_aside = False
         self._draining = False
         self._ending = False
+        self._rounds: set[Round] = set()
 
     async def on_stop(self) -> None:
         """Say so while there is somebody to deliver it, then stop the services."""
@@ -94,6 +102,10 @@ class Guardian(Supervisor):
                 self._drain()
             case Deadline():
                 self._deadline()
+            case RoundEnded(what=what):
+                self._round_ended(what)
+            case OnlyReports():
+                self.after(LAST_REPORTS_SECONDS, Idle())
             case Idle():
                 self.stop()
             case StepAside():
@@ -115,8 +127,16 @@ class Guardian(Supervisor):
         if self._draining:
             self._poller.tell(Drain())
             self._dispatcher.tell(Drain())
+        if self._rounds == set(Round):
+            self._dispatcher.tell(Finish())
         if self._ending:
             self._dispatcher.tell(EndAllRuns())
+
+    def _round_ended(self, what: Round) -> None:
+        """A run-once worker has nothing more to begin when it has done everything once."""
+        self._rounds.add(what)
+        if self._rounds == set(Round):
+            self._dispatcher.tell(Finish())
 
     def _drain(self) -> None:
         """Take nothing new and wait; the second order of this kind is the deadline."""

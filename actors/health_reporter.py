@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import structlog
 
+from .domain.complaint import Complaint
 from .domain.policy import health
 from .domain.ports import Clock
-from .messages.health import CurrentHealth, Health, Polled, PollFailed
+from .messages.health import Beaten, CurrentHealth, Health, Polled, PollFailed, PollingOver
 from .runtime import AsyncioActor
 
 log = structlog.get_logger("actors.health_reporter")
 
-Message = Polled | PollFailed | CurrentHealth
+Message = Polled | PollFailed | Beaten | PollingOver | CurrentHealth
 
 
 class HealthReporter(AsyncioActor):
-    """Owns: _last_poll, _ready, _last_error. After a restart the grace period starts anew."""
+    """Owns: _last_poll, _last_beat, _ready, _last_error. A successor's grace period starts anew.
 
-    def __init__(self, *, clock: Clock, query_seconds: float) -> None:
+    ``excused_until`` tells until when the server has announced maintenance, on the monotonic
+    clock.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        query_seconds: float,
+        heartbeat_seconds: float,
+        excused_until: Callable[[], float | None],
+    ) -> None:
         super().__init__(clock=clock)
         self._clock = clock
         self._query_seconds = query_seconds
+        self._heartbeat_seconds = heartbeat_seconds
+        self._excused_until = excused_until
+        self._last_beat = clock.monotonic()
+        self._polls = True
+        self._complaint = Complaint()
         self._last_poll = clock.monotonic()  # the clock starts at construction (contract 15)
         self._ready = False
         self._last_error: str | None = None
@@ -33,16 +52,35 @@ class HealthReporter(AsyncioActor):
                 self._ready, self._last_error = True, None
             case PollFailed(cause=cause):
                 self._ready, self._last_error = False, cause
+            case Beaten():
+                self._last_beat = self._clock.monotonic()
+            case PollingOver():
+                self._polls = False
             case CurrentHealth():
                 return self._verdict()
         return None
 
     def _verdict(self) -> Health:
+        """A worker that drains polls no more, but goes on to send heartbeats."""
+        last, interval = self._last_poll, self._query_seconds
+        if not self._polls:
+            last = max(last, self._last_beat)
+            interval = max(interval, self._heartbeat_seconds)
         verdict = health(
             now=self._clock.monotonic(),
-            last_poll=self._last_poll,
-            query_seconds=self._query_seconds,
+            last_poll=last,
+            query_seconds=interval,
+            excused_until=self._excused_until(),
         )
+        if verdict.healthy:
+            self._complaint.settle()
+        elif self._complaint.raise_("silent"):
+            log.error(
+                "worker.unhealthy",
+                silent_seconds=round(verdict.silent_seconds),
+                error=self._last_error,
+                hint="The server has not answered for long; /health says 503 until it does.",
+            )
         return Health(
             healthy=verdict.healthy,
             ready=self._ready,

@@ -9,13 +9,17 @@ from dataclasses import dataclass
 import structlog
 
 from .domain.complaint import Complaint
-from .domain.errors import Conflict, Forbidden, NotFound, Refused, SettingsError
+from .domain.errors import Conflict, Forbidden, NotFound, Refused, SettingsError, WorkerError
 from .domain.model import Json, WorkPool, WorkQueue
 from .domain.policy import jittered
 from .domain.ports import Clock, Orchestrator
+from .messages.health import Beaten
 from .messages.lifetime import FatalError, Tick
 from .messages.pool import CurrentPool, PoolSynced
 from .runtime import Address, AsyncioActor
+
+RESERVED = "prefect"
+"""How names of pools begin that servers keep for themselves (contract 4.2)."""
 
 log = structlog.get_logger("actors.heartbeater")
 
@@ -37,6 +41,10 @@ class PoolSettings:
     heartbeat_seconds: float = 30.0
     create_if_missing: bool = True
     once: bool = False
+
+
+class NoSuchPool(WorkerError):
+    """It may come: a pool is created beside the worker as often as before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,7 @@ class Heartbeater(AsyncioActor):
         rng: random.Random,
         poller: Address,
         guardian: Address,
+        health: Address,
     ) -> None:
         super().__init__(clock=clock)
         self._settings = settings
@@ -72,6 +81,7 @@ class Heartbeater(AsyncioActor):
         self._rng = rng
         self._poller = poller
         self._guardian = guardian
+        self._health = health
         self._pool: WorkPool | None = None
         self._trouble = Complaint()
         self._paused = Complaint()
@@ -95,6 +105,7 @@ class Heartbeater(AsyncioActor):
                 self._say_peculiarities(pool, queues)
                 self._poller.tell(PoolSynced(pool=pool))
                 self._guardian.tell(PoolSynced(pool=pool))
+                self._health.tell(Beaten())
                 self._rearm()
             case _Failed(error=error):
                 self._complain(error)
@@ -104,8 +115,7 @@ class Heartbeater(AsyncioActor):
         self.pipe(self._read_and_beat(), on_result=lambda synced: synced, on_error=_Failed)
 
     def _rearm(self) -> None:
-        if not self._settings.once:
-            self.after(jittered(self._settings.heartbeat_seconds, self._rng), Tick())
+        self.after(jittered(self._settings.heartbeat_seconds, self._rng), Tick())
 
     async def _read_and_beat(self) -> _Synced:
         settings = self._settings
@@ -129,7 +139,7 @@ class Heartbeater(AsyncioActor):
             return await self._orchestrator.read_work_pool(settings.pool)
         except NotFound:
             if not settings.create_if_missing:
-                raise SettingsError(
+                raise NoSuchPool(
                     f"Work pool {settings.pool!r} does not exist and may not be created. Create "
                     f"it with `prefect work-pool create --type process {settings.pool}`, or "
                     "start the worker with --create-pool-if-not-found."
@@ -141,6 +151,8 @@ class Heartbeater(AsyncioActor):
         except Conflict:  # another worker was faster (contract 4.2)
             return await self._orchestrator.read_work_pool(settings.pool)
         except Forbidden as error:
+            if not settings.pool.lower().startswith(RESERVED):
+                raise
             raise SettingsError(
                 f"The server does not allow a work pool called {settings.pool!r}: {error} "
                 "Choose another name with --pool."
@@ -150,7 +162,7 @@ class Heartbeater(AsyncioActor):
 
     def _complain(self, error: Exception) -> None:
         never_worked = self._pool is None
-        if self._settings.once or (never_worked and isinstance(error, SettingsError)):
+        if never_worked and (self._settings.once or isinstance(error, SettingsError)):
             self._guardian.tell(FatalError(error=error))
             return
         if self._trouble.raise_(str(error)):

@@ -10,13 +10,14 @@ import structlog
 
 from .domain.admission import runs_to_ask_for
 from .domain.complaint import Complaint
+from .domain.errors import OrchestratorError
 from .domain.model import FlowRun, WorkPool
 from .domain.policy import jittered
 from .domain.ports import Clock, Orchestrator
-from .messages.health import Polled, PollFailed
-from .messages.lifetime import Drain, FatalError, Tick
+from .messages.health import Polled, PollFailed, PollingOver
+from .messages.lifetime import Drain, FatalError, Round, RoundEnded, Tick
 from .messages.pool import CurrentPool, PoolSynced
-from .messages.runs import CurrentIntake, DueRuns, PollEnded, PollNow
+from .messages.runs import CurrentIntake, DueRuns, PollNow
 from .runtime import Address, AsyncioActor, Ticker
 
 log = structlog.get_logger("actors.poller")
@@ -43,6 +44,8 @@ class PollSettings:
 class _Answered:
     runs: list[FlowRun]
     asked_at: float
+    pool: WorkPool | None = None
+    """The pool as of this poll, where that could be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +108,13 @@ class Poller(AsyncioActor):
                 self._poll()
             case PollNow():
                 self._wake()
-            case _Answered(runs=runs, asked_at=asked_at):
-                self._take(runs, asked_at)
+            case _Answered():
+                self._take(message)
             case _Failed(error=error):
                 self._complain(error)
             case Drain():
                 self._draining = True
+                self._health.tell(PollingOver())
                 if self._ticker is not None:
                     self._ticker.cancel()
 
@@ -136,18 +140,31 @@ class Poller(AsyncioActor):
             before=self._clock.now() + timedelta(seconds=settings.prefetch_seconds),
             limit=runs_to_ask_for(intake.free, intake.passed_over),
         )
-        return _Answered(runs, asked_at)
+        pool = await self._fresh_pool() if runs else None
+        return _Answered(runs, asked_at, pool)
 
-    def _take(self, runs: list[FlowRun], asked_at: float) -> None:
+    async def _fresh_pool(self) -> WorkPool | None:
+        """The template may have been changed since the last heartbeat."""
+        try:
+            return await self._orchestrator.read_work_pool(self._settings.pool)
+        except OrchestratorError:
+            return None
+
+    def _take(self, answered: _Answered) -> None:
+        runs = answered.runs
         if self._complaint.settle():
             log.info("poll.recovered", pool=self._settings.pool)
         self._health.tell(Polled(due=len(runs)))
         # A claim answered while draining is still run; a poll answered then is not acted upon.
         if runs and self._pool is not None and not self._draining:
-            due = DueRuns(runs=tuple(runs), pool=self._pool, asked_at=asked_at)
+            pool = (
+                answered.pool if answered.pool and answered.pool.base_job_template else self._pool
+            )
+            due = DueRuns(runs=tuple(runs), pool=pool, asked_at=answered.asked_at)
             self._dispatcher.tell(due)
         if self._settings.once:
-            self._dispatcher.tell(PollEnded())
+            self._health.tell(PollingOver())
+            self._guardian.tell(RoundEnded(Round.POLL))
         elif self._ticker is not None:
             self._ticker.rearm()
 

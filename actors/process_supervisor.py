@@ -166,7 +166,7 @@ class ProcessSupervisor(AsyncioActor):
         if self._settling is not None and self._hands.are_idle:
             reason = self._settling.reason
             self._save()
-            self._output.log.info("run.settled", reason=reason)
+            self._output.log.info("run.settled", reason=None if reason is None else str(reason))
             self._ports.dispatcher.tell(RunSettled(key=self._record.key, reason=reason))
             self.stop()
 

@@ -80,6 +80,8 @@ class WorkerPorts:
     pid_exists: Callable[[int], bool]
     uses_runner: Callable[[FlowRun, Deployment | None, WorkPool | None], bool]
     rng: random.Random = field(default_factory=random.Random)
+    maintenance_until: Callable[[], float | None] = lambda: None
+    """Until when, on the monotonic clock, the server has announced maintenance."""
     measure: Measure | None = None
     """None: nothing is measured, so limits of memory are not kept."""
     notifier: ServiceNotifier | None = None
@@ -136,7 +138,12 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
         )
 
     def health_reporter() -> AsyncioRef:
-        return HealthReporter.start(clock=ports.clock, query_seconds=plan.query_seconds)
+        return HealthReporter.start(
+            clock=ports.clock,
+            query_seconds=plan.query_seconds,
+            heartbeat_seconds=plan.heartbeat_seconds,
+            excused_until=ports.maintenance_until,
+        )
 
     def dispatcher() -> AsyncioRef:
         return Dispatcher.start(
@@ -165,7 +172,13 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
             create_if_missing=plan.create_pool_if_not_found,
             once=plan.run_once,
         )
-        return Heartbeater.start(settings, **api, poller=to("poller"), guardian=to("guardian"))
+        return Heartbeater.start(
+            settings,
+            **api,
+            poller=to("poller"),
+            guardian=to("guardian"),
+            health=to("health_reporter"),
+        )
 
     def poller() -> AsyncioRef:
         settings = PollSettings(
@@ -200,6 +213,7 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
             heartbeater=to("heartbeater"),
             dispatcher=to("dispatcher"),
             log_shipper=to("log_shipper"),
+            guardian=to("guardian"),
         )
 
     def housekeeper() -> AsyncioRef:

@@ -137,6 +137,7 @@ class Launcher(Protocol):
         At most one process is started per key, however often this is called for it: a repeat
         answers with the identity of the process that is there (or was). CouldNotStart: the
         command, directory or environment is wrong. KeeperError: no keeper; nothing was started.
+        StateFolderError: no disk takes a record of it; nothing was started.
         """
 
     async def watch(self, key: ClaimKey, listener: FactListener) -> KeptRun | None:
@@ -167,6 +168,9 @@ class Journal(Protocol):
     StateFolderError is raised where a write fails (full disk, permissions).
     """
 
+    def check(self) -> None:
+        """Write something, to find out whether a record can be written."""
+
     def folder(self, key: ClaimKey) -> Path:
         """The claim's folder (0700), created when missing."""
 
@@ -174,7 +178,10 @@ class Journal(Protocol):
         """Replace the claim's record atomically."""
 
     def close(self, record: RunRecord) -> None:
-        """Save the record for the last time: the claim is settled, the folder may be pruned."""
+        """Save the record for the last time: the claim is settled, the folder may be pruned.
+
+        What a claim without a reason has left is removed at once: the run was never ours.
+        """
 
     def open_records(self) -> list[RunRecord]:
         """The records of claims that are not settled. Corrupt ones are quarantined, not raised."""

@@ -21,6 +21,16 @@ class PollFailed:
     cause: str
 
 
+@dataclass(frozen=True, slots=True)
+class Beaten:
+    """Fact: a heartbeat was answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class PollingOver:
+    """Fact: there will be no more polls; heartbeats go on."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """The verdict behind ``/health`` and ``/ready``."""

@@ -50,6 +50,25 @@ class EndAllRuns:
     """Order to the Dispatcher: end every run, because the worker stops."""
 
 
+class Round(StrEnum):
+    """What a run-once worker does once."""
+
+    POLL = "poll"
+    CANCEL_CHECK = "cancel check"
+
+
+@dataclass(frozen=True, slots=True)
+class RoundEnded:
+    """Fact for the Guardian of a run-once worker: this is done."""
+
+    what: Round
+
+
+@dataclass(frozen=True, slots=True)
+class OnlyReports:
+    """Fact for the Guardian: all runs that were to end are over; the server may not know yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Idle:
     """Fact for the Guardian: the draining Dispatcher has no run in hand any more."""

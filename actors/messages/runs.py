@@ -147,5 +147,5 @@ class PollNow:
 
 
 @dataclass(frozen=True, slots=True)
-class PollEnded:
-    """Fact for the Dispatcher: the only poll of a run-once worker is over."""
+class Finish:
+    """Order to the Dispatcher: no more runs will come; say so when none is left."""

@@ -50,6 +50,11 @@ class RunTable(Container[FlowRunId]):
         """How many the server has not yet given to us."""
         return sum(not held.situation.claimed for held in self)
 
+    @property
+    def processes(self) -> int:
+        """How many have, or may have, a process."""
+        return sum(held.situation.holds_slot and held.situation.claimed for held in self)
+
     def claimed_among(self, runs: Iterable[FlowRun]) -> int:
         """How many of ``runs`` we have got already."""
         known = (self._runs.get(run.id) for run in runs)

@@ -30,6 +30,9 @@ FORMAT = 1
 
 RECORD_FILE = "run.json"
 SETTLED_FILE = "settled"
+PROBE_FILE = "room"
+PROBE_BYTES = 64 * 1024
+"""More than the files of a run need before it prints anything."""
 CORRUPT_SUFFIX = ".corrupt"
 
 _RECORD: TypeAdapter[RunRecord] = TypeAdapter(RunRecord)
@@ -44,6 +47,17 @@ class FolderJournal:
 
     def __init__(self, state: StateFolder) -> None:
         self._runs = state.runs
+
+    def check(self) -> None:
+        """See Journal.check."""
+        probe = self._runs / PROBE_FILE
+        try:
+            try:
+                probe.write_bytes(bytes(PROBE_BYTES))
+            finally:
+                probe.unlink(missing_ok=True)
+        except OSError as error:
+            raise _unusable(self._runs, error) from error
 
     def folder(self, key: ClaimKey) -> Path:
         """See Journal.folder."""
@@ -73,6 +87,9 @@ class FolderJournal:
 
     def close(self, record: RunRecord) -> None:
         """See Journal.close."""
+        if record.reason is None:
+            _remove(self._runs / record.key)
+            return
         self.save(record)
         path = self._runs / record.key / SETTLED_FILE
         try:

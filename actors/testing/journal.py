@@ -18,6 +18,11 @@ class MemoryJournal:
         self.output: dict[ClaimKey, tuple[str, ...]] = {}
         self.full = False
 
+    def check(self) -> None:
+        """See the port."""
+        if self.full:
+            raise StateFolderError("No space left on device.")
+
     def folder(self, key: ClaimKey) -> Path:
         """A name only; nothing is created."""
         return Path("/nonexistent") / key

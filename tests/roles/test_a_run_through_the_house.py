@@ -7,10 +7,9 @@ from typing import Literal
 
 import pytest
 
-from actors.domain.errors import NotFound, SettingsError, Unavailable
+from actors.domain.errors import NotFound, Unavailable
 from actors.domain.model import StateType
 from actors.messages.health import CurrentHealth
-from actors.messages.lifetime import Deadline, Drain, OnDeadline
 from tests.support.worker_world import POOL, WorkerWorld, play
 
 
@@ -43,16 +42,6 @@ def test_a_missing_pool_is_created_with_a_template_and_a_heartbeat() -> None:
     play(story)
 
 
-def test_a_missing_pool_that_may_not_be_created_ends_the_worker_with_the_remedy() -> None:
-    async def story(world: WorkerWorld) -> None:
-        wiring = await world.start(pool="new", create_pool_if_not_found=False)
-        await wiring.guardian.joined()
-        assert isinstance(wiring.guardian.failure, SettingsError)
-        assert "prefect work-pool create" in str(wiring.guardian.failure)
-
-    play(story)
-
-
 def test_no_more_runs_than_slots_and_the_next_starts_when_one_is_free() -> None:
     async def story(world: WorkerWorld) -> None:
         runs = [world.server.schedule(POOL) for _ in range(5)]
@@ -79,50 +68,6 @@ def test_a_crash_is_reported_with_its_cause_and_last_words() -> None:
         message = world.server.run(run).state.message or ""
         assert "SIGSEGV" in message
         assert "Segmentation fault ahead" in message
-
-    play(story)
-
-
-def test_a_cancelled_run_ends_cancelled_even_if_it_ignores_the_signal() -> None:
-    async def story(world: WorkerWorld) -> None:
-        world.keeper.script = world.sleeper
-        run = world.server.schedule(POOL)
-        await world.start()
-        await world.until_state(run, StateType.RUNNING)
-        process = world.keeper.alive()[0]
-        process.ignores_signals = True
-        world.server.cancel(run)
-        await world.until_state(run, StateType.CANCELLED)
-        assert process.told_to_cancel
-        assert process.exit is not None
-        assert process.exit.code == -9
-        await world.until_settled()
-
-    play(story)
-
-
-@pytest.mark.parametrize(
-    ("pid", "outcome"),
-    [
-        (None, StateType.CANCELLED),
-        ("here:99", StateType.CANCELLED),
-        ("elsewhere:99", StateType.CANCELLING),
-        ("99", StateType.CANCELLING),
-    ],
-)
-def test_of_a_run_that_is_not_ours_only_what_is_certain_is_said(
-    pid: str | None, outcome: StateType
-) -> None:
-    async def story(world: WorkerWorld) -> None:
-        run = world.server.schedule(POOL)
-        world.server.set_state(run, StateType.PENDING)
-        world.server.set_state(run, StateType.RUNNING)
-        if pid is not None:
-            await world.orchestrator.set_infrastructure_pid(run, pid)
-        world.server.cancel(run)
-        await world.start()
-        await asyncio.sleep(120)
-        assert world.state(run) is outcome
 
     play(story)
 
@@ -198,43 +143,6 @@ def test_an_outage_delays_the_report_and_loses_nothing() -> None:
     play(story)
 
 
-def test_draining_takes_nothing_new_and_ends_when_the_last_run_does() -> None:
-    async def story(world: WorkerWorld) -> None:
-        run = world.server.schedule(POOL)
-        wiring = await world.start()
-        await world.until_state(run, StateType.RUNNING)
-        wiring.guardian.tell(Drain())
-        later = world.server.schedule(POOL)
-        await wiring.guardian.joined()
-        assert wiring.guardian.failure is None
-        assert world.state(run) is StateType.COMPLETED
-        assert world.state(later) is StateType.SCHEDULED
-        assert [e.event for e in world.server.events][-1] == "prefect.worker.stopped"
-
-    play(story)
-
-
-@pytest.mark.parametrize("on_deadline", OnDeadline)
-def test_at_the_deadline_runs_are_ended_or_left(on_deadline: OnDeadline) -> None:
-    async def story(world: WorkerWorld) -> None:
-        world.keeper.script = world.sleeper
-        run = world.server.schedule(POOL)
-        wiring = await world.start(on_deadline=on_deadline)
-        await world.until_state(run, StateType.RUNNING)
-        wiring.guardian.tell(Drain())
-        wiring.guardian.tell(Deadline())
-        await wiring.guardian.joined()
-        if on_deadline is OnDeadline.TERMINATE:
-            assert world.state(run) is StateType.CRASHED
-            assert "worker" in (world.server.run(run).state.message or "").lower()
-            assert not world.keeper.alive()
-        else:
-            assert world.state(run) is StateType.RUNNING
-            assert world.keeper.alive()
-
-    play(story)
-
-
 @pytest.mark.parametrize("name", ["poller", "dispatcher", "heartbeater", "cancellation_watcher"])
 def test_a_service_that_fails_is_restarted_without_disturbing_a_run(name: str) -> None:
     async def story(world: WorkerWorld) -> None:
@@ -288,30 +196,6 @@ def test_a_service_that_keeps_failing_makes_the_worker_give_up_loudly() -> None:
     play(story)
 
 
-def test_run_once_takes_one_poll_and_ends_after_its_runs() -> None:
-    async def story(world: WorkerWorld) -> None:
-        runs = [world.server.schedule(POOL) for _ in range(2)]
-        wiring = await world.start(run_once=True)
-        await wiring.guardian.joined()
-        assert wiring.guardian.failure is None
-        assert all(world.state(run) is StateType.COMPLETED for run in runs)
-
-    play(story)
-
-
-def test_run_once_against_a_dead_server_says_so() -> None:
-    async def story(world: WorkerWorld) -> None:
-        async def faults(operation: str, phase: str) -> None:
-            raise Unavailable("no server there")
-
-        world.orchestrator.faults = faults
-        wiring = await world.start(run_once=True)
-        await wiring.guardian.joined()
-        assert isinstance(wiring.guardian.failure, Unavailable)
-
-    play(story)
-
-
 def test_a_server_that_comes_later_is_waited_for() -> None:
     async def story(world: WorkerWorld) -> None:
         away = True
@@ -346,17 +230,6 @@ def test_a_refusal_of_any_kind_does_not_end_the_worker() -> None:
         run = world.server.schedule(POOL)
         await world.until_state(run, StateType.COMPLETED)
         assert wiring.guardian.is_alive()
-
-    play(story)
-
-
-def test_a_full_disk_costs_no_run() -> None:
-    async def story(world: WorkerWorld) -> None:
-        world.journal.full = True
-        run = world.server.schedule(POOL)
-        await world.start()
-        await world.until_state(run, StateType.COMPLETED)
-        await world.until_settled()
 
     play(story)
 
@@ -408,23 +281,5 @@ def test_worker_events_follow_one_another() -> None:
         assert executed.event == "prefect.worker.executed-flow-run"
         assert executed.follows == submitted.id
         assert any(r["prefect.resource.role"] == "tag" for r in executed.related)
-
-    play(story)
-
-
-def test_what_is_on_its_way_when_the_worker_stops_is_delivered_all_the_same() -> None:
-    async def story(world: WorkerWorld) -> None:
-        async def slow(operation: str, phase: str) -> None:
-            if operation == "send_events" and phase == "before":
-                await asyncio.sleep(1)
-
-        world.orchestrator.faults = slow
-        await world.start()
-        await world.until(lambda: bool(world.server.heartbeats))
-        await world.stop()
-        assert [event.event for event in world.server.events] == [
-            "prefect.worker.started",
-            "prefect.worker.stopped",
-        ]
 
     play(story)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from typing import Literal
 
-from actors.domain.errors import InvalidRequest
+from structlog.testing import capture_logs
+
+from actors.domain.default_template import default_base_job_template
+from actors.domain.errors import Forbidden, InvalidRequest
 from actors.domain.model import StateType
 from actors.messages.lifetime import Deadline, Drain
 from actors.messages.runs import DueRuns
@@ -122,10 +126,11 @@ def test_a_run_that_only_the_keeper_knows_is_adopted() -> None:
 def test_a_supervisor_that_fails_while_the_disk_is_full_does_not_lose_its_run() -> None:
     async def story(world: WorkerWorld) -> None:
         world.keeper.script = world.sleeper
-        world.journal.full = True
         run = world.server.schedule(POOL)
         wiring = await world.start(limit=1)
         await world.until_state(run, StateType.RUNNING)
+        world.journal.full = True  # and was so already when the record was to be written
+        world.journal.records.clear()
         supervisor = wiring.directory.find(world.supervisors()[0])
         assert supervisor is not None
         supervisor.kill()
@@ -250,5 +255,79 @@ def test_the_deadline_also_ends_a_run_between_two_supervisors() -> None:
         wiring.guardian.tell(Deadline())
         await wiring.guardian.joined()
         assert world.state(run) is StateType.CRASHED
+
+    play(story)
+
+
+def test_nothing_is_claimed_while_the_disk_is_full() -> None:
+    """It could not be started: the keeper has no room for its record either."""
+
+    async def story(world: WorkerWorld) -> None:
+        world.journal.full = True
+        runs = [world.server.schedule(POOL) for _ in range(3)]
+        await world.start()
+        await asyncio.sleep(600)
+        assert {world.state(run) for run in runs} == {StateType.SCHEDULED}
+        world.journal.full = False
+        for run in runs:
+            await world.until_state(run, StateType.COMPLETED)
+
+    play(story)
+
+
+def test_a_disk_that_fills_up_costs_no_run() -> None:
+    async def story(world: WorkerWorld) -> None:
+        run = world.server.schedule(POOL)
+        await world.start()
+        await world.until_state(run, StateType.RUNNING)
+        world.journal.full = True
+        await world.until_state(run, StateType.COMPLETED)
+        await world.until_settled()
+
+    play(story)
+
+
+def test_a_template_that_was_changed_counts_for_the_next_run() -> None:
+    async def story(world: WorkerWorld) -> None:
+        await world.start(heartbeat_seconds=3600.0)
+        await world.until(lambda: bool(world.server.heartbeats))
+        pool = world.server.pools[POOL].pool
+        template = copy.deepcopy(dict(pool.base_job_template))
+        template["job_configuration"]["command"] = "make all"
+        await world.orchestrator.update_base_job_template(POOL, template)
+        world.server.schedule(POOL)
+        await world.until(lambda: bool(world.keeper.spawned))
+        assert world.keeper.alive()[0].order.argv == ("make", "all")
+
+    play(story)
+
+
+def test_a_pool_that_comes_later_is_waited_for() -> None:
+    async def story(world: WorkerWorld) -> None:
+        await world.start(pool="new", create_pool_if_not_found=False)
+        await asyncio.sleep(600)
+        world.server.add_pool("new", base_job_template=default_base_job_template())
+        await world.until_state(world.server.schedule("new"), StateType.COMPLETED)
+
+    with capture_logs() as logs:
+        play(story)
+    [said] = [line for line in logs if line["event"] == "pool.sync_failed"]
+    assert "prefect work-pool create" in said["error"]
+
+
+def test_a_proxy_that_forbids_to_create_the_pool_may_change_its_mind() -> None:
+    async def story(world: WorkerWorld) -> None:
+        refusals = 0
+
+        async def faults(operation: str, phase: str) -> None:
+            nonlocal refusals
+            if operation == "create_work_pool" and refusals < 5:
+                refusals += 1
+                raise Forbidden("not from here", status=403)
+
+        world.orchestrator.faults = faults
+        await world.start(pool="new")
+        await world.until(lambda: "new" in world.server.pools)
+        assert refusals == 5
 
     play(story)

@@ -49,6 +49,7 @@ class WorkerWorld:
         self.journal = MemoryJournal()
         self.measure = ScriptedMeasure()
         self.notifier: RecordingNotifier | None = None
+        self.maintenance_until: float | None = None
         self.wiring: Wiring | None = None
 
     # -- the worker ------------------------------------------------------------------------
@@ -72,6 +73,7 @@ class WorkerWorld:
                 ),
                 pid_exists=lambda pid: any(p.identity.pid == pid for p in self.keeper.alive()),
                 uses_runner=lambda run, deployment, pool: False,
+                maintenance_until=lambda: self.maintenance_until,
                 measure=self.measure,
                 notifier=self.notifier,
             ),
