@@ -69,12 +69,16 @@ def test_a_worker_that_starts_again_is_the_same_worker_to_the_server(place: Plac
     assert [worker["name"].startswith(socket.gethostname()) for worker in workers] == [True]
 
 
-def test_a_pool_that_may_not_be_created_is_asked_for_in_words(bare_place: Place) -> None:
-    with (
-        bare_place.worker(create_pool_if_not_found=False) as worker,
-        pytest.raises(SettingsError, match="may not be created"),
-    ):
-        worker.stopped()
+def test_a_pool_that_may_not_be_created_is_asked_for_in_words_and_waited_for(
+    bare_place: Place,
+) -> None:
+    place = bare_place
+    with capture_logs() as logs, place.worker(create_pool_if_not_found=False):
+        until(lambda: [log for log in logs if log["event"] == "pool.sync_failed"])
+        place.create_pool()
+        place.state_once(place.run("true", report_states=True))
+    said = [log["error"] for log in logs if log["event"] == "pool.sync_failed"]
+    assert [words for words in said if "may not be created" in words] == said[:1]
 
 
 @EVERY_SERIES
