@@ -3,8 +3,9 @@
 A process belongs to a run by the run's marker in its environment, by descent from the run's own
 process, by its session, by the run's control group, or because it was seen to belong before.
 Descent and session alone count only where the kernel vouches for them: below the run's living
-process, or below the keeper, which is the subreaper of whatever its runs orphan. So nothing is
-signalled that is not proved ours.
+process, or below the keeper, which is the subreaper of whatever its runs orphan. A marker that
+names another run outweighs all of this but the control group, where nobody gets by chance. So
+nothing is signalled that is not proved ours.
 """
 
 from __future__ import annotations
@@ -56,13 +57,14 @@ class Census:
     def members(self, run: Run) -> list[Stat]:
         """The run's processes that are alive, its own one first where it is."""
         root = self._stats.get(run.pid)
+        if root is not None and root.start != run.start:
+            run.pid_given_away = True
         if root is not None and (root.start != run.start or run.exit is not None):
             root = None
         found = {stat.pid: stat for stat in self._marked.get(run.key, [])}
         for stat in self._stats.values():
             known = (stat.pid, stat.start) in run.known
-            vouched = root is not None or stat.pid in self._below_keeper
-            if known or (vouched and stat.session == run.pid):
+            if (known or self._is_of_session(stat, run, root)) and self._may_be(stat, run):
                 found[stat.pid] = stat
         # Asked after the look: whose pid was given away since then has another start by now.
         grouped = set() if run.cgroup is None else run.cgroup.pids()
@@ -73,7 +75,7 @@ class Census:
             found[root.pid] = root
         roots = [stat.pid for stat in found.values()]
         for stat in self._descendants(roots):
-            if self._markers.get(stat.pid, run.key) == run.key:
+            if self._may_be(stat, run):
                 found[stat.pid] = stat
         alive = [stat for stat in found.values() if stat.alive]
         run.known = {(stat.pid, stat.start) for stat in alive}
@@ -101,6 +103,20 @@ class Census:
         groups = {stat.pgrp for stat in members}
         foreign = {stat.pgrp for stat in self._stats.values() if stat.pid not in ours}
         return groups - foreign - {0, os.getpgrp()}
+
+    def _may_be(self, stat: Stat, run: Run) -> bool:
+        """Whether no marker says that the process is another run's."""
+        return self._markers.get(stat.pid, run.key) == run.key
+
+    def _is_of_session(self, stat: Stat, run: Run, root: Stat | None) -> bool:
+        """Whether it is in the session that the run's own process has made.
+
+        The kernel gives no number to a new process that a session still has. So once another
+        process has the run's pid, nobody is left of the run's session: the session of that
+        number is the other's, which at its start has no marker yet.
+        """
+        vouched = root is not None or stat.pid in self._below_keeper
+        return vouched and stat.session == run.pid and not run.pid_given_away
 
     def _descendants(self, roots: list[int]) -> list[Stat]:
         found: dict[int, Stat] = {}

@@ -57,9 +57,11 @@ class Runs:
 
     def add(self, run: Run) -> None:
         """Hold ``run`` from now on."""
-        self.table[run.key] = run
         if run.ours:
+            for former in self.table.values():
+                former.pid_given_away = former.pid_given_away or former.pid == run.pid
             self._by_pid[run.pid] = run
+        self.table[run.key] = run
         if run.control is not None:
             run.control.on_connected = lambda: self.keep_control(run)
         self._watch_pipe(run)

@@ -48,6 +48,8 @@ class Run:
         self.ending: Ending | None = None
         self.control: ControlChannel | None = None
         self.forgotten = False
+        self.pid_given_away = False
+        """Whether the kernel has given the pid to another process since."""
         self.pidfd: int | None = None
         """Through it the end of a process is seen that is not the keeper's child."""
 

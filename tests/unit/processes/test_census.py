@@ -7,7 +7,9 @@ from pathlib import Path
 from actors.processes.keeper.census import Census
 from actors.processes.keeper.cgroup import Cgroup
 from actors.processes.keeper.procfs import Stat
+from actors.processes.keeper.runs import Runs
 from actors.processes.keeper.table import Run
+from tests.unit.processes.manual_loop import ManualLoop
 
 KEEPER = 10
 
@@ -54,6 +56,39 @@ def test_the_session_counts_below_the_keeper_and_not_elsewhere(tmp_path: Path) -
     ended.exit = {"code": 0}
     stats = [stat(150, KEEPER, session=100), stat(151, 1, session=100)]
     assert pids(Census(stats, {}, KEEPER), ended) == [150]
+
+
+def test_a_pid_that_another_run_has_by_now_is_not_the_former_ones(tmp_path: Path) -> None:
+    """B has the number of A, which is over: neither B nor what is in B's session is A's."""
+    over = run(tmp_path, pid=500)
+    over.exit = {"code": 0}
+    stats = [
+        stat(500, KEEPER, session=500, start=9),
+        stat(501, 500, session=500, start=10),  # it dropped its environment
+        stat(600, KEEPER),
+    ]
+    assert pids(Census(stats, {500: "r.2", 600: "r.1"}, KEEPER), over) == [600]
+    assert pids(Census(stats, {600: "r.1"}, KEEPER), over) == [600]  # B has not yet begun
+
+
+def test_the_session_of_another_run_stays_its_own_when_its_process_is_over(
+    tmp_path: Path,
+) -> None:
+    former, later = run(tmp_path, pid=500), run(tmp_path, pid=500, start=9)
+    former.exit = later.exit = {"code": 0}
+    later.key = "r.2"
+    runs = Runs(ManualLoop(), lambda *_: None, lambda: True)
+    runs.add(former)
+    runs.add(later)
+    census = Census([stat(501, KEEPER, session=500, start=10)], {}, KEEPER)
+    assert (pids(census, former), pids(census, later)) == ([], [501])
+
+
+def test_who_is_marked_for_another_run_by_now_is_no_member_any_more(tmp_path: Path) -> None:
+    wanted = run(tmp_path)
+    stats = [stat(100, KEEPER, session=100), stat(101, 100, session=100)]
+    assert pids(Census(stats, {}, KEEPER), wanted) == [100, 101]
+    assert pids(Census(stats, {101: "r.2"}, KEEPER), wanted) == [100]
 
 
 def test_the_session_counts_while_the_run_itself_lives(tmp_path: Path) -> None:
