@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from datetime import timedelta
 
 import pytest
 
@@ -70,7 +71,9 @@ def test_an_engine_starts_before_its_run_is_due_and_waits(gallery: Gallery) -> N
     picture = gallery["succeeds"]
     states = {state["type"]: moment(state["timestamp"]) for state in picture.history}
     assert moment(picture.event("submitted")["occurred"]) < picture.due
-    assert states["PENDING"] < picture.due <= states["RUNNING"]
+    assert states["PENDING"] < picture.due
+    # servers let an engine wait for whole seconds, and let it go in the last part of one
+    assert states["RUNNING"] > picture.due - timedelta(seconds=1)
 
 
 def test_runs_are_labelled_where_the_server_knows_labels(gallery: Gallery) -> None:
