@@ -13,7 +13,7 @@ import structlog
 from .domain.admission import Admission
 from .domain.complaint import Complaint
 from .domain.errors import StateFolderError
-from .domain.ids import ClaimKey, flow_run_id_of, new_transition_id
+from .domain.ids import ClaimKey, new_transition_id
 from .domain.memory import MemorySample, is_short
 from .domain.policy import Backoff
 from .domain.ports import Clock, Journal, Launcher
@@ -173,7 +173,7 @@ class Dispatcher(AsyncioActor):
             if isinstance(answer, Situation):
                 self._keep(InHand(situation=answer, supervisor=ref))
         for record in self._journal.open_records():
-            if record.run.id not in self._runs:
+            if self._runs.of_claim(record.key) is None:
                 self._supervise(SupervisorStart(Run.from_record(record)))
         self._ask_keeper()
 
@@ -183,7 +183,7 @@ class Dispatcher(AsyncioActor):
 
     def _find_strays(self, kept: list[KeptRun]) -> None:
         for run in kept:
-            if flow_run_id_of(run.key) not in self._runs and run.key not in self._settled_early:
+            if self._runs.of_claim(run.key) is None and run.key not in self._settled_early:
                 log.error("run.found", key=run.key, hint="Its record is missing; it is adopted.")
                 self._supervise(SupervisorStart(found_run(run.key, worker=self._worker)))
         self._keeper_asked = True
@@ -222,10 +222,10 @@ class Dispatcher(AsyncioActor):
             case MemoryMeasured(sample=sample):
                 self._memory_measured(sample)
             case CancelIfOurs(run_id=run_id, state=state):
-                held = self._runs.of_run(run_id)
-                if held is not None:
+                claims = self._runs.of_run(run_id)
+                for held in claims:
                     held.supervisor.tell_if_alive(CancelRun(state=state))
-                return held is not None
+                return bool(claims)
             case RunsInHand():
                 return tuple(held.situation for held in self._runs)
             case EndAllRuns():
@@ -280,7 +280,10 @@ class Dispatcher(AsyncioActor):
         self._rescheduled = self._runs.claimed_among(due.runs)
         free = self._free_slots()
         wanted = self._admission.wanted(
-            due.runs, in_hand=self._runs, asked_at=due.asked_at, now=self._clock.monotonic()
+            due.runs,
+            in_hand=self._runs.run_ids,
+            asked_at=due.asked_at,
+            now=self._clock.monotonic(),
         )
         if wanted and not self._can_record():
             return
@@ -347,7 +350,7 @@ class Dispatcher(AsyncioActor):
             return
         self._free(key)
         run_id = held.situation.run.id
-        self._runs.drop(run_id)
+        self._runs.drop(key)
         self._admission.settled(run_id, was_refused=reason is None, now=self._clock.monotonic())
         self._say_if_idle()
 

@@ -128,7 +128,9 @@ class ProcessSupervisor(AsyncioActor):
             self._carry_out(effect)
 
     def _save(self) -> None:
-        trouble = self._keeping.save(self._run)
+        self._complain(self._keeping.save(self._run))
+
+    def _complain(self, trouble: str | None) -> None:
         if trouble is not None:
             self._output.log.error("journal.failed", error=trouble)
 
@@ -157,7 +159,7 @@ class ProcessSupervisor(AsyncioActor):
         """
         self._settling = effect
         if not self._keeping.is_saved:
-            self._save()
+            self._complain(self._keeping.save_as_unsettled(self._run))
         if self._keeping.is_saved:
             self._hands.carry_out(effect, self._record)
         self._leave_if_done()
@@ -165,7 +167,7 @@ class ProcessSupervisor(AsyncioActor):
     def _leave_if_done(self) -> None:
         if self._settling is not None and self._hands.are_idle:
             reason = self._settling.reason
-            self._save()
+            self._complain(self._keeping.close(self._run))
             self._output.log.info("run.settled", reason=None if reason is None else str(reason))
             self._ports.dispatcher.tell(RunSettled(key=self._record.key, reason=reason))
             self.stop()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 from ..domain.complaint import Complaint
 from ..domain.errors import StateFolderError
 from ..domain.ports import Journal
+from ..domain.record import Phase, RunRecord
 from ..domain.run import Run
 
 
@@ -22,12 +26,21 @@ class RecordKeeping:
         A journal that cannot be written costs what a crash would need, never the run; the
         trouble is returned when it is news.
         """
-        record = run.record.for_keeping()
+        return self._write(self._journal.save, run.record)
+
+    def save_as_unsettled(self, run: Run) -> str | None:
+        """Write a run that is over down as one that has still to be settled."""
+        return self._write(
+            self._journal.save, replace(run.record, phase=Phase.REPORTING, report=None)
+        )
+
+    def close(self, run: Run) -> str | None:
+        """Write the record down for the last time."""
+        return self._write(self._journal.close, run.record)
+
+    def _write(self, write: Callable[[RunRecord], None], record: RunRecord) -> str | None:
         try:
-            if run.is_over:
-                self._journal.close(record)
-            else:
-                self._journal.save(record)
+            write(record.for_keeping())
         except StateFolderError as error:
             self.is_saved = False
             return str(error) if self._complaint.raise_(str(error)) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,23 +22,27 @@ class InHand:
     """How many supervisors of this run have failed."""
 
 
-class RunTable(Container[FlowRunId]):
-    """A part of Dispatcher, owns: flow run id -> run in hand.
+class RunTable(Sized, Iterable[InHand]):
+    """A part of Dispatcher, owns: claim -> run in hand.
 
-    The slots in use are those that the runs hold, so that none is ever counted twice or lost.
+    The slots in use are those that the runs hold, so that none is ever counted twice or lost. A
+    flow run may be there by two claims, when a full disk kept the end of the first from being
+    written down.
     """
 
     def __init__(self) -> None:
-        self._runs: dict[FlowRunId, InHand] = {}
-
-    def __contains__(self, run_id: object) -> bool:
-        return run_id in self._runs
+        self._runs: dict[ClaimKey, InHand] = {}
 
     def __iter__(self) -> Iterator[InHand]:
         return iter(tuple(self._runs.values()))
 
     def __len__(self) -> int:
         return len(self._runs)
+
+    @property
+    def run_ids(self) -> frozenset[FlowRunId]:
+        """The flow runs that are in hand."""
+        return frozenset(held.situation.run.id for held in self)
 
     @property
     def slots_in_use(self) -> int:
@@ -57,20 +61,20 @@ class RunTable(Container[FlowRunId]):
 
     def claimed_among(self, runs: Iterable[FlowRun]) -> int:
         """How many of ``runs`` we have got already."""
-        known = (self._runs.get(run.id) for run in runs)
-        return sum(held is not None and held.situation.claimed for held in known)
+        ours = {held.situation.run.id for held in self if held.situation.claimed}
+        return sum(run.id in ours for run in runs)
 
-    def of_run(self, run_id: FlowRunId) -> InHand | None:
-        """The run with this id."""
-        return self._runs.get(run_id)
+    def of_run(self, run_id: FlowRunId) -> list[InHand]:
+        """Every claim of this flow run."""
+        return [held for held in self if held.situation.run.id == run_id]
 
     def of_claim(self, key: ClaimKey) -> InHand | None:
         """The run that was claimed under this key."""
-        return next((held for held in self if held.situation.key == key), None)
+        return self._runs.get(key)
 
     def put(self, held: InHand) -> None:
         """Add a run, or know better of it."""
-        self._runs[held.situation.run.id] = held
+        self._runs[held.situation.key] = held
 
     def change(self, key: ClaimKey, **changes: Any) -> None:
         """Change the situation of the run claimed under this key, if it is still in hand."""
@@ -78,6 +82,6 @@ class RunTable(Container[FlowRunId]):
         if held is not None:
             self.put(replace(held, situation=replace(held.situation, **changes)))
 
-    def drop(self, run_id: FlowRunId) -> None:
+    def drop(self, key: ClaimKey) -> None:
         """It is not in hand any more."""
-        del self._runs[run_id]
+        del self._runs[key]
