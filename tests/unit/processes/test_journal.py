@@ -63,8 +63,19 @@ def test_a_settled_claim_is_not_open(state: StateFolder) -> None:
     journal = FolderJournal(state)
     record = a_record()
     journal.save(record)
-    journal.close(replace(record, phase=Phase.OVER))
+    journal.close(replace(record, phase=Phase.OVER, reason=Reason.EXITED))
     assert journal.open_records() == []
+    assert (state.runs / record.key / "settled").exists()
+
+
+def test_of_a_claim_that_never_became_a_run_nothing_is_kept(state: StateFolder) -> None:
+    """Somebody else was faster: there is no end that anybody could want to look up."""
+    journal = FolderJournal(state)
+    record, other = a_record(), a_record("other")
+    for one in (record, other):
+        journal.save(one)
+    journal.close(replace(record, phase=Phase.OVER))
+    assert [folder.name for folder in state.runs.iterdir()] == [other.key]
 
 
 def test_a_folder_without_a_record_is_no_claim(state: StateFolder) -> None:
@@ -102,7 +113,7 @@ def test_a_newer_format_is_refused_in_words(state: StateFolder) -> None:
 
 
 def test_records_are_for_their_owner_only(state: StateFolder) -> None:
-    record = a_record()
+    record = a_full_record()
     FolderJournal(state).close(record)
     folder = state.runs / record.key
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700

@@ -6,13 +6,14 @@ import asyncio
 import os
 import threading
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from actors.domain.ids import FlowRunId, new_transition_id
-from actors.domain.record import Phase, RunRecord
+from actors.domain.record import Phase, Reason, RunRecord
 from actors.domain.run import new_run
 from actors.processes.journal import SETTLED_FILE, FolderJournal
 from actors.processes.state_folder import StateFolder
@@ -37,7 +38,7 @@ def record() -> RunRecord:
 
 def settled(state: StateFolder, days_ago: float) -> Path:
     """The folder of a claim that was settled so long ago."""
-    made = record()
+    made = replace(record(), reason=Reason.EXITED)
     FolderJournal(state).close(made)
     folder = state.runs / made.key
     when = NOW.timestamp() - days_ago * DAY
