@@ -81,8 +81,12 @@ class ControlChannel:
             return "listener", self._listener.fileno()
         return None
 
-    def announce_cancel(self, then: Callable[[], None]) -> None:
-        """Say that it is cancelled; ``then`` once that was heard, a second later at most."""
+    def announce_cancel(self, grace: float, then: Callable[[], None]) -> None:
+        """Say that it is cancelled; ``then`` once that was heard.
+
+        An engine that hangs is waited for a second at most, and for half of its ``grace``
+        (seconds): the rest is for what the signal brings it to do.
+        """
         if self._child is None:
             then()
             return
@@ -93,7 +97,8 @@ class ControlChannel:
             then()
             return
         self._answered = then
-        self._patience = self._loop.call_later(ANSWER_SECONDS, self._settle)
+        patience = min(ANSWER_SECONDS, grace / 2)
+        self._patience = self._loop.call_later(patience, self._settle)
 
     def close(self) -> None:
         """Close everything; a pending announcement counts as heard."""

@@ -55,12 +55,11 @@ class Endings:
         self._timer: Timer | None = None
         self._rest_until = 0.0
 
-    def order(self, run: Run, number: int, grace: float) -> None:
-        """End the tree of ``run``: ``number`` now, SIGKILL after ``grace`` seconds.
+    def order(self, run: Run, number: int, deadline: float) -> None:
+        """End the tree of ``run``: ``number`` now, SIGKILL from ``deadline`` on (loop's clock).
 
         Ordered again, the signal is sent again and the earlier deadline counts.
         """
-        deadline = self._loop.now() + grace
         if run.ending is not None:
             deadline = min(deadline, run.ending.deadline)
         run.ending = Ending(number, deadline)
@@ -70,7 +69,7 @@ class Endings:
     def sweep(self, run: Run, grace: float) -> None:
         """The run's own process is over: end what it left, unless that was ordered already."""
         if run.ending is None:
-            self.order(run, signal.SIGTERM, grace)
+            self.order(run, signal.SIGTERM, self._loop.now() + grace)
         else:
             self.hurry()
 
@@ -142,7 +141,8 @@ class Endings:
         for stat in members:
             place = (stat.pid, stat.start)
             if place not in run.leftovers and len(run.leftovers) < 100:
-                run.leftovers[place] = procfs.command_line(stat.pid) or stat.command
+                line = procfs.command_line(stat.pid) or stat.command
+                run.leftovers[place] = (stat.command, line)
 
 
 def _signal_all(census: Census, members: list[Stat], number: int) -> None:

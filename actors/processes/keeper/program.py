@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import fcntl
 import io
@@ -11,16 +10,15 @@ import os
 import resource
 import signal
 import sys
-from typing import Any
 
 from .cgroup import Cgroups, own_group
 from .keeper import Keeper, Options
+from .log import Log
 from .loop import Loop
 from .names import BUSY, LOCK, LOG, READY
 from .spawn import NOT_DEFAULT, Host
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
-_MAX_LOG = 1024 * 1024
 
 
 def main(arguments: list[str]) -> int:
@@ -70,29 +68,8 @@ def _detach(ready: int) -> None:
 
 
 def _log_to_file() -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    if os.path.exists(LOG) and os.path.getsize(LOG) > _MAX_LOG:
-        flags |= os.O_TRUNC
-    log = os.open(LOG, flags, 0o600)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.close(log)
-    sys.stderr = io.TextIOWrapper(_Log(), "utf-8", "backslashreplace", write_through=True)
-
-
-class _Log(io.RawIOBase):
-    """Standard error that drops what a full disk does not take.
-
-    What is said there is said in the middle of seeing to a run, which must go on.
-    """
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any, /) -> int:
-        with contextlib.suppress(OSError):
-            os.write(2, data)
-        return len(data)
+    log = Log(LOG, onto=(1, 2))
+    sys.stderr = io.TextIOWrapper(log, "utf-8", "backslashreplace", write_through=True)
 
 
 def _prepare() -> tuple[Host, list[str]]:

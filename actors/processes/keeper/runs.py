@@ -106,13 +106,17 @@ class Runs:
             self._close_pipe(run)
 
     def end_tree(self, run: Run, number: int, grace: float, *, announce: bool) -> None:
-        """End everything of ``run``, also what it was allowed to leave behind."""
+        """End everything of ``run``, also what it was allowed to leave behind.
+
+        ``grace`` seconds from now on SIGKILL comes, however long the announcement took.
+        """
         if run.swept and run.ends_leftovers:
             return
+        deadline = self._loop.now() + grace
         if announce and run.exit is None and run.control is not None:
-            run.control.announce_cancel(lambda: self._order_end(run, number, grace))
+            run.control.announce_cancel(grace, lambda: self._order_end(run, number, deadline))
         else:
-            self._order_end(run, number, grace)
+            self._order_end(run, number, deadline)
 
     def forget(self, run: Run) -> None:
         """Drop ``run`` from the table, once nothing of it is left."""
@@ -165,9 +169,9 @@ class Runs:
         else:
             self._tree_gone(run)
 
-    def _order_end(self, run: Run, number: int, grace: float) -> None:
+    def _order_end(self, run: Run, number: int, deadline: float) -> None:
         if not (run.swept and run.ends_leftovers):
-            self._endings.order(run, number, grace)
+            self._endings.order(run, number, deadline)
 
     def _tree_gone(self, run: Run) -> None:
         self._pump(run)
@@ -196,13 +200,28 @@ class Runs:
 
     def record(self, run: Run) -> None:
         """Write down how ``run`` ended, now or as soon as the disk takes it."""
+        trouble = self._try_to_record(run)
+        if trouble is None:
+            if run.is_unrecorded:
+                print(f"{run.key}: its exit is recorded now", file=sys.stderr)
+        else:
+            if not run.is_unrecorded:
+                print(f"{run.key}: its exit cannot be recorded yet: {trouble}", file=sys.stderr)
+            self._loop.call_later(SAVE_AGAIN, lambda: self._record_again(run))
+        run.is_unrecorded = trouble is not None
+
+    def _try_to_record(self, run: Run) -> OSError | None:
         try:
             run.save_exit()
         except FileNotFoundError:
             print(f"{run.key}: its folder is gone", file=sys.stderr)
         except OSError as error:
-            print(f"{run.key}: its exit cannot be recorded yet: {error}", file=sys.stderr)
-            self._loop.call_later(SAVE_AGAIN, lambda: self.record(run))
+            return error
+        return None
+
+    def _record_again(self, run: Run) -> None:
+        if run.is_unrecorded:
+            self.record(run)
 
     def _watch_pipe(self, run: Run) -> None:
         if run.output.pipe is not None:

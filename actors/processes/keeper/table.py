@@ -43,11 +43,14 @@ class Run:
         """How far the output was when the process ended: all that it printed itself."""
         self.swept = False
         self.rebooted = False
-        self.leftovers: dict[tuple[int, int], str] = {}
+        self.leftovers: dict[tuple[int, int], tuple[str, str]] = {}
+        """What had to be ended after the run, by pid and start: name and command line."""
         self.known: set[tuple[int, int]] = set()
         self.ending: Ending | None = None
         self.control: ControlChannel | None = None
         self.forgotten = False
+        self.is_unrecorded = False
+        """Whether the disk has not taken its end yet."""
         self.pid_given_away = False
         """Whether the kernel has given the pid to another process since."""
         self.pidfd: int | None = None
@@ -77,7 +80,7 @@ class Run:
             "exit_position": self.exit_position,
             "swept": self.swept,
             "rebooted": self.rebooted,
-            "leftovers": self.leftover_list(),
+            "leftovers": [[pid, line] for (pid, _), (_, line) in self.leftovers.items()],
             "position": self.output.position,
             "piped": self.output.pipe is not None,
             "control": self.control is not None and self.control.connected,
@@ -90,14 +93,14 @@ class Run:
         self.exit_position = content.get("position", self.output.position)
         self.swept = content.get("swept") is True
         self.rebooted = content.get("rebooted") is True
-        self.leftovers = {(pid, 0): command for pid, command in content.get("leftovers", ())}
-
-    def leftover_list(self) -> list[list[object]]:
-        """What had to be ended after the run, as (pid, command) pairs."""
-        return [[pid, command] for (pid, _), command in self.leftovers.items()]
+        self.leftovers = {(pid, 0): (name, name) for pid, name in content.get("leftovers", ())}
 
     def save_exit(self) -> None:
-        """Record the end on disk. Raises OSError."""
+        """Record the end on disk. Raises OSError.
+
+        Of what was left behind the names only: secrets may be among the arguments of a command,
+        and only the worker can mask them.
+        """
         content = {
             "format": 1,
             "key": self.key,
@@ -105,7 +108,7 @@ class Run:
             "position": self.exit_position,
             "swept": self.swept,
             "rebooted": self.rebooted,
-            "leftovers": self.leftover_list(),
+            "leftovers": [[pid, name] for (pid, _), (name, _) in self.leftovers.items()],
         }
         files.replace(self.folder, EXIT_FILE, content)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from dataclasses import replace
 
@@ -205,6 +206,9 @@ async def test_what_a_run_leaves_behind_is_ended_and_named(state: StateFolder) -
         assert pid != (await launcher.table())[0].identity.pid
         assert "import os, time" in command
         assert marked([wanted.key]) == []
+        recorded = (wanted.folder / "exit.json").read_text()
+        assert [number for number, _ in json.loads(recorded)["leftovers"]] == [pid]
+        assert "import os" not in recorded  # there may be secrets in a command line
 
 
 @on_loop
