@@ -48,6 +48,13 @@ class NoSuchPool(WorkerError):
 
 
 @dataclass(frozen=True, slots=True)
+class _Known:
+    """The pool was read. Runs that wait for it need no heartbeat."""
+
+    pool: WorkPool
+
+
+@dataclass(frozen=True, slots=True)
 class _Synced:
     pool: WorkPool
     queues: tuple[WorkQueue, ...]
@@ -58,7 +65,7 @@ class _Failed:
     error: Exception
 
 
-Message = Tick | CurrentPool | _Synced | _Failed
+Message = Tick | CurrentPool | _Known | _Synced | _Failed
 
 
 class Heartbeater(AsyncioActor):
@@ -83,6 +90,7 @@ class Heartbeater(AsyncioActor):
         self._guardian = guardian
         self._health = health
         self._pool: WorkPool | None = None
+        self._synced = False
         self._trouble = Complaint()
         self._paused = Complaint()
         self._mismatch = Complaint()
@@ -98,8 +106,10 @@ class Heartbeater(AsyncioActor):
                 self._sync()
             case CurrentPool():
                 return self._pool
-            case _Synced(pool=pool, queues=queues):
+            case _Known(pool=pool):
                 self._pool = pool
+            case _Synced(pool=pool, queues=queues):
+                self._pool, self._synced = pool, True
                 if self._trouble.settle():
                     log.info("pool.recovered", pool=pool.name)
                 self._say_peculiarities(pool, queues)
@@ -124,6 +134,7 @@ class Heartbeater(AsyncioActor):
             template = settings.template or settings.default_template
             await self._orchestrator.update_base_job_template(pool.name, template)
             pool = await self._orchestrator.read_work_pool(pool.name)
+        self.actor_ref.tell_if_alive(_Known(pool))
         await self._orchestrator.send_heartbeat(
             pool.name, settings.worker, max(1, round(settings.heartbeat_seconds))
         )
@@ -161,7 +172,7 @@ class Heartbeater(AsyncioActor):
         return pool
 
     def _complain(self, error: Exception) -> None:
-        never_worked = self._pool is None
+        never_worked = not self._synced
         if never_worked and (self._settings.once or isinstance(error, SettingsError)):
             self._guardian.tell(FatalError(error=error))
             return

@@ -119,7 +119,8 @@ def start_actors(plan: WorkerPlan, ports: WorkerPorts) -> Wiring:
 def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> list[ChildSpec]:
     """The services, in the order in which they start; they stop in reverse.
 
-    Who is told comes before who tells, so that at the end nothing is told to nobody.
+    Who is told comes before who tells, so that at the end nothing is told to nobody. The
+    Heartbeater comes early all the same: runs that the Dispatcher adopts ask it for the pool.
     """
     to = directory.address
     shared = {"clock": ports.clock, "rng": ports.rng}
@@ -234,10 +235,10 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
         event_emitter,
         *([log_shipper] if plan.log_to_api else []),
         health_reporter,
+        heartbeater,
         dispatcher,
         *([memory_watcher] if ports.measure is not None else []),
         poller,
-        heartbeater,
         cancellation_watcher,
         housekeeper,
     ]
