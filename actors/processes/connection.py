@@ -18,6 +18,10 @@ from .keeper.wire import Wire
 
 Frame = dict[str, Any]
 
+ANSWER_SECONDS = 30.0
+"""A keeper answers within milliseconds. One that is stopped, or whose disk is stuck, does not; and
+a start may wait for a directory on a slow network."""
+
 _MAX_PATH = 100
 """Characters that an address of a Unix socket may have everywhere (unix(7): 108 on Linux)."""
 
@@ -26,14 +30,30 @@ class ConnectionLost(Exception):
     """The keeper is gone, or does not talk to us any more."""
 
 
+class NoAnswer(Exception):
+    """The keeper did not answer in time. What it was asked for may be done, or may be yet."""
+
+    def __init__(self, *, silent: bool) -> None:
+        super().__init__()
+        self.silent = silent
+        """Whether it has said nothing at all since it was asked."""
+
+
 class KeeperConnection:
-    """Requests out, answers and facts in. Owns: _wire, _answers (request id -> future)."""
+    """Requests out, answers and facts in. Owns: _wire, _answers (request id -> future), _room.
+
+    No answer within ``answer_seconds`` is an error of that request only. The conversation goes
+    on: a keeper that was stopped goes on where it was, and an embedded one ends its runs when
+    its worker hangs up.
+    """
 
     def __init__(
         self,
         connection: socket.socket,
         heard: Callable[[Frame, int | None], None],
         lost: Callable[[KeeperConnection], None],
+        *,
+        answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._wire = Wire(connection)
@@ -41,20 +61,34 @@ class KeeperConnection:
         self._lost = lost
         self._ids = itertools.count(1)
         self._answers: dict[int, asyncio.Future[Frame]] = {}
+        self._answer_seconds = answer_seconds
+        self._frames = 0
+        self._room = asyncio.Event()
+        """Whether all that was said has left: to a keeper that reads nothing, no more is said."""
+        self._room.set()
         self._open = True
         self.ended = self._loop.create_future()
         """Done once the connection is over, whoever ended it."""
         self._loop.add_reader(self._wire.fileno(), self._readable)
 
     async def request(self, frame: Frame, descriptor: int | None = None) -> Frame:
-        """Ask, and wait for the answer. ConnectionLost, or ProtocolError for too long a frame."""
-        if not self._open:
-            raise ConnectionLost
+        """Ask, and wait for the answer.
+
+        ConnectionLost; NoAnswer; ProtocolError for too long a frame.
+        """
+        frames = self._frames
         number = next(self._ids)
-        self._send({**frame, "id": number}, descriptor)
-        self._answers[number] = self._loop.create_future()
         try:
-            return await self._answers[number]
+            async with asyncio.timeout(self._answer_seconds):
+                while self._open and not self._room.is_set():
+                    await self._room.wait()
+                if not self._open:
+                    raise ConnectionLost
+                self._send({**frame, "id": number}, descriptor)
+                self._answers[number] = self._loop.create_future()
+                return await self._answers[number]
+        except TimeoutError:
+            raise NoAnswer(silent=frames == self._frames) from None
         finally:
             self._answers.pop(number, None)
 
@@ -72,6 +106,7 @@ class KeeperConnection:
         self._loop.remove_reader(self._wire.fileno())
         self._loop.remove_writer(self._wire.fileno())
         self._wire.close()
+        self._room.set()
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(ConnectionLost())
@@ -87,6 +122,7 @@ class KeeperConnection:
             self.close()
             raise ConnectionLost from error
         if self._wire.pending:
+            self._room.clear()
             self._loop.add_writer(self._wire.fileno(), self._writable)
 
     def _writable(self) -> None:
@@ -97,6 +133,7 @@ class KeeperConnection:
             return
         if not self._wire.pending:
             self._loop.remove_writer(self._wire.fileno())
+            self._room.set()
 
     def _readable(self) -> None:
         try:
@@ -104,6 +141,7 @@ class KeeperConnection:
         except (EOFError, OSError, ProtocolError):
             self.close()
             return
+        self._frames += len(frames)
         for frame, descriptor in frames:
             self._heard(frame, descriptor)
             answer = self._answers.get(frame.get("id", 0))

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import structlog
 
+from ..domain.complaint import Complaint
 from ..domain.errors import CouldNotStart, KeeperError
-from .connection import ConnectionLost, Frame, KeeperConnection, connect
+from .connection import ConnectionLost, Frame, KeeperConnection, NoAnswer, connect
 from .keeper.names import PROTOCOL
 from .keeper.protocol import ProtocolError
 from .starting import KeeperOptions, start_keeper
@@ -18,8 +19,6 @@ from .starting import KeeperOptions, start_keeper
 ATTEMPTS = 100
 ATTEMPT_PAUSE = 0.05
 """Times and seconds between them: a former keeper may be on its way out, or a new one in."""
-ANSWER_SECONDS = 30.0
-"""A keeper that does not greet within this time is stuck."""
 FIRST_RETRY = 0.1
 LAST_RETRY = 5.0
 """Seconds between attempts to get a keeper back; doubled each time."""
@@ -48,22 +47,31 @@ class KeeperLink:
         self._mending: asyncio.Task[None] | None = None
         self._closed = False
         self._replaced = False
+        self._missing_complaint = Complaint()
+        self._hanging_complaint = Complaint()
         self.missing: tuple[str, ...] = ()
         self.keeper_pid: int | None = None
 
     async def request(self, frame: Frame) -> Frame:
         """Ask the keeper, and the next one if this one dies before it answers.
 
-        KeeperError: there is none to be had. CouldNotStart: the request is too long.
+        KeeperError: there is none to be had, or it does not answer; then what was asked for may
+        have been done all the same. CouldNotStart: the request is too long.
         """
         for _ in range(ATTEMPTS):
             connection = await self.connected()
             try:
-                return await connection.request(frame)
+                answer = await connection.request(frame)
             except ConnectionLost:
                 await asyncio.sleep(ATTEMPT_PAUSE)
+            except NoAnswer as error:
+                raise self._unanswered(error) from error
             except ProtocolError as error:
                 raise CouldNotStart(f"The order does not fit: {error}.") from error
+            else:
+                if self._hanging_complaint.settle():
+                    _log.info("keeper.answers_again", pid=self.keeper_pid)
+                return answer
         raise KeeperError(f"The keeper of {self._folder} ends whenever it is asked something.")
 
     async def connected(self) -> KeeperConnection:
@@ -92,9 +100,22 @@ class KeeperLink:
         if self._options.embedded:
             connection.send({"op": "end"})
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._options.end_grace_seconds + ANSWER_SECONDS):
+                grace = self._options.end_grace_seconds
+                async with asyncio.timeout(grace + self._options.answer_seconds):
                     await connection.ended
         connection.close()
+
+    def _unanswered(self, error: NoAnswer) -> KeeperError:
+        seconds = self._options.answer_seconds
+        if error.silent and self._hanging_complaint.raise_("hangs"):
+            _log.error(
+                "keeper.hangs",
+                pid=self.keeper_pid,
+                seconds=seconds,
+                hint="It is stopped, or its disk is stuck. Runs go on; if it is killed, another "
+                "keeper takes over and their exit codes are lost.",
+            )
+        return KeeperError(f"The keeper of {self._folder} has not answered within {seconds:g} s.")
 
     def _attempted(self, attempt: asyncio.Task[KeeperConnection]) -> None:
         self._attempt = None
@@ -106,7 +127,9 @@ class KeeperLink:
             connection = None
             try:
                 raw = await connect(self._folder)
-                connection = KeeperConnection(raw, self._listen, self._lost)
+                connection = KeeperConnection(
+                    raw, self._listen, self._lost, answer_seconds=self._options.answer_seconds
+                )
                 await self._greet(connection)
                 await self._take_up(connection)
             except (FileNotFoundError, ConnectionRefusedError):
@@ -114,12 +137,14 @@ class KeeperLink:
                     continue
             except ConnectionLost:
                 pass
-            except TimeoutError:
-                raise KeeperError(f"The keeper of {self._folder} does not answer.") from None
+            except NoAnswer as error:
+                raise self._unanswered(error) from error
             except OSError as error:
                 raise KeeperError(f"No way to the keeper of {self._folder}: {error}.") from error
             else:
                 self._connection = connection
+                if self._missing_complaint.settle():
+                    _log.info("keeper.found", pid=self.keeper_pid)
                 return connection
             finally:
                 if connection is not None and connection is not self._connection:
@@ -130,8 +155,7 @@ class KeeperLink:
         )
 
     async def _greet(self, connection: KeeperConnection) -> None:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            hello = await connection.request({"op": "hello", "protocol": PROTOCOL})
+        hello = await connection.request({"op": "hello", "protocol": PROTOCOL})
         if "error" in hello:
             raise KeeperError(
                 f"The keeper of {self._folder} speaks version {hello.get('protocol')} of the "
@@ -172,10 +196,12 @@ class KeeperLink:
         while True:
             try:
                 await self.connected()
-                return
             except KeeperError as error:
                 if self._closed or self._replaced:
                     return
-                _log.error("keeper.missing", error=str(error))
+                if self._missing_complaint.raise_(str(error)):
+                    _log.error("keeper.missing", error=str(error))
+            else:
+                return
             await asyncio.sleep(pause)
             pause = min(pause * 2, LAST_RETRY)

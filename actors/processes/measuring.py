@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Mapping
 
@@ -16,21 +17,29 @@ from ..domain.process import ProcessIdentity
 from . import cgroups
 from .tree import measure
 
+TABLE_SECONDS = 2.0
+"""A keeper that takes longer to tell its runs is being replaced, or hangs."""
+
 
 class ProcessMeasure:
-    """The Measure port, over psutil and cgroups. The runs are those of the launcher's keeper."""
+    """The Measure port, over psutil and cgroups. The runs are those of the launcher's keeper.
 
-    def __init__(self, launcher: Launcher) -> None:
+    Owns: _runs (as the keeper told them last). While it is silent these and the machine are
+    measured: an identity is checked anew each time, so whoever has ended meanwhile counts nothing.
+    """
+
+    def __init__(self, launcher: Launcher, *, table_seconds: float = TABLE_SECONDS) -> None:
         self._launcher = launcher
+        self._table_seconds = table_seconds
+        self._runs: dict[ClaimKey, ProcessIdentity] = {}
 
     async def sample(self) -> MemorySample:
         """See Measure.sample. In a thread: it takes milliseconds for each hundred processes."""
-        try:
-            kept = await self._launcher.table()
-        except KeeperError:  # it is being replaced; the machine is measured all the same
-            kept = []
-        runs = {run.key: run.identity for run in kept if run.exit is None}
-        return await asyncio.to_thread(_sample, runs)
+        with contextlib.suppress(KeeperError, TimeoutError):
+            async with asyncio.timeout(self._table_seconds):
+                kept = await self._launcher.table()
+            self._runs = {run.key: run.identity for run in kept if run.exit is None}
+        return await asyncio.to_thread(_sample, self._runs)
 
     def witness(self, pid: int) -> CgroupWitness:
         """See Measure.witness."""

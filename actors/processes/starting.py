@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..domain.errors import KeeperError
+from .connection import ANSWER_SECONDS
 from .keeper.names import BUSY, LOG, READY
 
 _PROGRAM = Path(__file__).parent / "keeper"
@@ -32,6 +33,8 @@ class KeeperOptions:
     """It ends with this worker's connection, and ends its runs before."""
     end_grace_seconds: float = 5.0
     """Embedded: seconds that runs have then between SIGTERM and SIGKILL."""
+    answer_seconds: float = ANSWER_SECONDS
+    """What it has not answered after so long has failed for now."""
 
 
 async def start_keeper(folder: Path, options: KeeperOptions) -> bool:

@@ -1,0 +1,88 @@
+"""A keeper that says what the test wants, on the socket of a state folder."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from actors.processes.keeper.names import PROTOCOL, SOCKET
+from actors.processes.keeper.protocol import Decoder, encode
+from actors.processes.state_folder import StateFolder
+from tests.integration.processes.kit import PATIENCE
+
+REFUSAL = {"error": "version", "protocol": PROTOCOL + 1}
+
+
+class ScriptedKeeper:
+    """Greets, has an empty table, and takes for ever to start a run.
+
+    Owns: greeting, greeted (how often), _peers.
+    """
+
+    def __init__(self) -> None:
+        self.greeting: dict[str, Any] = {
+            "protocol": PROTOCOL,
+            "pid": 1,
+            "embedded": False,
+            "missing": ["no luck"],
+        }
+        self.greeted = 0
+        self._news = asyncio.Event()
+        self._peers: set[asyncio.StreamWriter] = set()
+
+    async def until_greeted(self, times: int) -> None:
+        """Wait until so many workers have said hello, or one of them so often."""
+        await self._until(lambda: self.greeted >= times)
+
+    async def until_left(self) -> None:
+        """Wait until nobody is there any more."""
+        await self._until(lambda: not self._peers)
+
+    def hang_up(self) -> None:
+        """End all conversations."""
+        for peer in self._peers:
+            peer.close()
+
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one worker until it leaves."""
+        self._peers.add(writer)
+        decoder = Decoder()
+        try:
+            while data := await reader.read(4096):
+                for frame in decoder.feed(data):
+                    if frame["op"] == "spawn":  # it waits for a directory, for instance
+                        continue
+                    writer.write(encode({"id": frame["id"], **self._answer(frame["op"])}))
+        finally:
+            self._peers.discard(writer)
+            self._news.set()
+            writer.close()
+
+    async def _until(self, true: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while not true():
+                self._news.clear()
+                await self._news.wait()
+
+    def _answer(self, op: str) -> dict[str, Any]:
+        if op != "hello":
+            return {"runs": []}
+        self.greeted += 1
+        self._news.set()
+        return self.greeting
+
+
+@asynccontextmanager
+async def scripted_keeper(state: StateFolder) -> AsyncIterator[ScriptedKeeper]:
+    """A scripted keeper that listens meanwhile."""
+    keeper = ScriptedKeeper()
+    server = await asyncio.start_unix_server(keeper.converse, state.path / SOCKET)
+    try:
+        yield keeper
+    finally:
+        keeper.hang_up()
+        server.close()
+        await server.wait_closed()
+        await keeper.until_left()
