@@ -111,17 +111,29 @@ class StateFolder:
         self.release()
 
     def _check_format(self) -> None:
+        """Refuse what a newer version has made.
+
+        A file that a power cut or a broken disk has emptied says nothing: it is written anew.
+        Records carry their own format, so newer ones are found out all the same.
+        """
         file = self.path / _FORMAT_FILE
-        try:
-            found = file.read_text().strip()
-        except FileNotFoundError:
+        found = _text(file)
+        if not found:
             draft = file.with_suffix(f".{os.getpid()}.new")
             draft.touch(mode=0o600)
             draft.write_text(f"{FORMAT}\n")
             draft.replace(file)
-            return
-        if not found.isdigit() or int(found) > FORMAT:
+        elif not found.isdigit() or int(found) > FORMAT:
             raise StateFolderError(
                 f"The state folder {self.path} has format {found!r}, and this version knows "
                 f"{FORMAT} only. Update the worker, or choose another folder with --state-dir."
             )
+
+
+def _text(file: Path) -> str:
+    """What is in ``file``; empty where there is none, or nothing that a person could read."""
+    try:
+        found = file.read_text("ascii").strip("\0 \n")
+    except (FileNotFoundError, UnicodeDecodeError):
+        return ""
+    return found if found.isprintable() else ""

@@ -37,6 +37,15 @@ def test_a_newer_format_is_refused_in_words(tmp_path: Path, found: str) -> None:
         StateFolder(tmp_path).prepare()
 
 
+@pytest.mark.parametrize("found", [b"", b"\n", bytes(512), b"\xff\x00", b"1\x07"])
+def test_a_format_that_a_power_cut_has_spoiled_is_written_anew(
+    tmp_path: Path, found: bytes
+) -> None:
+    (tmp_path / "format").write_bytes(found)
+    StateFolder(tmp_path).prepare()
+    assert (tmp_path / "format").read_text() == "1\n"
+
+
 def test_a_place_that_cannot_be_written_is_refused_in_words(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StateFolderError, match="--state-dir"):
