@@ -21,6 +21,9 @@ from .runtime import Address, AsyncioActor
 RESERVED = "prefect"
 """How names of pools begin that servers keep for themselves (contract 4.2)."""
 
+SERVED_ELSEWHERE = (":push", ":managed")
+"""How types of pools end that no worker serves (contract 4.1)."""
+
 log = structlog.get_logger("actors.heartbeater")
 
 
@@ -130,6 +133,11 @@ class Heartbeater(AsyncioActor):
     async def _read_and_beat(self) -> _Synced:
         settings = self._settings
         pool = await self._read_or_create()
+        if pool.type.endswith(SERVED_ELSEWHERE):
+            raise SettingsError(
+                f"Work pool {pool.name!r} is of type {pool.type!r}: its runs are started by "
+                "Prefect Cloud, so it needs no worker. Choose a pool of type process with --pool."
+            )
         if not pool.base_job_template:
             template = settings.template or settings.default_template
             await self._orchestrator.update_base_job_template(pool.name, template)

@@ -37,6 +37,7 @@ class RunEvents:
                     pid=record.pid,
                     code=None if record.exit is None else record.exit.code,
                     submitted=_submitted(record),
+                    reason=record.reason,
                 )
             case EventKind.CANCELLED:
                 pid = None if record.pid is None else f"{self.hostname}:{record.pid}"

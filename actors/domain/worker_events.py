@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from .model import Deployment, Flow, FlowRun, Resource, WorkerEvent, WorkPool
+from .record import Reason
 
 FOLLOWS_WITHIN: Final = timedelta(minutes=5)
 """Servers connect an event with its predecessor only when they are closer than this."""
@@ -117,8 +118,12 @@ def executed(
     pid: int | None,
     code: int | None,
     submitted: Preceding | None,
+    reason: Reason | None = None,
 ) -> WorkerEvent:
-    """A run's process is over. What is not known of it (pid, exit code) is left out."""
+    """A run's process is over. What is not known of it (pid, exit code) is left out.
+
+    Prefect's worker leaves the payload empty; ours tells why the run ended.
+    """
     return WorkerEvent(
         id=id,
         event="prefect.worker.executed-flow-run",
@@ -126,6 +131,7 @@ def executed(
         resource=worker,
         related=_with_infrastructure(related, identifier=pid, status_code=code),
         follows=_follows(submitted, occurred),
+        payload={} if reason is None else {"reason": str(reason)},
     )
 
 

@@ -1,13 +1,14 @@
-"""Two hands create the same work pool at the same moment, on virtual time."""
+"""Which pools a worker makes, takes and refuses, on virtual time."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pytest
 from structlog.testing import capture_logs
 
 from actors.domain.default_template import default_base_job_template
-from actors.domain.errors import Unavailable
+from actors.domain.errors import SettingsError, Unavailable
 from actors.domain.ids import FlowRunId
 from actors.domain.model import StateType
 from actors.testing.orchestrator import Faults
@@ -96,5 +97,17 @@ def test_a_creation_whose_answer_was_lost_is_no_reason_to_give_up() -> None:
         await world.start(pool=NEW)
         await world.until(lambda: bool(world.server.heartbeats))
         assert operations.count("create_work_pool") == 1
+
+    play(story)
+
+
+@pytest.mark.parametrize("type_", ["modal:push", "prefect:managed"])
+def test_a_pool_that_needs_no_worker_is_refused_in_words(type_: str) -> None:
+    async def story(world: WorkerWorld) -> None:
+        world.server.add_pool(NEW, type=type_)
+        wiring = await world.start(pool=NEW)
+        await wiring.guardian.joined()
+        assert isinstance(wiring.guardian.failure, SettingsError)
+        assert "needs no worker" in str(wiring.guardian.failure)
 
     play(story)
