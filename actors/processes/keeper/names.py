@@ -14,6 +14,9 @@ LOCK = "keeper.lock"
 LOG = "keeper.log"
 RUNS = "runs"
 
+RECORD_FORMAT = 1
+"""Version of the two files that follow. Another one is not believed: it may mean other things."""
+
 PROCESS_FILE = "process.json"
 """Identity of a run's process. Created exclusively, by the process itself, before it execs."""
 EXIT_FILE = "exit.json"

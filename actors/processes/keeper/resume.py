@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 
 from .loop import READ
+from .salvage import salvage
 from .table import LOST, Run, exit_of_former, rebooted, recorded, still_there
 
 TYPE_CHECKING = False
@@ -28,8 +30,15 @@ class Resumption:
         self._runs = runs
 
     def resume_all(self, runs_folder: str) -> None:
-        """Take up every recorded run."""
+        """Take up every recorded run, and what lives of those whose record is broken."""
+        unknown = []
         for folder, note in recorded(runs_folder):
+            if note is None:
+                unknown.append(folder)
+            else:
+                self.resume(folder, note)
+        for folder, note in salvage(unknown, self._host):
+            print(f"{note['key']}: its record is broken, but it lives", file=sys.stderr)
             self.resume(folder, note)
 
     def resume(self, folder: str, note: Frame) -> Run:

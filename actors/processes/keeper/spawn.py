@@ -22,6 +22,7 @@ from .names import (
     NOT_FOR_RUNS,
     NOT_FOR_RUNS_PREFIXES,
     PROCESS_FILE,
+    RECORD_FORMAT,
 )
 from .place import Place
 
@@ -200,7 +201,7 @@ def _both_ways(output: int) -> int:
 def _record(order: Order, host: Host, place: Place, output: int, pid: int) -> Frame:
     found = procfs.stat(pid)
     return {
-        "format": 1,
+        "format": RECORD_FORMAT,
         "key": order.key,
         "pid": pid,
         "start_ticks": 0 if found is None else found.start,

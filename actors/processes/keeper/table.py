@@ -6,7 +6,7 @@ import os
 import time
 
 from . import cgroup, files, procfs
-from .names import EXIT_FILE, FORGOTTEN_FILE, PROCESS_FILE
+from .names import EXIT_FILE, FORGOTTEN_FILE, PROCESS_FILE, RECORD_FORMAT
 from .output import Output
 
 TYPE_CHECKING = False
@@ -102,7 +102,7 @@ class Run:
         and only the worker can mask them.
         """
         content = {
-            "format": 1,
+            "format": RECORD_FORMAT,
             "key": self.key,
             **(self.exit or {}),
             "position": self.exit_position,
@@ -128,17 +128,19 @@ LOST: Frame = {"code": None, "ended_at": None}
 """The end of a process that nobody waited for."""
 
 
-def recorded(runs_folder: str) -> Iterator[tuple[str, Frame]]:
-    """The folder and ``process.json`` of every run that was started and not forgotten."""
+def recorded(runs_folder: str) -> Iterator[tuple[str, Frame | None]]:
+    """The folder of every claim that is not forgotten, and its ``process.json``.
+
+    None where there is none (the run was not started), or none that can be understood.
+    """
     try:
         names = sorted(os.listdir(runs_folder))
     except OSError:
         return
     for name in names:
         folder = os.path.join(runs_folder, name)
-        note = note_of(folder)
-        if note is not None and not os.path.exists(os.path.join(folder, FORGOTTEN_FILE)):
-            yield folder, note
+        if not os.path.exists(os.path.join(folder, FORGOTTEN_FILE)):
+            yield folder, note_of(folder)
 
 
 def note_of(folder: str) -> Frame | None:
@@ -159,7 +161,8 @@ def _is_note(note: Frame) -> bool:
         **dict.fromkeys(("pid", "start_ticks"), int),
     }
     others: Kinds = {"max_output_bytes": int, "temp_dir": (str, type(None))}
-    return wanted.keys() <= note.keys() and _fits(note, {**wanted, **others})
+    complete = wanted.keys() <= note.keys()
+    return complete and _is_known(note) and _fits(note, {**wanted, **others})
 
 
 def _is_exit(ended: Frame) -> bool:
@@ -171,9 +174,14 @@ def _is_exit(ended: Frame) -> bool:
     }
     return (
         "code" in ended
+        and _is_known(ended)
         and _fits(ended, kinds)
         and all(map(_is_leftover, ended.get("leftovers", ())))
     )
+
+
+def _is_known(content: Frame) -> bool:
+    return content.get("format") == RECORD_FORMAT
 
 
 def _is_leftover(entry: object) -> bool:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+
+import pytest
 
 from actors.processes.keeper import procfs
 from actors.processes.state_folder import StateFolder
@@ -124,6 +128,7 @@ async def test_after_a_restart_of_the_machine_nothing_is_signalled(state: StateF
     found = procfs.stat(bystander.pid)
     assert found is not None
     note = {
+        "format": 1,
         "key": wanted.key,
         "pid": bystander.pid,
         "start_ticks": found.start,
@@ -153,6 +158,7 @@ async def test_a_pid_that_was_given_to_another_process_is_lost_and_left_alone(
     bystander = await asyncio.create_subprocess_exec("sleep", "1000")
     wanted = shell(state, "true")
     note = {
+        "format": 1,
         "key": wanted.key,
         "pid": bystander.pid,
         "start_ticks": 1,
@@ -180,6 +186,54 @@ async def test_a_broken_note_of_one_run_does_not_disturb_the_others(state: State
         await launcher.spawn(wanted, facts)
         assert (await facts.exited()).code == 4
         assert [run.key for run in await launcher.table()] == [wanted.key]
+
+
+def emptied(record: Path) -> None:
+    record.write_bytes(b"")
+
+
+def from_a_newer_version(record: Path) -> None:
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"format": 2}))
+
+
+@pytest.mark.parametrize("spoil", [emptied, from_a_newer_version, Path.unlink])
+@on_loop
+async def test_a_run_whose_record_is_broken_is_known_while_it_lives(
+    state: StateFolder, gate: Gate, spoil: Callable[[Path], None]
+) -> None:
+    script = f"(sleep 1000) & echo before; read x < {gate.path}; echo after; exec sleep 1000"
+    async with lasting(state) as launcher:
+        facts, wanted = Facts(), shell(state, script)
+        identity = await launcher.spawn(wanted, facts)
+        await facts.line("before")
+        spoil(wanted.folder / "process.json")
+        kill_keeper(launcher)
+        [kept] = await launcher.table()
+        assert (kept.key, kept.identity, kept.exit) == (wanted.key, identity, None)
+    async with lasting(state) as launcher:  # this one has kept nothing for the keeper
+        facts = Facts()
+        kill_keeper(launcher)
+        await launcher.watch(wanted.key, facts)
+        gate.open()
+        await facts.line("after")
+        assert await launcher.spawn(wanted, facts) == identity
+        await launcher.end_tree(wanted.key, signal=signal.SIGTERM, grace_seconds=PATIENCE)
+        assert (await facts.exited()).lost
+        await facts.gone()
+        assert marked([wanted.key]) == []
+
+
+@on_loop
+async def test_an_exit_from_a_newer_version_is_not_believed(state: StateFolder) -> None:
+    async with lasting(state) as launcher:
+        facts, wanted = Facts(), shell(state, "exit 3")
+        await launcher.spawn(wanted, facts)
+        await facts.gone()
+        from_a_newer_version(wanted.folder / "exit.json")
+        kill_keeper(launcher)
+        [kept] = await launcher.table()
+        assert kept.exit is not None
+        assert kept.exit.lost
 
 
 @on_loop
