@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from .model import Json
 from .placeholders import rewrite, texts_in
@@ -21,10 +21,15 @@ MIN_SECRET_LENGTH: Final = 4
 
 _SECRET_NAME: Final = re.compile(
     r"PASSWORD|PASSWD|PASSPHRASE|SECRET|CREDENTIAL|TOKEN(?!IZER)"
-    r"|(API|ACCESS|PRIVATE|SIGNING|ENCRYPTION)_?KEY|AUTH_?STRING|CONNECTION_?STRING",
+    r"|(API|ACCESS|PRIVATE|SIGNING|ENCRYPTION)_?KEY|AUTH_?STRING|CONNECTION_?(STRING|URL)"
+    r"|(?!^)(?<!^OLD)PWD(?![A-Z])",
     re.IGNORECASE,
 )
-_PASSWORD_IN_URL: Final = re.compile(r"\w://[^/\s:@]*:([^/\s@]+)@")
+"""MYSQL_PWD is one; a shell's PWD and OLDPWD are folders."""
+
+_PASSWORD_IN_URL: Final = re.compile(r"\w://[^/\s:]*:([^/\s]+)@")
+"""Up to the last ``@`` of the authority: people do not always encode those of a password."""
+
 _PLAIN_VALUE: Final = re.compile(r"true|false|none|null|yes|no|on|off|[\d.,]+", re.IGNORECASE)
 """A switch or a number, such as in MAX_TOKENS=4096: no secret, whatever its name."""
 
@@ -49,7 +54,13 @@ def secrets_in_environment(env: Mapping[str, str | None]) -> frozenset[str]:
 def _secrets_of(name: str, value: str) -> Iterator[str]:
     if is_secret_name(name) and not _PLAIN_VALUE.fullmatch(value):
         yield value
-    yield from _PASSWORD_IN_URL.findall(value)
+    yield from passwords_in_addresses(value)
+
+
+def passwords_in_addresses(text: str) -> Iterator[str]:
+    """The passwords of all addresses in ``text``: as they stand there, and decoded."""
+    for password in _PASSWORD_IN_URL.findall(text):
+        yield from {password, unquote(password)}
 
 
 class Masker:

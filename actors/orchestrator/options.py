@@ -6,9 +6,8 @@ from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import urlsplit
 
-from ..domain.masking import is_secret_name
+from ..domain.masking import is_secret_name, passwords_in_addresses
 from .retry import RetryPolicy
 
 API_VERSION: Final = "0.8.4"
@@ -45,8 +44,7 @@ def secrets_of(
         if named or name.lower() in ("authorization", "cookie"):
             found |= {value, value.rpartition(" ")[2]}
     for address in addresses:
-        if "://" in address and (password := urlsplit(address).password):
-            found.add(password)
+        found.update(passwords_in_addresses(address))
     return frozenset(found)
 
 

@@ -27,13 +27,19 @@ from actors.domain.masking import (
         "PREFECT_API_AUTH_STRING",
         "SSH_PRIVATE_KEY",
         "PREFECT_API_DATABASE_CONNECTION_STRING",
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL",
+        "MYSQL_PWD",
+        "dbPwd",
     ],
 )
 def test_names_of_secrets_are_recognized(name: str) -> None:
     assert is_secret_name(name)
 
 
-@pytest.mark.parametrize("name", ["PATH", "KEYBOARD", "PRIMARY_KEY", "TOKENIZERS_PARALLELISM"])
+@pytest.mark.parametrize(
+    "name",
+    ["PATH", "KEYBOARD", "PRIMARY_KEY", "TOKENIZERS_PARALLELISM", "PWD", "OLDPWD", "PWDEBUG"],
+)
 def test_other_names_are_not(name: str) -> None:
     assert not is_secret_name(name)
 
@@ -48,6 +54,22 @@ def test_secrets_of_an_environment_are_values_of_such_names_and_passwords_in_add
         "DOCS": "see http://host:8080/a@b",
     }
     assert secrets_in_environment(env) == {"hunter22", "pa55word"}
+
+
+@pytest.mark.parametrize(
+    ("address", "passwords"),
+    [
+        ("postgres://u:pa@ss@h/db", {"pa@ss"}),
+        ("postgres://u@corp:pa55word@h", {"pa55word"}),
+        ("postgres://u:pa%40ss@h", {"pa%40ss", "pa@ss"}),
+        ("amqp://u:pass1@h1,amqp://u:pass2@h2", {"pass1", "pass2"}),
+        ("http://host:8080/a@b", set()),
+    ],
+)
+def test_a_password_in_an_address_goes_up_to_the_last_at_sign(
+    address: str, passwords: set[str]
+) -> None:
+    assert secrets_in_environment({"ADDRESS": address}) == passwords
 
 
 @pytest.mark.parametrize("value", ["true", "False", "4096", "0.5", "none"])
