@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Final
 
 import platformdirs
 
+from ..domain.masking import secrets_in_environment
 from ..domain.ports import Clock, Journal, Launcher, Orchestrator
 from ..orchestrator.api import PrefectApi
 from ..orchestrator.session import Session
@@ -71,6 +72,15 @@ class Adapters:
     journal: Journal
     python: EnginePython
     profile: ProfileInForce
+    environment: Mapping[str, str]
+    """The worker's own, as it was at the start; runs inherit it."""
+    inherited_secrets: frozenset[str]
+    """What is secret in it."""
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """What must be masked whatever a job says; more of it when a key has been rotated."""
+        return self.profile.secrets | self.inherited_secrets
 
     def preparer(self, settings: Settings) -> Preparer:
         """Who prepares this worker's runs."""
@@ -79,9 +89,9 @@ class Adapters:
             folder=self.journal.folder,
             worker=self.name,
             engine_python=self.python,
-            base_env=dict(os.environ),
+            base_env=self.environment,
             prefect_env=self.profile.environment,
-            secrets=lambda: self.profile.secrets,
+            secrets=lambda: self.secrets,
             end_leftovers=settings.end_leftovers,
         )
 
@@ -118,6 +128,7 @@ async def open_adapters(
     if launcher is None:
         options = KeeperOptions(embedded=settings.embedded)
         launcher = await opened.enter_async_context(KeeperLauncher(folder, options))
+    environment = dict(os.environ)
     return Adapters(
         name=seat.name,
         hostname=hostname,
@@ -127,6 +138,8 @@ async def open_adapters(
         journal=journal or FolderJournal(folder),
         python=python,
         profile=profile,
+        environment=environment,
+        inherited_secrets=secrets_in_environment(environment),
     )
 
 

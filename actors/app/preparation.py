@@ -11,7 +11,7 @@ from ..domain.environment import run_environment
 from ..domain.errors import InvalidJob, NotFound
 from ..domain.ids import ClaimKey, FlowId
 from ..domain.job import RUNNER_COMMAND, Job, build_job, needs_engine
-from ..domain.masking import Masker
+from ..domain.masking import Masker, secrets_in_environment
 from ..domain.model import Deployment, Flow, FlowRun, Json, WorkPool
 from ..domain.ports import Orchestrator
 from ..domain.preparation import Preparation
@@ -31,7 +31,8 @@ class Preparer:
     ``engine_python`` answers which interpreter has Prefect; it raises a WorkerError when there is
     none. ``base_env`` is the worker's own environment. ``prefect_env`` answers which Prefect
     settings reach a run that starts now (contract 7.3), ``secrets`` what is masked whatever the
-    job says: a key may be rotated meanwhile.
+    job says: a key may be rotated meanwhile. What the run's whole environment and ``base_env``
+    have under names of secrets is masked as well, whoever set it.
     """
 
     orchestrator: Orchestrator
@@ -58,11 +59,17 @@ class Preparer:
             engine_python=await self.engine_python() if engine else "",
         )
         order = self._order(record.key, run, job, deployment, flow)
+        masker = Masker(
+            job.secrets
+            | self.secrets()
+            | secrets_in_environment(self.base_env)
+            | secrets_in_environment(order.env)
+        )
         return Preparation(
             order=order,
-            note=job.note(),
+            note=job.note(masker),
             related=run_related(run=run, deployment=deployment, flow=flow, pool=pool),
-            masker=Masker(job.secrets | self.secrets()),
+            masker=masker,
         )
 
     async def _deployment(self, run: FlowRun) -> Deployment | None:

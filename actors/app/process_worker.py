@@ -25,13 +25,8 @@ from ..domain.errors import InfrastructureNotAvailable, InfrastructureNotFound
 from ..domain.exit_status import explain, polite_signal
 from ..domain.ids import ClaimKey, claim_key, new_transition_id
 from ..domain.infrastructure_pid import parse_infrastructure_pid
-from ..domain.job import (
-    Job,
-    ProcessJobConfiguration,
-    ProcessVariables,
-    build_job,
-    needs_engine,
-)
+from ..domain.job import Job, ProcessJobConfiguration, ProcessVariables, build_job, needs_engine
+from ..domain.masking import Masker
 from ..domain.model import FlowRun, Json
 from ..domain.process import (
     KeptRun,
@@ -47,8 +42,7 @@ from .adapters import Adapters, open_adapters
 from .settings import Settings
 from .system import ActorSystem
 
-CHECK_SECONDS = 0.1
-"""Between two looks whether a process that is being killed is gone."""
+CHECK_SECONDS = 0.1  # between two looks whether a process that is being killed is gone
 
 log = structlog.get_logger("actors.process_worker")
 
@@ -208,7 +202,7 @@ class ProcessWorker:
             flow=None,
             engine_python=await adapters.python() if needs_engine(configuration.command) else "",
         )
-        watch = _Watch(job)
+        watch = _Watch(job, Masker(job.secrets | adapters.secrets))
         order = self._order(adapters, flow_run, job)
         identity = await adapters.launcher.spawn(order, watch.hear)
         if task_status is not None:
@@ -278,9 +272,10 @@ class ProcessWorker:
 class _Watch:
     """Hears of one process: ``exited`` gives its code, ``gone`` ends with its tree."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, masker: Masker) -> None:
         loop = asyncio.get_running_loop()
         self._job = job
+        self._masker = masker
         self.exited: asyncio.Future[int | None] = loop.create_future()
         self.gone: asyncio.Future[None] = loop.create_future()
 
@@ -288,7 +283,7 @@ class _Watch:
         match fact:
             case OutputWritten(lines=lines) if self._job.stream_output:
                 for line in lines:
-                    log.info("run.output", line=line)
+                    log.info("run.output", line=self._masker.text(line))
             case ProcessExited(status=status) if not self.exited.done():
                 self.exited.set_result(status.code)
             case TreeGone() if not self.gone.done():

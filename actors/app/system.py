@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
@@ -10,6 +11,7 @@ from typing import Self
 import psutil
 
 from ..domain.errors import WorkerError
+from ..domain.masking import secrets_in_environment
 from ..domain.ports import Clock, Journal, Launcher, Orchestrator, ServiceNotifier
 from ..messages.health import CurrentHealth, Health
 from ..messages.lifetime import Deadline, Drain, FatalError, StepAside
@@ -126,8 +128,8 @@ class ActorSystem:
     def secrets(self) -> frozenset[str]:
         """What must be masked in logs; more of it when a key has been rotated."""
         if self._adapters is None:
-            return self.settings.prefect.secrets()
-        return self._adapters.profile.secrets
+            return self.settings.prefect.secrets() | secrets_in_environment(os.environ)
+        return self._adapters.secrets
 
     @property
     def adapters(self) -> Adapters:

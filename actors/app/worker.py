@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from ..domain.masking import CurrentMask, Masker
+from ..domain.masking import CurrentMask, Masker, secrets_in_environment
 from . import logs, successor
 from .escalation import Step, on_signal, stop_signals
 from .exit_codes import INTERRUPTED
@@ -33,7 +33,8 @@ def run_worker(settings: Settings) -> int:
     After a SIGHUP it does not return: this process is the new worker's then.
     """
     lock = successor.handed_lock()
-    secrets = settings.prefect.session_options().secrets()
+    settings.prefect.session_options()  # whether there is a server: said without a log line
+    secrets = settings.prefect.secrets() | secrets_in_environment(os.environ)
     pipe = logs.configure(
         format=settings.log_format, level=settings.log_level, mask=Masker(secrets).text
     )

@@ -55,11 +55,12 @@ class Job:
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
     """Values to mask wherever this run's messages and output are shown."""
 
-    def note(self) -> JobNote:
-        """What the journal keeps of it."""
+    def note(self, masker: Masker) -> JobNote:
+        """What the journal keeps of it; ``masker`` knows all that is secret, the job's own too."""
+        directory = self.working_dir
         return JobNote(
-            command=Masker(self.secrets).text(shlex.join(self.argv)),
-            working_dir=None if self.working_dir is None else str(self.working_dir),
+            command=masker.text(shlex.join(self.argv)),
+            working_dir=None if directory is None else masker.text(str(directory)),
             stream_output=self.stream_output,
             is_engine=self.is_engine,
             uses_runner=self.uses_runner,

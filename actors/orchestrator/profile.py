@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ..domain.errors import SettingsError
+from ..domain.masking import secrets_in_environment
 from . import setting_values as to
 from .options import Credentials, SessionOptions, secrets_of
 from .profile_sources import Found, find_sources
@@ -125,12 +126,14 @@ class PrefectProfile:
         )
 
     def secrets(self) -> frozenset[str]:
-        """What must not be shown: credentials, secret headers, passwords in addresses."""
-        return secrets_of(
+        """What must not be shown: credentials, secret headers, passwords in addresses, and the
+        settings of servers and engines that are named like secrets."""
+        own = secrets_of(
             self.credentials(),
             headers=self.client_custom_headers,
             addresses=(self.api_url or "", *self.proxies.values()),
         )
+        return own | secrets_in_environment(self.variables)
 
     def session_options(self) -> SessionOptions:
         """What a session needs. SettingsError: no API URL, or no such certificate file."""

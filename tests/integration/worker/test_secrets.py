@@ -11,6 +11,7 @@ import pytest
 from actors.app import logs
 from actors.domain.ids import FlowRunId
 from actors.domain.masking import Masker
+from actors.orchestrator.profile import load_profile
 from actors.processes.keeper import procfs
 from actors.processes.keeper.names import OUTPUT_PREFIX
 from tests.integration.processes.kit import keepers_of, on_loop
@@ -20,7 +21,9 @@ IN_BLOCK = "block-secret-8d41"
 IN_VARIABLE = "variable-secret-2c77"
 IN_ENVIRONMENT = "environment-secret-91b3"
 API_KEY = "pnu_api-key-5f20"
-SECRETS = (IN_BLOCK, IN_VARIABLE, IN_ENVIRONMENT, API_KEY)
+OF_THE_WORKER = "workers-own-secret-6e0a"
+OF_THE_DATABASE = "database-secret-3c9d"
+SECRETS = (IN_BLOCK, IN_VARIABLE, IN_ENVIRONMENT, API_KEY, OF_THE_WORKER, OF_THE_DATABASE)
 
 PRINTS = 'for s in "$A" "$B" "$C_PASSWORD" "$PREFECT_API_KEY"; do echo "it is $s!"; done; '
 
@@ -104,6 +107,37 @@ async def test_of_a_run_that_a_later_worker_takes_up(
     async with workshop.worker(embedded=False):
         message = await workshop.crashed(run)
         assert "it is ********!" in message
+    places = {
+        "server": seen_at_the_server(workshop),
+        "worker's log": worker_log.getvalue(),
+        **kept_files(workshop),
+    }
+    found = [
+        (place, secret) for place, text in places.items() for secret in SECRETS if secret in text
+    ]
+    assert found == []
+
+
+@on_loop
+async def test_of_secrets_that_runs_inherit_from_the_worker_and_its_settings(
+    workshop: Workshop, worker_log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", OF_THE_WORKER)
+    database = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
+    settings = {database: f"postgresql://prefect:{OF_THE_DATABASE}@db/prefect"}
+    script = f'echo "they are $0, $AWS_SECRET_ACCESS_KEY and ${database}!"; exit 3'
+    template = {"job_configuration": {"command": "{{ command }} {{ $AWS_SECRET_ACCESS_KEY }}"}}
+    await workshop.orchestrator.update_base_job_template(POOL, template)
+    prefect = load_profile(settings, cwd=workshop.folder, home=workshop.folder)
+    async with workshop.worker(embedded=False, prefect=prefect):
+        run = workshop.server.schedule(
+            POOL, job_variables={"command": shlex.join(["sh", "-c", script])}
+        )
+        message = await workshop.crashed(run)
+        assert "they are ********, ******** and ********!" in message
+        await workshop.until(lambda: "run.settled" in worker_log.getvalue())
+    records = [text for text in kept_files(workshop).values() if "they are" in text]
+    assert records, "the command is in the record"
     places = {
         "server": seen_at_the_server(workshop),
         "worker's log": worker_log.getvalue(),

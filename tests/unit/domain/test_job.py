@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from actors.domain.errors import InvalidJob
 from actors.domain.job import Job, build_job, is_engine, split_command, uses_runner
+from actors.domain.masking import Masker
 from actors.domain.record import Limits
 from actors.domain.template import Resolved, populate, resolve
 from tests.support.builders import DEPLOYMENT, FLOW, a_run
@@ -104,7 +105,7 @@ def test_engines_and_runners_are_told_by_their_command(
 ) -> None:
     argv = split_command(command, PYTHON)
     assert (is_engine(argv), uses_runner(argv)) == (engine, runner)
-    note = job(command=command).note()
+    note = job(command=command).note(Masker())
     assert (note.is_engine, note.uses_runner) == (engine, runner)
 
 
@@ -244,7 +245,7 @@ def test_secrets_are_those_from_blocks_and_those_in_variables_named_so() -> None
 
 def test_neither_the_note_nor_the_representation_shows_secrets() -> None:
     built = job(frozenset({"s3cr3t"}), command="run --key s3cr3t 'a b'", env={"K": "s3cr3t"})
-    assert built.note().command == "run --key ******** 'a b'"
+    assert built.note(Masker(built.secrets)).command == "run --key ******** 'a b'"
     assert "s3cr3t" not in repr(built)
 
 
@@ -257,6 +258,6 @@ def test_a_complaint_shows_no_values() -> None:
 def test_the_note_keeps_what_a_successor_needs() -> None:
     note = job(
         command="true", working_dir="/srv", stream_output=False, report_states=True, nice=3
-    ).note()
+    ).note(Masker())
     assert (note.working_dir, note.stream_output, note.report_states) == ("/srv", False, True)
     assert (note.is_engine, note.uses_runner, note.limits.nice) == (False, False, 3)
