@@ -32,6 +32,10 @@ class RouteMissing(Unavailable):
     """
 
 
+class CsrfRefused(Forbidden):
+    """403 for the sake of the CSRF token, again and again: no key would change that."""
+
+
 def json_of(answer: Answer, what: str) -> Json:
     """The JSON of a successful answer, None for an empty one; otherwise the fitting error.
 
@@ -84,6 +88,8 @@ def error_of(answer: Answer, what: str) -> OrchestratorError:
                 "PREFECT_API_AUTH_STRING (user:password) or PREFECT_API_KEY",
                 status=status,
             )
+        case 403 if "CSRF token" in detail:
+            return CsrfRefused(f"{said}; a proxy may drop its header", status=status)
         case 403:
             return Forbidden(f"{said}; the server does not allow this", status=status)
         case 404 if detail in ("", "Not Found"):

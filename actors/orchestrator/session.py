@@ -17,11 +17,17 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import structlog
 
-from ..domain.errors import InvalidRequest, OrchestratorError, Unauthorized, Unavailable
+from ..domain.errors import (
+    Forbidden,
+    InvalidRequest,
+    OrchestratorError,
+    Unauthorized,
+    Unavailable,
+)
 from ..domain.masking import Masker
 from ..domain.model import Json
 from ..domain.ports import Clock
-from .answers import json_of
+from .answers import CsrfRefused, json_of
 from .csrf import CsrfGuard
 from .exchange import Answer, CalledOff, ExchangeFailed, Lifeline, Outgoing, Trouble
 from .flow_control import AdaptiveLimit, Gate
@@ -43,8 +49,9 @@ _HOPELESS = frozenset({Trouble.UNTRUSTED, Trouble.UNUSABLE, Trouble.MISCONFIGURE
 class Session:
     """Sends requests to one server and gives back their JSON.
 
-    Raises nothing but OrchestratorError kinds. ``reread`` is asked for credentials after a 401:
-    when they have changed (a key was rotated), the request is sent once more with them.
+    Raises nothing but OrchestratorError kinds. ``reread`` is asked for credentials after a 401,
+    or a 403 as proxies answer it: when they have changed (a key was rotated), the request is
+    sent once more with them.
     ``uniform`` draws random numbers for jitter.
     """
 
@@ -104,8 +111,8 @@ class Session:
         try:
             try:
                 return json_of(await self._persist(method, address, content, what), what)
-            except Unauthorized:
-                if not self._has_other_credentials(used):
+            except (Unauthorized, Forbidden) as error:
+                if isinstance(error, CsrfRefused) or not self._has_other_credentials(used):
                     raise
             return json_of(await self._persist(method, address, content, what), what)
         except OrchestratorError as error:
