@@ -76,12 +76,16 @@ def test_a_command_that_cannot_be_started_says_why(tmp_path: Path) -> None:
 
 
 def test_a_process_of_ours_is_killed_after_its_grace_period(tmp_path: Path) -> None:
+    deaf = tmp_path / "deaf"
+
     async def story(worker: ProcessWorker) -> None:
         status = Started()
         configuration = ProcessJobConfiguration(
-            command="""sh -c "trap '' TERM; while :; do sleep 1; done" """
+            command=f"""sh -c "trap '' TERM; echo > {deaf}; while :; do sleep 1; done" """
         )
         run = asyncio.create_task(worker.run(a_run(), configuration, task_status=status))
+        while not deaf.exists():  # noqa: ASYNC110  files do not tell
+            await asyncio.sleep(0.02)
         await worker.kill_process(await status.value, grace_seconds=0.2)
         result = await run
         assert result.status_code == -9
