@@ -20,7 +20,7 @@ from .domain.ports import Clock, Journal, Launcher
 from .domain.process import KeptRun
 from .domain.record import Reason
 from .domain.run import Run, found_run, new_run
-from .messages.lifetime import Drain, EndAllRuns, Idle, OnlyReports
+from .messages.lifetime import Drain, EndAllRuns, Idle, LeaveAllRuns, OnlyReports
 from .messages.runs import (
     CancelIfOurs,
     CancelRun,
@@ -30,6 +30,7 @@ from .messages.runs import (
     DueRuns,
     EndRun,
     Finish,
+    GiveBack,
     Intake,
     MemoryMeasured,
     MemoryUsed,
@@ -76,6 +77,11 @@ class _AskKeeper:
 
 
 @dataclass(frozen=True, slots=True)
+class _GivingBack:
+    keys: tuple[ClaimKey, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _Readopt:
     key: ClaimKey
 
@@ -94,6 +100,8 @@ Message = (
     | CancelIfOurs
     | RunsInHand
     | _Readopt
+    | _GivingBack
+    | LeaveAllRuns
     | _Kept
     | _KeeperSilent
     | _AskKeeper
@@ -141,6 +149,7 @@ class Dispatcher(AsyncioActor):
         self._draining = False
         self._short_of_memory = False
         self._ending = False
+        self._giving_back: set[ClaimKey] | None = None
         self._turned_away = False
         self._keeper_asked = False
         self._settled_early: set[ClaimKey] = set()  # the keeper's answer may be older than this
@@ -233,6 +242,12 @@ class Dispatcher(AsyncioActor):
                 for held in self._runs:
                     self._end(held.supervisor)
                 self._say_if_only_reports()
+            case LeaveAllRuns():
+                self._draining = True
+                self.pipe(self._give_back(), on_result=_GivingBack)
+            case _GivingBack(keys=keys):
+                self._giving_back = {key for key in keys if self._runs.of_claim(key)}
+                self._say_if_given_back()
             case Drain():
                 self._postponed = None
                 self._drain()
@@ -353,6 +368,23 @@ class Dispatcher(AsyncioActor):
         self._runs.drop(key)
         self._admission.settled(run_id, was_refused=reason is None, now=self._clock.monotonic())
         self._say_if_idle()
+        if self._giving_back is not None:
+            self._giving_back.discard(key)
+            self._say_if_given_back()
+
+    async def _give_back(self) -> tuple[ClaimKey, ...]:
+        held = list(self._runs)
+        answers = await asyncio.gather(
+            *(one.supervisor.request(GiveBack(), timeout=None) for one in held),
+            return_exceptions=True,
+        )
+        return tuple(
+            one.situation.key for one, answer in zip(held, answers, strict=True) if answer is True
+        )
+
+    def _say_if_given_back(self) -> None:
+        if not self._giving_back:
+            self._guardian.tell(Idle())
 
     def _supervisor_ended(self, key: ClaimKey, failure: BaseException | None) -> None:
         """A supervisor that is gone before its run was settled has failed: the run has not.

@@ -20,6 +20,7 @@ from .messages.lifetime import (
     EndAllRuns,
     FatalError,
     Idle,
+    LeaveAllRuns,
     OnDeadline,
     OnlyReports,
     Round,
@@ -39,6 +40,9 @@ BUDGET = RestartBudget(intensity=10, period_seconds=60.0)
 
 LAST_REPORTS_SECONDS = 30.0
 """How long the server may take to hear of runs that were ended; then the journal keeps it."""
+
+GIVING_BACK_SECONDS = 5.0
+"""How long the server may take to hear of runs that were claimed and not started."""
 
 BACKOFF = Backoff(initial=0.1, ceiling=5.0)
 
@@ -158,7 +162,8 @@ class Guardian(Supervisor):
             self._dispatcher.tell(EndAllRuns())
         else:
             log.warning("worker.leaving_runs", hint="The keeper holds them for the next worker.")
-            self.stop()
+            self._dispatcher.tell(LeaveAllRuns())
+            self.after(GIVING_BACK_SECONDS, Idle())
 
     def _say_started(self) -> None:
         if self._started is None:

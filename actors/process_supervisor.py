@@ -15,6 +15,7 @@ from .messages.runs import (
     ClaimAnswered,
     CurrentSituation,
     EndRun,
+    GiveBack,
     MemoryUsed,
     RunSettled,
     Situation,
@@ -73,7 +74,7 @@ class ProcessSupervisor(AsyncioActor):
         else:
             self._take(on.Begun())
 
-    def on_receive(self, message: object) -> Situation | None:
+    def on_receive(self, message: object) -> Situation | bool | None:
         """Turn what happened into stimuli for the machine."""
         match message:
             case Happened(stimulus=stimulus):
@@ -82,6 +83,10 @@ class ProcessSupervisor(AsyncioActor):
                 self._hear(message)
             case MemoryUsed(used_bytes=used):
                 self._memory_used(used)
+            case GiveBack():
+                gives_back = self._run.is_unstarted
+                self._take(on.GivenUp())
+                return gives_back
             case CurrentSituation():
                 return self._situation()
             case Recalled(kept=kept):

@@ -48,6 +48,18 @@ def cancelled(record: RunRecord, state: State, *, force: bool = False) -> Propos
     )
 
 
+def scheduled(record: RunRecord) -> Proposal:
+    """What it was before our claim: another worker may start it."""
+    due = record.run.due
+    return Proposal(
+        type=StateType.SCHEDULED,
+        name="Scheduled",
+        transition_id=_derived(record.claim, StateType.SCHEDULED),
+        message="Its worker stopped before it could start it.",
+        details={} if due is None else {"scheduled_time": due.isoformat()},
+    )
+
+
 def put_back(record: RunRecord, state: State) -> Proposal:
     """The end that a run had before our claim revived it by mistake."""
     return Proposal(

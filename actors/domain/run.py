@@ -30,6 +30,7 @@ from .stimuli import (
     Due,
     EndWanted,
     Exited,
+    GivenUp,
     HistorySeen,
     Prepared,
     Spawned,
@@ -80,6 +81,8 @@ class _Step(Adoption):
                 self._cancel_wanted(state)
             case EndWanted(reason=reason):
                 self._end_wanted(reason)
+            case GivenUp():
+                self._given_up()
             case StateSeen(state=state):
                 self._state_seen(state)
             case HistorySeen(states=states):

@@ -18,7 +18,7 @@ from .effects import (
 )
 from .exit_status import crash_message
 from .model import Aborted, Accepted, Rejected, State, StateType, Verdict, Wait
-from .proposals import cancelled, crashed, put_back, running
+from .proposals import cancelled, crashed, put_back, running, scheduled
 from .record import Phase, Reason
 from .run_turn import Turn
 from .stimuli import Prepared
@@ -60,9 +60,16 @@ class Beginning(Turn):
     def _claimed(self) -> None:
         if self._record.cancelling is not None or self._record.reason is not None:
             self._never_started_on_purpose()
+        elif self.run.given_up:
+            self._report(scheduled(self._record))
         else:
             self._save(phase=Phase.PREPARING)
             self._do(Prepare())
+
+    def _given_up(self) -> None:
+        self.run = replace(self.run, given_up=True)
+        if self._record.phase is Phase.PREPARING:
+            self._report(scheduled(self._record))
 
     def _never_started_on_purpose(self) -> None:
         record = self._record

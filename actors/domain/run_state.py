@@ -18,6 +18,8 @@ class Run:
     holds_slot: bool = True
     tree_gone: bool = True
     """Whether no process of it is left (or was ever started)."""
+    given_up: bool = False
+    """Whether it is to be given back if it turns out to be ours."""
     checking: bool = False
     """Whether the server is being asked how it holds the run."""
 
@@ -35,6 +37,11 @@ class Run:
     def is_claiming(self) -> bool:
         """Whether it is not known yet if the run is ours."""
         return self.record.phase is Phase.CLAIMING
+
+    @property
+    def is_unstarted(self) -> bool:
+        """Whether it is, or may be, ours and has no process yet."""
+        return self.record.phase in (Phase.CLAIMING, Phase.PREPARING)
 
     @property
     def is_over(self) -> bool:

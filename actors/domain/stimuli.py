@@ -112,6 +112,11 @@ class EndWanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GivenUp:
+    """The worker leaves: what it has claimed and not started is for others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StateSeen:
     """How the server holds the run, after a ``CheckState``; None: it knows it no more."""
 
@@ -139,6 +144,7 @@ Stimulus = (
     | Vacated
     | CancelWanted
     | EndWanted
+    | GivenUp
     | StateSeen
     | HistorySeen
 )

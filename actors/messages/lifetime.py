@@ -50,6 +50,11 @@ class EndAllRuns:
     """Order to the Dispatcher: end every run, because the worker stops."""
 
 
+@dataclass(frozen=True, slots=True)
+class LeaveAllRuns:
+    """Order to the Dispatcher: give back what has no process, leave the rest, and say Idle."""
+
+
 class Round(StrEnum):
     """What a run-once worker does once."""
 

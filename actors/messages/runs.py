@@ -127,6 +127,11 @@ class EndRun:
     reason: Reason
 
 
+@dataclass(frozen=True, slots=True)
+class GiveBack(Query[bool]):
+    """Order to a supervisor: give the run back if it has no process yet; whether that is so."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryMeasured:
     """Fact for the Dispatcher: what the runs and the machine use."""

@@ -122,7 +122,8 @@ def test_a_worker_that_steps_aside_is_reloading_and_not_stopping() -> None:
 def test_a_worker_that_gives_up_says_that_it_stops() -> None:
     async def story(world: WorkerWorld) -> None:
         notifier = listening(world)
-        wiring = await world.start(pool="new", create_pool_if_not_found=False)
+        world.server.add_pool("elsewhere", type="modal:push")
+        wiring = await world.start(pool="elsewhere")
         await wiring.guardian.joined()
         assert wiring.guardian.failure is not None
         assert notifier.said[-2:] == ["stopping", "extend"]

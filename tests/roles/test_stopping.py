@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
 from actors.domain.errors import Unavailable
+from actors.domain.ids import FlowRunId
 from actors.domain.model import StateType
+from actors.domain.record import Phase
 from actors.messages.health import CurrentHealth, Health
 from actors.messages.lifetime import Deadline, Drain, OnDeadline
 from tests.support.worker_world import POOL, WorkerWorld, play
@@ -139,5 +142,57 @@ def test_a_server_that_is_away_at_the_deadline_does_not_keep_the_worker() -> Non
         await world.start()
         await world.until_state(run, StateType.CRASHED)
         assert "worker" in (world.server.run(run).state.message or "").lower()
+
+    play(story)
+
+
+def a_run_that_waits(world: WorkerWorld) -> FlowRunId:
+    """A plain command that the first poll brings some seconds before it is due."""
+    due = world.clock.now() + timedelta(seconds=9)
+    return world.server.schedule(POOL, due=due, job_variables={"command": "make"})
+
+
+def test_a_worker_that_leaves_gives_back_what_it_has_not_started() -> None:
+    async def story(world: WorkerWorld) -> None:
+        world.keeper.script = world.sleeper
+        going, run = world.server.schedule(POOL), a_run_that_waits(world)
+        wiring = await world.start(on_deadline=OnDeadline.LEAVE)
+        await world.until_state(going, StateType.RUNNING)
+        await world.until_state(run, StateType.PENDING)
+        began = world.clock.monotonic()
+        wiring.guardian.tell(Deadline())
+        await wiring.guardian.joined()
+        assert world.clock.monotonic() - began < 1
+        state = world.server.run(run).state
+        assert state.type is StateType.SCHEDULED
+        assert (
+            state.details["scheduled_time"]
+            == world.server.history_of(run)[0].details["scheduled_time"]
+        )
+        assert [r.phase for r in world.journal.open_records()] == [Phase.RUNNING]
+        assert len(world.keeper.alive()) == 1
+        await world.start()
+        await world.until(lambda: len(world.keeper.spawned) == 2)
+
+    play(story)
+
+
+def test_a_server_that_is_away_does_not_keep_a_worker_that_leaves() -> None:
+    async def story(world: WorkerWorld) -> None:
+        run = a_run_that_waits(world)
+        wiring = await world.start(on_deadline=OnDeadline.LEAVE)
+        await world.until_state(run, StateType.PENDING)
+
+        async def away(operation: str, phase: str) -> None:
+            raise Unavailable("no server there")
+
+        world.orchestrator.faults = away
+        wiring.guardian.tell(Deadline())
+        await wiring.guardian.joined()
+        assert world.state(run) is StateType.PENDING
+        world.orchestrator.faults = None
+        await world.start()
+        await world.until_state(run, StateType.SCHEDULED)
+        await world.until(lambda: len(world.keeper.spawned) == 1)
 
     play(story)

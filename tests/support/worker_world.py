@@ -26,6 +26,8 @@ from actors.testing.virtual_time import START, run_virtual
 
 HOST = "here"
 POOL = "pool"
+LONGEST_STORY_SECONDS = 2 * 86400.0
+"""Virtual: a story that waits for ever fails."""
 PATIENCE_SECONDS = 7200.0
 """Virtual: how long a test waits for what must happen."""
 
@@ -163,7 +165,8 @@ def play(story: Callable[[WorkerWorld], Awaitable[None]], **world: Any) -> None:
     async def tell() -> None:
         around = WorkerWorld(**world)
         try:
-            await story(around)
+            async with asyncio.timeout(LONGEST_STORY_SECONDS):
+                await story(around)
         finally:
             await around.stop()
 
