@@ -10,11 +10,9 @@ from typing import Any
 
 import structlog
 
-from .domain.admission import Admission
 from .domain.complaint import Complaint
-from .domain.errors import StateFolderError
 from .domain.ids import ClaimKey, new_transition_id
-from .domain.memory import MemorySample, is_short
+from .domain.memory import MemorySample
 from .domain.policy import Backoff
 from .domain.ports import Clock, Journal, Launcher
 from .domain.process import KeptRun
@@ -42,6 +40,7 @@ from .messages.runs import (
     SupervisorEnded,
     SupervisorStart,
 )
+from .parts.door import Door
 from .parts.run_table import InHand, RunTable
 from .runtime import Address, AsyncioActor, AsyncioRef, shut_down
 
@@ -110,7 +109,7 @@ Reply = Intake | bool | tuple[Situation, ...] | None
 
 
 class Dispatcher(AsyncioActor):
-    """Owns: _runs (the table of runs in hand, and so the slots) and _admission (whom not to take).
+    """Owns: _runs (the table of runs in hand, and so the slots) and _door (whom to let in).
 
     Rebuilt after a restart from the supervisors that are alive, the journal's open records, and
     the keeper's table, which may hold runs whose records were lost.
@@ -132,8 +131,6 @@ class Dispatcher(AsyncioActor):
         guardian: Address,
     ) -> None:
         super().__init__(clock=clock)
-        self._limit = limit
-        self._memory_pause_percent = memory_pause_percent
         self._worker = worker
         self._journal = journal
         self._launcher = launcher
@@ -144,18 +141,16 @@ class Dispatcher(AsyncioActor):
         self._poller = poller
         self._guardian = guardian
         self._runs = RunTable()
-        self._admission = Admission()
-        self._rescheduled = 0  # in hand, but on the server's list again, as of the last poll
+        self._door = Door(
+            limit=limit, memory_pause_percent=memory_pause_percent, journal=journal, clock=clock
+        )
         self._draining = False
-        self._short_of_memory = False
         self._ending = False
         self._giving_back: set[ClaimKey] | None = None
-        self._turned_away = False
         self._keeper_asked = False
         self._settled_early: set[ClaimKey] = set()  # the keeper's answer may be older than this
         self._postponed: DueRuns | None = None
         self._complaint = Complaint()
-        self._unwritable = Complaint()
 
     def on_start(self) -> Any:
         """Take over the runs that are there: first the living supervisors', then the journal's."""
@@ -227,7 +222,7 @@ class Dispatcher(AsyncioActor):
             case _AskKeeper():
                 self._ask_keeper()
             case CurrentIntake():
-                return Intake(free=self._free_slots(), passed_over=self._passed_over())
+                return self._door.intake(self._runs)
             case MemoryMeasured(sample=sample):
                 self._memory_measured(sample)
             case CancelIfOurs(run_id=run_id, state=state):
@@ -258,73 +253,20 @@ class Dispatcher(AsyncioActor):
     # -- in --------------------------------------------------------------------------------
 
     def _memory_measured(self, sample: MemorySample) -> None:
-        """A machine that is short of memory gets no more runs; polls go on and show life."""
         for held in self._runs:
             if held.situation.key in sample.runs:
                 used = MemoryUsed(used_bytes=sample.runs[held.situation.key])
                 held.supervisor.tell_if_alive(used)
-        threshold, was_short = self._memory_pause_percent, self._short_of_memory
-        self._short_of_memory = is_short(sample, threshold_percent=threshold, was_short=was_short)
-        if self._short_of_memory and not was_short:
-            log.warning(
-                "intake.paused",
-                memory_percent=round(sample.host_percent, 1),
-                threshold_percent=threshold,
-                hint="Memory is nearly used up: no run is taken until there is more.",
-            )
-        elif was_short and not self._short_of_memory:
-            log.info("intake.resumed", memory_percent=round(sample.host_percent, 1))
-            if not self._draining:
-                self._poller.tell(PollNow())
-
-    def _free_slots(self) -> int | None:
-        if self._short_of_memory:
-            return 0
-        if self._limit is None:
-            return None
-        return max(0, self._limit - self._runs.slots_in_use)
-
-    def _passed_over(self) -> int:
-        refused = self._admission.refused(self._clock.monotonic())
-        return self._runs.claims + refused + self._rescheduled
+        if self._door.measured(sample) and not self._draining:
+            self._poller.tell(PollNow())
 
     def _admit(self, due: DueRuns) -> None:
         if not self._keeper_asked:
             self._postponed = due
             return
-        self._rescheduled = self._runs.claimed_among(due.runs)
-        free = self._free_slots()
-        wanted = self._admission.wanted(
-            due.runs,
-            in_hand=self._runs.run_ids,
-            asked_at=due.asked_at,
-            now=self._clock.monotonic(),
-        )
-        if wanted and not self._can_record():
-            return
-        for run in wanted[:free]:
+        for run in self._door.choose(due, self._runs):
             fresh = new_run(run, worker=self._worker, transition=new_transition_id(self._rng))
             self._supervise(SupervisorStart(fresh, due.pool, due.asked_at))
-        turned_away = free is not None and len(wanted) > free
-        if turned_away and not self._turned_away and not self._short_of_memory:
-            log.info("limit.reached", limit=self._limit, in_hand=len(self._runs))
-        self._turned_away = turned_away
-
-    def _can_record(self) -> bool:
-        """What cannot be written down is not claimed: its process could not be recorded either."""
-        try:
-            self._journal.check()
-        except StateFolderError as error:
-            if self._unwritable.raise_(str(error)):
-                log.error(
-                    "intake.paused",
-                    error=str(error),
-                    hint="No run is taken until the state folder can be written again.",
-                )
-            return False
-        if self._unwritable.settle():
-            log.info("intake.resumed", hint="The state folder can be written again.")
-        return True
 
     def _supervise(self, start: SupervisorStart, *, failures: int = 0) -> None:
         record = start.run.record
@@ -354,7 +296,7 @@ class Dispatcher(AsyncioActor):
     def _free(self, key: ClaimKey) -> None:
         self._runs.change(key, holds_slot=False)
         self._say_if_only_reports()
-        if self._turned_away and not self._draining:
+        if self._door.left_some_outside and not self._draining:
             self._poller.tell(PollNow())
 
     def _settled(self, key: ClaimKey, reason: Reason | None) -> None:
@@ -366,7 +308,7 @@ class Dispatcher(AsyncioActor):
         self._free(key)
         run_id = held.situation.run.id
         self._runs.drop(key)
-        self._admission.settled(run_id, was_refused=reason is None, now=self._clock.monotonic())
+        self._door.settled(run_id, was_refused=reason is None)
         self._say_if_idle()
         if self._giving_back is not None:
             self._giving_back.discard(key)

@@ -21,6 +21,7 @@ from actors.domain.record import Reason
 from actors.domain.stimuli import Adopted, Exited, Vacated
 from actors.messages.lifetime import Tick
 from actors.messages.runs import CancelIfOurs, CancelRun
+from actors.parts.door import Door
 from actors.parts.run_effects import RunEffects
 from actors.parts.run_output import RunOutput
 from actors.poller import Poller
@@ -153,9 +154,9 @@ def _finds_no_strays(find: Any) -> Any:
 
 
 def _claims_count_for_nothing(free_slots: Any) -> Any:
-    def changed(self: Any) -> Any:
-        free = free_slots(self)
-        return None if free is None else free + self._runs.claims
+    def changed(self: Any, runs: Any) -> Any:
+        free = free_slots(self, runs)
+        return None if free is None else free + runs.claims
 
     return changed
 
@@ -210,7 +211,7 @@ BUGS: tuple[Planted, ...] = (
     Planted("frees no slot", supervising, "step", _without(FreeSlot)),
     Planted("keeps slots at the Dispatcher", Dispatcher, "_free", lambda _: _nothing),
     Planted("resumes no end", supervising, "step", _without(EndTree, Adopted)),
-    Planted("counts no claims", Dispatcher, "_free_slots", _claims_count_for_nothing),
+    Planted("counts no claims", Door, "free_slots", _claims_count_for_nothing),
     Planted("saves nothing", ProcessSupervisor, "_save", lambda _: _nothing),
     Planted("takes over nothing", Dispatcher, "_take_over", lambda _: _take_over_nothing),
     Planted("finds no strays", Dispatcher, "_find_strays", _finds_no_strays),

@@ -1,0 +1,106 @@
+"""How many runs may come in, and which of those that wait outside."""
+
+from __future__ import annotations
+
+import structlog
+
+from ..domain.admission import Admission
+from ..domain.complaint import Complaint
+from ..domain.errors import StateFolderError
+from ..domain.ids import FlowRunId
+from ..domain.memory import MemorySample, is_short
+from ..domain.model import FlowRun
+from ..domain.ports import Clock, Journal
+from ..messages.runs import DueRuns, Intake
+from .run_table import RunTable
+
+log = structlog.get_logger("actors.dispatcher")
+
+
+class Door:
+    """A part of Dispatcher, owns: what keeps runs out (the limit, memory, a full disk, refusals).
+
+    ``limit`` is how many runs may hold a slot, None: any number.
+    """
+
+    def __init__(
+        self, *, limit: int | None, memory_pause_percent: float, journal: Journal, clock: Clock
+    ) -> None:
+        self._limit = limit
+        self._memory_pause_percent = memory_pause_percent
+        self._journal = journal
+        self._clock = clock
+        self._admission = Admission()
+        self._rescheduled = 0  # in hand, but on the server's list again, as of the last poll
+        self._short_of_memory = False
+        self._unwritable = Complaint()
+        self.left_some_outside = False
+        """Whether the last poll brought more than could be let in."""
+
+    def intake(self, runs: RunTable) -> Intake:
+        """What to tell the Poller before it asks."""
+        passed_over = self._admission.refused(self._clock.monotonic())
+        return Intake(
+            free=self.free_slots(runs), passed_over=runs.claims + passed_over + self._rescheduled
+        )
+
+    def free_slots(self, runs: RunTable) -> int | None:
+        """How many may come in; None: any number."""
+        if self._short_of_memory:
+            return 0
+        return None if self._limit is None else max(0, self._limit - runs.slots_in_use)
+
+    def measured(self, sample: MemorySample) -> bool:
+        """A machine that is short of memory gets no more runs; whether there is enough again.
+
+        Polls go on all the same, they show the server that the worker is alive.
+        """
+        threshold, was_short = self._memory_pause_percent, self._short_of_memory
+        self._short_of_memory = is_short(sample, threshold_percent=threshold, was_short=was_short)
+        percent = round(sample.host_percent, 1)
+        if self._short_of_memory and not was_short:
+            log.warning(
+                "intake.paused",
+                memory_percent=percent,
+                threshold_percent=threshold,
+                hint="Memory is nearly used up: no run is taken until there is more.",
+            )
+        is_relieved = was_short and not self._short_of_memory
+        if is_relieved:
+            log.info("intake.resumed", memory_percent=percent)
+        return is_relieved
+
+    def choose(self, due: DueRuns, runs: RunTable) -> list[FlowRun]:
+        """The runs to claim of those that a poll brought."""
+        self._rescheduled = runs.claimed_among(due.runs)
+        free = self.free_slots(runs)
+        wanted = self._admission.wanted(
+            due.runs, in_hand=runs.run_ids, asked_at=due.asked_at, now=self._clock.monotonic()
+        )
+        if wanted and not self._can_record():
+            return []
+        are_too_many = free is not None and len(wanted) > free
+        if are_too_many and not self.left_some_outside and not self._short_of_memory:
+            log.info("limit.reached", limit=self._limit, in_hand=len(runs))
+        self.left_some_outside = are_too_many
+        return wanted[:free]
+
+    def settled(self, run_id: FlowRunId, *, was_refused: bool) -> None:
+        """The run is not in hand any more."""
+        self._admission.settled(run_id, was_refused=was_refused, now=self._clock.monotonic())
+
+    def _can_record(self) -> bool:
+        """What cannot be written down is not claimed: its process could not be recorded either."""
+        try:
+            self._journal.check()
+        except StateFolderError as error:
+            if self._unwritable.raise_(str(error)):
+                log.error(
+                    "intake.paused",
+                    error=str(error),
+                    hint="No run is taken until the state folder can be written again.",
+                )
+            return False
+        if self._unwritable.settle():
+            log.info("intake.resumed", hint="The state folder can be written again.")
+        return True
