@@ -28,9 +28,6 @@ OLD_PREFECTS: Final = {"3.1": "3.1.15", "3.0": "3.0.0"}
 SIDE_BY_SIDE: Final = ("-n", str((os.cpu_count() or 1) + 1))
 """Most of the time tests wait for processes and servers: several at once take a third of it."""
 
-ONCE_MORE: Final = ("--reruns", "1", "-rR")
-"""Real servers on a busy machine are too slow at times. Who needed a second try is named."""
-
 OLDEST_PYTHON: Final = (3, 11)
 
 
@@ -54,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     variables = {variable_of("3.8"): str(python)} | {
         variable_of(series): str(interpreter) for series, interpreter in old.items()
     }
-    command = [str(python), "-m", "pytest", *(for_pytest or SIDE_BY_SIDE + ONCE_MORE)]
+    command = [str(python), "-m", "pytest", *(for_pytest or SIDE_BY_SIDE)]
     return subprocess.run(command, cwd=ROOT, env=os.environ | variables).returncode
 
 
