@@ -2,6 +2,12 @@
 
 ``run.json`` is the record. ``settled`` (empty) says that nothing is left to do; from its time on
 the folder may be pruned. The other files are the keeper's.
+
+Two records survive a power cut for sure: the one that comes before the claim, without which the
+run would stay Pending for ever, and the one before the start. They cost the loop 10 ms each
+(fsync(2) of file and folder, on a virtual disk). All others follow from these, from the keeper's
+files and from what the server says, and are written in 0.1 ms. Of them a power cut may leave an
+empty file; then ``run.json.sure`` is read, a link to the last sure record.
 """
 
 from __future__ import annotations
@@ -20,7 +26,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from ..domain.errors import StateFolderError
 from ..domain.ids import ClaimKey
-from ..domain.record import RunRecord
+from ..domain.record import Phase, RunRecord
+from .keeper import files
 from .keeper.names import EXIT_FILE, PROCESS_FILE
 from .output_reader import tail
 from .state_folder import StateFolder
@@ -29,6 +36,8 @@ FORMAT = 1
 """Version of ``run.json``. A newer one is refused."""
 
 RECORD_FILE = "run.json"
+SURE_FILE = "run.json.sure"
+SURE_PHASES = {Phase.CLAIMING, Phase.SPAWNING}
 SETTLED_FILE = "settled"
 PROBE_FILE = "room"
 PROBE_BYTES = 64 * 1024
@@ -72,16 +81,11 @@ class FolderJournal:
         """See Journal.save."""
         folder = self.folder(record.key)
         content = {"format": FORMAT, "record": _RECORD.dump_python(record, mode="json")}
-        draft = folder / f"{RECORD_FILE}.{os.getpid()}.new"
+        sure = record.phase in SURE_PHASES
         try:
-            try:
-                descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-                with open(descriptor, "w", encoding="utf-8") as file:
-                    json.dump(content, file)
-                draft.replace(folder / RECORD_FILE)
-            except OSError:
-                draft.unlink(missing_ok=True)
-                raise
+            files.replace(str(folder), RECORD_FILE, content, sure=sure)
+            if sure:
+                self._note_as_sure(folder)
         except OSError as error:
             raise _unusable(folder, error) from error
 
@@ -133,8 +137,20 @@ class FolderJournal:
         except OSError as error:
             raise _unusable(self._runs, error) from error
 
+    def _note_as_sure(self, folder: Path) -> None:
+        """A link that is lost again leaves the former one, or ``run.json`` itself, as sure."""
+        is_first = not (folder / SURE_FILE).exists()
+        draft = folder / f"{SURE_FILE}.{os.getpid()}.new"
+        draft.unlink(missing_ok=True)
+        os.link(folder / RECORD_FILE, draft)
+        draft.replace(folder / SURE_FILE)
+        if is_first:
+            files.sync(str(self._runs))
+
     def _read(self, folder: Path) -> RunRecord | None:
-        path = folder / RECORD_FILE
+        return self._read_file(folder / RECORD_FILE) or self._read_file(folder / SURE_FILE)
+
+    def _read_file(self, path: Path) -> RunRecord | None:
         try:
             content = json.loads(path.read_bytes())
             _check_format(path, content)
@@ -171,7 +187,7 @@ def _settled(folder: Path) -> bool:
 
 def _stray(folder: Path) -> bool:
     """Whether nothing says that the folder ever belonged to a claim, or what became of it."""
-    recorded = (folder / RECORD_FILE).exists()
+    recorded = (folder / RECORD_FILE).exists() or (folder / SURE_FILE).exists()
     running = (folder / PROCESS_FILE).exists() and not (folder / EXIT_FILE).exists()
     return not recorded and not running
 

@@ -188,6 +188,7 @@ class Keeper:
 
     def _end(self) -> None:
         self._server.close()
+        self._runs.close()
         if self._cgroups.tidy():
             self._loop.stop()
         else:

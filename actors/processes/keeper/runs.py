@@ -8,8 +8,9 @@ import sys
 
 from .control import ControlChannel
 from .ending import Endings
+from .flushing import Flusher
 from .loop import READ
-from .names import FORGOTTEN_FILE
+from .names import EXIT_FILE, FORGOTTEN_FILE
 from .table import LOST, exit_of
 from .temp import TempDirs
 
@@ -45,6 +46,7 @@ class Runs:
         self._by_pid: dict[int, Run] = {}
         self._endings = Endings(loop, self._tree_gone)
         self._temp_dirs = TempDirs()
+        self._flusher = Flusher(loop)
         self._news: set[str] = set()
         self._news_timer: Timer | None = None
         self.on_change: Callable[[], None] = lambda: None
@@ -54,6 +56,10 @@ class Runs:
     def busy(self) -> bool:
         """Whether any run lives, is being ended or is being swept."""
         return any(not run.swept or run.ending is not None for run in self.table.values())
+
+    def close(self) -> None:
+        """Nothing is held any more: see that the disk has all of it."""
+        self._flusher.finish()
 
     def add(self, run: Run) -> None:
         """Hold ``run`` from now on."""
@@ -135,7 +141,7 @@ class Runs:
                 break
             if pid in self._by_pid:
                 self.exited(self._by_pid[pid], exit_of(status, usage))
-            elif not self._temp_dirs.reaped(pid):
+            elif not (self._temp_dirs.reaped(pid) or self._flusher.reaped(pid)):
                 unknown(pid, exit_of(status, usage))
         self._endings.hurry()
 
@@ -202,6 +208,7 @@ class Runs:
         """Write down how ``run`` ended, now or as soon as the disk takes it."""
         trouble = self._try_to_record(run)
         if trouble is None:
+            self._flusher.later(os.path.join(run.folder, EXIT_FILE), run.folder)
             if run.is_unrecorded:
                 print(f"{run.key}: its exit is recorded now", file=sys.stderr)
         else:

@@ -173,6 +173,7 @@ def _become(
         recorded = True
         if os.getppid() != keeper:
             raise ProcessLookupError(errno.ESRCH, "the keeper is gone")
+        files.sync(order.folder)  # this child's wait: the keeper sees to others meanwhile
         stage = "exec"
         _execute(order.argv, env)
     except BaseException as error:

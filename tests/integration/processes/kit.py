@@ -163,13 +163,14 @@ def zombies_of(pid: int) -> list[int]:
 
 
 def keepers_of(state: StateFolder) -> list[int]:
-    """The keepers at work on the state folder."""
+    """The keepers at work on the state folder, without their children that are no runs."""
     folder = json.dumps(str(state.path))
-    return [
-        stat.pid
+    found = {
+        stat.pid: stat.parent
         for stat in procfs.processes()
         if folder in procfs.command_line(stat.pid, limit=4096)
-    ]
+    }
+    return [pid for pid, parent in found.items() if parent not in found]
 
 
 def kill_keeper(launcher: KeeperLauncher) -> int:

@@ -94,7 +94,8 @@ def test_a_corrupt_record_is_put_aside_and_the_others_come_back(
     journal = FolderJournal(state)
     broken, good = a_record("broken"), a_record("good")
     for record in (broken, good):
-        journal.save(record)
+        journal.save(replace(record, phase=Phase.PREPARING))
+    good = replace(good, phase=Phase.PREPARING)
     path = state.runs / broken.key / "run.json"
     path.write_text(content)
     assert journal.open_records() == [good]

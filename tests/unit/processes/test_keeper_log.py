@@ -53,6 +53,7 @@ def test_an_exit_that_no_disk_takes_is_said_once(
     assert capsys.readouterr().err.count("cannot be recorded yet") == 1
     (tmp_path / "folder").unlink()
     (tmp_path / "folder").mkdir()
-    loop.advance(100 * SAVE_AGAIN)
+    loop.advance(SAVE_AGAIN)
+    runs.close()
     assert capsys.readouterr().err.count("recorded now") == 1
     assert (tmp_path / "folder" / "exit.json").exists()
