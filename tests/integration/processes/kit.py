@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec
 
+import pytest
+
 from actors.domain.ids import ClaimKey
 from actors.domain.process import (
     ExitStatus,
@@ -32,6 +34,10 @@ from actors.processes.state_folder import StateFolder
 
 PATIENCE = 30.0
 """Seconds until a wait for something that must happen counts as failed."""
+
+needs_groups = pytest.mark.skipif(
+    own_group() is None, reason="no control group may be created here (cgroups(7), version 2)"
+)
 
 P = ParamSpec("P")
 

@@ -14,7 +14,6 @@ import pytest
 from actors.domain.errors import CouldNotStart
 from actors.domain.process import SpawnOrder
 from actors.processes.keeper import procfs
-from actors.processes.keeper.cgroup import own_group
 from actors.processes.state_folder import StateFolder
 from tests.integration.processes.kit import (
     Facts,
@@ -23,13 +22,10 @@ from tests.integration.processes.kit import (
     groups_of,
     kill_keeper,
     lasting,
+    needs_groups,
     on_loop,
     order,
     python,
-)
-
-needs_groups = pytest.mark.skipif(
-    own_group() is None, reason="no control group may be created here (cgroups(7), version 2)"
 )
 
 SHED = """

@@ -24,6 +24,17 @@ async def test_the_memory_of_the_whole_tree_counts(workshop: Workshop) -> None:
 
 
 @on_loop
+async def test_the_memory_of_an_orphan_counts_too(workshop: Workshop) -> None:
+    """Forked twice, in a session of its own, it is the run's by its marker alone."""
+    fork = "if os.fork(): os._exit(0)\n"
+    forks = f"import os, time\n{fork}os.setsid()\n{fork}"
+    hog = shlex.join([sys.executable, "-c", forks + "b = b'x' * (80 << 20); time.sleep(1000)"])
+    async with workshop.worker():
+        run = workshop.run(f"{hog}; {WAITS}", memory_limit_mb=40)
+        assert "held more memory than 40 MB" in await workshop.crashed(run)
+
+
+@on_loop
 async def test_a_run_that_lasts_too_long_is_ended_though_it_ignores_the_signal(
     workshop: Workshop,
 ) -> None:
