@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from itertools import takewhile
 
 from .effects import (
     AddLabels,
@@ -40,7 +41,7 @@ class Beginning(Turn):
         if self._record.phase is not Phase.CLAIMING:
             return
         claim = self._record.claim
-        before = [state for state in states if state.transition_id != claim]
+        before = list(takewhile(lambda state: state.transition_id != claim, states))
         if before and before[-1].type.is_terminal:
             self._remark_locally(f"Another worker had ended this flow run ({before[-1].name}).")
             self._save(reason=None, cancelling=None)
@@ -88,6 +89,8 @@ class Beginning(Turn):
                 f"The command waits {prepared.due_in:.1f} s until the flow run is due.",
             )
             self._do(WaitUntilDue(seconds=prepared.due_in))
+        elif self.run.adopted:
+            self._check_state()
         else:
             self._due()
 
@@ -99,7 +102,10 @@ class Beginning(Turn):
     def _seen_before_its_start(self, state: State | None) -> None:
         if state is None:
             self._not_ours("it was deleted")
-        elif state.type is StateType.PENDING:
+        elif state.type is StateType.PENDING and state.transition_id in (
+            self._record.claim,
+            None,
+        ):
             self._due()
         else:
             self._not_ours(f"it is {state.name} by now")

@@ -18,6 +18,8 @@ class Run:
     holds_slot: bool = True
     tree_gone: bool = True
     """Whether no process of it is left (or was ever started)."""
+    adopted: bool = False
+    """Whether somebody else began with it, whose last words a full disk may have kept back."""
     given_up: bool = False
     """Whether it is to be given back if it turns out to be ours."""
     checking: bool = False
@@ -31,6 +33,7 @@ class Run:
             record=record,
             holds_slot=record.phase is not Phase.REPORTING,
             tree_gone=not started,
+            adopted=True,
         )
 
     @property

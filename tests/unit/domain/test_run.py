@@ -195,6 +195,13 @@ def test_an_end_that_a_late_claim_has_overwritten_is_put_back() -> None:
     assert life.all(Settle) == [Settle(reason=None)]
 
 
+def test_a_cancel_after_a_late_claim_does_not_hide_the_end_before_it() -> None:
+    life = Life().after(on.Begun()).answer(Accepted(state=state(StateType.PENDING)))
+    life.after(on.HistorySeen(states=(COMPLETED, PENDING, CANCELLING)))
+    assert not life.all(Prepare)
+    assert life.last_proposal().type is StateType.COMPLETED
+
+
 def test_a_claim_without_a_time_that_overwrote_nothing_is_ours() -> None:
     assert revived(None).all(Prepare)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from actors.domain import stimuli as on
-from actors.domain.effects import Effect, EndTree, Prepare, Propose, Spawn
+from actors.domain.effects import CheckState, Effect, EndTree, Prepare, Propose, Spawn
 from actors.domain.ids import ClaimKey, TransitionId, claim_key
 from actors.domain.model import Accepted, State, StateType
 from actors.domain.process import ExitStatus
@@ -62,6 +63,36 @@ def test_what_was_to_end_before_it_was_spawned_is_not_spawned_again(
     _, effects = after(Run.from_record(old.record), on.Adopted(pid=None))
     assert [e.proposal.type for e in effects if isinstance(e, Propose)] == [outcome]
     assert not [e for e in effects if isinstance(e, Prepare)]
+
+
+def prepared_again() -> tuple[Run, list[Effect]]:
+    """A successor's, of what was about to be spawned."""
+    run = Run.from_record(spawning().record)
+    ready = on.Prepared(job=JobNote(command="make"), related=())
+    return after(run, on.Adopted(pid=None), ready)
+
+
+def test_what_a_predecessor_began_is_looked_at_before_it_is_spawned() -> None:
+    """A full disk may have kept back that it was given up."""
+    run, effects = prepared_again()
+    assert [e for e in effects if isinstance(e, CheckState)]
+    assert not [e for e in effects if isinstance(e, Spawn)]
+    ours = replace(PENDING, details={"transition_id": CLAIM})
+    assert [e for e in after(run, on.StateSeen(state=ours))[1] if isinstance(e, Spawn)]
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        State(type=StateType.CRASHED, name="Crashed"),
+        replace(PENDING, details={"transition_id": "somebody else's claim"}),
+        None,
+    ],
+)
+def test_what_is_not_pending_by_our_claim_any_more_is_not_spawned(seen: State | None) -> None:
+    run, effects = after(prepared_again()[0], on.StateSeen(state=seen))
+    assert not [e for e in effects if isinstance(e, Spawn | Propose)]
+    assert run.is_over
 
 
 def test_what_was_spawning_when_the_machine_was_restarted_is_over() -> None:
