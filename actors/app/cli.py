@@ -130,7 +130,11 @@ def run(arguments: Sequence[str], *, platform: str = sys.platform) -> int:
 
 
 def _complain(error: Exception, code: int) -> int:
-    click.echo(f"Error: {error}", err=True)
+    from .line_writer import LineWriter
+
+    stderr = LineWriter(sys.stderr)  # nobody may be reading that
+    stderr.line(f"Error: {error}")
+    stderr.close()
     return code
 
 

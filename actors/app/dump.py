@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-import structlog
-
 from ..runtime import ActorDeadError, Timeout, dump
+from .logs import asked_for
 from .system import ActorSystem
 
-log = structlog.get_logger("actors.dump")
+log = asked_for("actors.dump")
 
 
 async def dump_to_log(system: ActorSystem) -> None:

@@ -16,7 +16,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, TextIO
 
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+
+from .line_writer import FLUSH_SECONDS, LineWriter
 
 LogFormat = Literal["console", "json"]
 Mask = Callable[[str], str]
@@ -29,41 +31,6 @@ _FIRST = ("timestamp", "level", "event")
 def no_mask(text: str) -> str:
     """``text`` as it is: the mask of a program that has no secrets."""
     return text
-
-
-class LineWriter:
-    """Writes whole lines to a stream; a line that cannot be written is counted, never raised.
-
-    It goes past Python's buffers: after a broken pipe they would hold what nobody reads, and
-    spoil the exit code with it when the interpreter flushes them at its end.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        try:
-            self._descriptor: int | None = stream.fileno()
-        except (OSError, ValueError, AttributeError):
-            self._descriptor = None
-        self.dropped = 0
-        """Lines lost because the other end was gone or did not read."""
-
-    def line(self, text: str) -> None:
-        """Write ``text`` and a line break."""
-        try:
-            if self._descriptor is None:
-                self._stream.write(text + "\n")
-            else:
-                self._write_all(self._descriptor, (text + "\n").encode(errors="backslashreplace"))
-        except (OSError, ValueError):
-            self.dropped += 1
-
-    @staticmethod
-    def _write_all(descriptor: int, data: bytes) -> None:
-        while data:
-            data = data[os.write(descriptor, data) :]
-
-    # structlog calls a method named after the level
-    msg = log = debug = info = warning = warn = error = critical = fatal = exception = line
 
 
 class LogPipe:
@@ -84,7 +51,8 @@ class LogPipe:
         self.format = format
         self.mask = mask
         self.context: Callable[[], Mapping[str, object]] = dict
-        self._writer = LineWriter(stream)
+        self._writer = LineWriter(stream, on_lost=_say_lost)
+        self._people: LineWriter | None = None
         shared: list[Processor] = [
             structlog.contextvars.merge_contextvars,
             self._add_context,
@@ -125,13 +93,29 @@ class LogPipe:
         """Lines that could not be written."""
         return self._writer.dropped
 
+    def print(self, words: str) -> None:
+        """Say something to people, on stdout."""
+        if self._people is None:
+            self._people = LineWriter(sys.stdout)
+        self._people.line(words)
+
+    def flush(self, seconds: float = FLUSH_SECONDS) -> None:
+        """Wait until every line is written or lost, at most for so long."""
+        for writer in filter(None, (self._people, self._writer)):
+            writer.flush(seconds)
+
     def close(self) -> None:
-        """Take the pipe out again and leave logging as it was before."""
+        """Take the pipe out again and leave logging as it was before.
+
+        Where nobody reads, the last lines are given up after a while.
+        """
         root = logging.getLogger()
         root.removeHandler(self._handler)
         root.setLevel(self._previous_level)
         logging.captureWarnings(False)
         structlog.reset_defaults()
+        for writer in filter(None, (self._people, self._writer)):
+            writer.close()
 
     def _logger(self, *names: object) -> LineWriter:
         return self._writer
@@ -170,6 +154,22 @@ def configure(
         stream=stream,
         mask=mask,
         colors=terminal and "NO_COLOR" not in os.environ,
+    )
+
+
+def asked_for(name: str) -> FilteringBoundLogger:
+    """A logger of lines that somebody has asked for: they come whatever the level is."""
+    logger: FilteringBoundLogger = structlog.wrap_logger(
+        None,
+        wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
+        logger_factory_args=(name,),
+    )
+    return logger
+
+
+def _say_lost(lines: int) -> None:
+    structlog.get_logger(__name__).warning(
+        "log.lines_lost", lines=lines, hint="Whoever reads the log did not read for a while."
     )
 
 

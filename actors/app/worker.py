@@ -6,7 +6,6 @@ import asyncio
 import faulthandler
 import os
 import signal
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -25,6 +24,9 @@ if TYPE_CHECKING:
     from .system import ActorSystem
 
 log = structlog.get_logger(__name__)
+
+LAST_WORDS_SECONDS = 0.5
+"""How long a worker that is to end at once waits for a reader of its log."""
 
 
 def run_worker(settings: Settings) -> int:
@@ -114,7 +116,7 @@ class _Life:
         return [
             ("finish the runs and stop", self._order(lambda: self._drain(system))),
             ("do not wait for the runs any longer", self._order(system.stop_now)),
-            ("end at once", leave),
+            ("end at once", self._leave),
         ]
 
     def _order(self, give: Callable[[], None]) -> Step:
@@ -130,6 +132,10 @@ class _Life:
                 life.cancel()
 
         return step
+
+    def _leave(self, number: int) -> None:
+        self._pipe.flush(LAST_WORDS_SECONDS)
+        leave(number)
 
     def _drain(self, system: ActorSystem) -> None:
         self._draining = True
@@ -174,4 +180,4 @@ def announce(pipe: logs.LogPipe, event: str, words: str) -> None:
     if pipe.format == "json":
         log.info(event, message=words)
     else:
-        logs.LineWriter(sys.stdout).line(words)
+        pipe.print(words)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,6 +29,42 @@ def environment(**more: str) -> dict[str, str]:
     ours = ("PREFECT_", "ACTOR_WORKER_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return kept | more
+
+
+def free_port() -> int:
+    """A port of the loopback address that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def healthy(port: int) -> None:
+    """Wait until the worker's health server says that all is well."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            opener.open(f"http://127.0.0.1:{port}/health", timeout=30).close()
+            return
+        except OSError:
+            assert time.monotonic() < deadline, "it never became healthy"
+            time.sleep(0.05)
+
+
+@contextmanager
+def full_pipe() -> Iterator[int]:
+    """The writing end of a pipe that takes no more, since nobody reads what is in it."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    try:
+        with suppress(BlockingIOError):
+            while True:
+                os.write(writing, b"." * 4096)
+        os.set_blocking(writing, True)
+        yield writing
+    finally:
+        os.close(reading)
+        os.close(writing)
 
 
 class Command:

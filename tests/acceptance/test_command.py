@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
+import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -11,7 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.command import ACTOR_WORKER, Command, environment
+from tests.acceptance.command import (
+    ACTOR_WORKER,
+    PATIENCE_SECONDS,
+    ROOT,
+    Command,
+    environment,
+    free_port,
+    full_pipe,
+    healthy,
+)
 
 
 @pytest.fixture
@@ -151,8 +163,7 @@ def test_run_once_against_a_dead_server_is_a_clear_error_with_exit_code_1(
 
 
 def test_the_health_server_answers_while_the_server_is_away(env: dict[str, str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     address = ("--health-host", "127.0.0.1", "--health-port", str(port))
     with start("--with-healthcheck", *address, env=env) as command:
         command.until("started!")
@@ -172,5 +183,40 @@ def test_a_reader_that_goes_away_does_not_stop_the_worker(env: dict[str, str]) -
     with start(env=env) as command:
         command.until("started!")
         command.stop_reading()
+        command.terminate()
+        assert command.exit_code() == 0
+
+
+def test_a_reader_that_reads_no_more_does_not_stop_the_worker(env: dict[str, str]) -> None:
+    with full_pipe() as unread:
+        port = free_port()
+        address = ("--health-host", "127.0.0.1", "--health-port", str(port))
+        worker = subprocess.Popen(
+            [*ACTOR_WORKER, "start", "--pool", "p", "--with-healthcheck", *address],
+            env=env,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=unread,
+            stderr=unread,
+        )
+        try:
+            healthy(port)
+            worker.send_signal(signal.SIGUSR1)
+            healthy(port)
+            worker.terminate()
+            assert worker.wait(PATIENCE_SECONDS) == 0
+        finally:
+            worker.kill()
+            worker.wait()
+
+
+def test_a_dump_comes_at_any_log_level_for_it_was_asked_for(env: dict[str, str]) -> None:
+    port = free_port()
+    address = ("--health-host", "127.0.0.1", "--health-port", str(port))
+    options = ("--log-level", "CRITICAL", "--with-healthcheck", *address)
+    with start(*options, env=env) as command:
+        healthy(port)
+        os.kill(command.pid, signal.SIGUSR1)
+        command.until("dump.complete")
         command.terminate()
         assert command.exit_code() == 0

@@ -161,6 +161,7 @@ def test_a_broken_pipe_costs_the_line_and_nothing_else() -> None:
     with os.fdopen(writing, "w") as stream, installed(stream) as pipe:
         structlog.get_logger().info("run.exited")
         logging.getLogger("urllib3").warning("retry")
+        pipe.flush()
         assert pipe.dropped == 2
 
 
@@ -186,6 +187,7 @@ def test_a_reader_that_goes_away_does_not_change_the_exit_code() -> None:
         "pipe = logs.configure(stream=sys.stdout, format='json')\n"
         "sys.stdin.read()\n"
         "structlog.get_logger().info('run.exited')\n"
+        "pipe.flush()\n"
         "sys.exit(7 if pipe.dropped else 1)\n"
     )
     process = subprocess.Popen(
