@@ -182,8 +182,10 @@ child = os.fork()
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1, signal.SIGALRM])
 signal.alarm(20)
 print('ready', flush=True) if child else None
-print('got', signal.sigwait([signal.SIGUSR1, signal.SIGALRM]) == signal.SIGUSR1)
-print('again', signal.SIGUSR1 in signal.sigpending())
+def say(*words):  # in one piece, or the lines of two processes would mingle
+    os.write(1, (' '.join(map(str, words)) + '\\n').encode())
+say('got', signal.sigwait([signal.SIGUSR1, signal.SIGALRM]) == signal.SIGUSR1)
+say('again', signal.SIGUSR1 in signal.sigpending())
 os.waitpid(child, 0) if child else None
 """
     async with embedded(state) as launcher:
