@@ -164,6 +164,7 @@ class ActorSystem:
                 prepare=adapters.preparer(settings),
                 pid_exists=psutil.pid_exists,
                 uses_runner=uses_runner,
+                maintenance_until=adapters.maintenance_until,
                 measure=ProcessMeasure(adapters.launcher),
                 notifier=self._notifier,
             ),
@@ -190,9 +191,12 @@ class ActorSystem:
 
 
 def _as_worker_error(failure: BaseException) -> WorkerError:
-    """A failure in words for a person."""
-    if isinstance(failure, WorkerError):
-        return failure
+    """A failure in words for a person: its own, or those of what has caused it."""
+    reason: BaseException | None = failure
+    while reason is not None:
+        if isinstance(reason, WorkerError):
+            return reason
+        reason = reason.__cause__
     cause = f" ({failure.__cause__!r})" if failure.__cause__ else ""
     error = WorkerError(f"The worker gave up: {failure}{cause}.")
     error.__cause__ = failure

@@ -153,6 +153,20 @@ def test_a_state_folder_in_use_is_a_clear_error_with_exit_code_1(
         assert first.exit_code() == 0
 
 
+def test_a_record_of_a_newer_version_is_a_clear_error_with_exit_code_1(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    state = tmp_path / "mine"
+    run = state / "runs" / "some-claim"
+    run.mkdir(parents=True)
+    (run / "run.json").write_text('{"format": 9, "record": {}}')
+    with start("--state-dir", str(state), env=env) as command:
+        assert command.exit_code() == 1
+    last = command.said.splitlines()[-1]
+    assert last.startswith(f"Error: {run / 'run.json'} has format 9, and this version knows ")
+    assert last.endswith("Update the worker, or choose another folder with --state-dir.")
+
+
 def test_run_once_against_a_dead_server_is_a_clear_error_with_exit_code_1(
     env: dict[str, str], nowhere: str
 ) -> None:
