@@ -76,6 +76,8 @@ class Adapters:
     """The worker's own, as it was at the start; runs inherit it."""
     inherited_secrets: frozenset[str]
     """What is secret in it."""
+    maintenance_until: Callable[[], float | None]
+    """Until when, on the monotonic clock, the server has announced maintenance."""
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -117,6 +119,7 @@ async def open_adapters(
     python = EnginePython(prefect_python.find(settings.python))
     opened.push_async_callback(python.aclose)
     profile = ProfileInForce(settings.prefect)
+    session: Session | None = None
     if orchestrator is None:
         session = Session(
             settings.prefect.session_options(), clock=clock, reread=profile.credentials
@@ -140,6 +143,7 @@ async def open_adapters(
         profile=profile,
         environment=environment,
         inherited_secrets=secrets_in_environment(environment),
+        maintenance_until=lambda: None if session is None else session.maintenance_until,
     )
 
 

@@ -77,6 +77,7 @@ class Session:
         self._transport: Transport | None = None
         self._transport_lock = threading.Lock()
         self._has_connected = False
+        self._maintenance_until: float | None = None
         self._closed = False
         if options.verify is False:
             _log.warning("api.certificates_not_checked", url=self.shown_url)
@@ -90,6 +91,14 @@ class Session:
     def concurrency(self) -> int:
         """How many requests may be in flight at present."""
         return self._gate.limit.value
+
+    @property
+    def maintenance_until(self) -> float | None:
+        """Until when, on the clock's monotonic time, the server has announced maintenance.
+
+        A time in the past is when that was over; None: it has never announced any.
+        """
+        return self._maintenance_until
 
     @property
     def shown_url(self) -> str:
@@ -157,17 +166,29 @@ class Session:
             outcome = await self._send(outgoing)
             again, maintenance = self._is_worth_retrying(outcome, outgoing)
             sends += not maintenance
+            if isinstance(outcome, Answer) and not maintenance:
+                self._maintenance_is_over()
             if not again or sends > policy.max_retries:
                 break
             delay = policy.delay(sends, self._retry_after(outcome), self._uniform)
             if maintenance:
                 deadline += delay
+                self._maintenance_lasts(delay)
             elif self._clock.monotonic() + delay > deadline:
                 break
             await self._clock.sleep(delay)
         if isinstance(outcome, ExchangeFailed):
             raise self._no_answer(what, outcome)
         return outcome
+
+    def _maintenance_lasts(self, seconds: float) -> None:
+        until = self._clock.monotonic() + seconds
+        self._maintenance_until = max(until, self._maintenance_until or until)
+
+    def _maintenance_is_over(self) -> None:
+        """Whatever was announced: the server answers again."""
+        if self._maintenance_until is not None:
+            self._maintenance_until = min(self._maintenance_until, self._clock.monotonic())
 
     async def _prepare(self, method: str, address: str, content: bytes | None) -> Outgoing:
         headers = self._options.headers(self._credentials)

@@ -13,7 +13,7 @@ from actors.orchestrator.retry import RetryPolicy
 from actors.orchestrator.session import Session
 from tests.support.http_server import Handler, Reply, ScriptedServer
 from tests.support.manual_clock import ManualClock
-from tests.unit.orchestrator.clients import hanging, run
+from tests.unit.orchestrator.clients import a_session, hanging, run
 
 STEADY = RetryPolicy(jitter_factor=0)
 BUSY = Reply(503, {"exception_message": "Service Unavailable"})
@@ -67,6 +67,35 @@ def test_announced_maintenance_is_waited_out_past_all_limits() -> None:
     server.script(*[under_maintenance] * 20, BUSY, Reply(200, "ok"))
     answer, sleeps = run(server, post_and_sleeps, retry=STEADY, total_seconds=100)
     assert (answer, sum(sleeps)) == ("ok", 20 * 60 + 2)
+
+
+def test_it_tells_until_when_maintenance_was_announced_and_that_it_is_over() -> None:
+    told: list[float | None] = []
+    sessions: list[Session] = []
+
+    class Watch(ManualClock):
+        async def sleep(self, delay: float) -> None:
+            told.append(sessions[0].maintenance_until)
+            await super().sleep(delay)
+
+    async def story() -> None:
+        async with a_session(server, Watch()) as session:
+            sessions.append(session)
+            told.append(session.maintenance_until)
+            await session.request("GET", "/thing")
+            told.append(session.maintenance_until)
+
+    server = ScriptedServer()
+    headers = {"Prefect-Maintenance": "true", "Retry-After": "60"}
+    server.script(Reply(503, headers=headers), Reply(503, headers=headers), Reply(200, "ok"))
+    with server:
+        asyncio.run(story())
+    before, first, second, after = told
+    assert before is None
+    assert first is not None
+    assert second is not None
+    assert 60 <= first < second
+    assert after == second
 
 
 def test_no_retry_goes_past_the_total_deadline() -> None:
