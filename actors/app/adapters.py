@@ -36,6 +36,8 @@ class EnginePython:
     """
 
     def __init__(self, python: Path) -> None:
+        self.version = prefect_python.version_by_files(python) or "3"
+        """Of its Prefect; only "3" where its files do not tell more."""
         self._check = asyncio.create_task(
             prefect_python.check(python), name="check of Prefect's Python"
         )

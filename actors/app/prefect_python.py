@@ -154,8 +154,22 @@ def _candidates(path: str | None) -> Iterator[Path]:
             yield Path(found)
 
 
+def version_by_files(python: Path) -> str | None:
+    """The version of the Prefect 3 in an interpreter, as far as the files around it tell.
+
+    This is known at once, and :func:`check` some time later.
+    """
+    return next(iter(_versions(python) or ()), None)
+
+
 def _has_prefect(python: Path) -> bool | None:
     """Whether the files around an interpreter show Prefect 3; None when they tell nothing."""
+    versions = _versions(python)
+    return None if versions is None else bool(versions)
+
+
+def _versions(python: Path) -> list[str] | None:
+    """The Prefects 3 that the files around an interpreter show; None when they tell nothing."""
     prefix = python.parent.parent
     if not (prefix / "pyvenv.cfg").exists():
         # not a virtual environment: the prefix is where the link finally points
@@ -167,4 +181,8 @@ def _has_prefect(python: Path) -> bool | None:
     ]
     if not libraries:
         return None
-    return any(True for folder in libraries for _ in folder.glob("prefect-3.*.dist-info"))
+    return [
+        found.name.removeprefix("prefect-").removesuffix(".dist-info")
+        for folder in libraries
+        for found in folder.glob("prefect-3.*.dist-info")
+    ]

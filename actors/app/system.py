@@ -207,6 +207,7 @@ def _plan(settings: Settings, adapters: Adapters) -> WorkerPlan:
     prefect = settings.prefect
     return WorkerPlan(
         name=adapters.name,
+        version=adapters.python.version,
         pool=settings.pool,
         hostname=adapters.hostname,
         queues=settings.work_queues,

@@ -18,6 +18,7 @@ def worker_of(place: Place) -> dict[str, str]:
         "prefect.resource.id": f"prefect.worker.process.{name.replace(' ', '-')}",
         "prefect.resource.name": name,
         "prefect.worker-type": "process",
+        "prefect.version": place.admin.request("GET", "/admin/version"),
     }
 
 
@@ -46,10 +47,6 @@ def related_to(picture: Picture, **facts: str) -> list[dict[str, str]]:
     ]
 
 
-def without_version(labels: dict[str, str]) -> dict[str, str]:
-    return {name: value for name, value in labels.items() if name != "prefect.version"}
-
-
 def of_worker(place: Place, kind: str) -> Any:
     """The event of this kind about the worker itself, once it has arrived."""
     worker = worker_of(place)["prefect.resource.id"]
@@ -65,7 +62,7 @@ def of_worker(place: Place, kind: str) -> Any:
 def test_a_submitted_run_is_an_event(gallery: Gallery) -> None:
     picture = gallery["succeeds"]
     event = picture.event("submitted")
-    assert without_version(event["resource"]) == worker_of(gallery.place)
+    assert event["resource"] == worker_of(gallery.place)
     assert event["related"] == related_to(picture)
     assert (event["payload"], event["follows"]) == ({}, None)
 
@@ -76,7 +73,7 @@ def test_an_executed_run_is_an_event_that_follows_its_submission(
 ) -> None:
     picture = gallery[name]
     event = picture.event("executed")
-    assert without_version(event["resource"]) == worker_of(gallery.place)
+    assert event["resource"] == worker_of(gallery.place)
     assert event["related"] == related_to(picture, identifier=str(picture.pid), status_code=code)
     assert event["follows"] == picture.event("submitted")["id"]
 
@@ -84,7 +81,7 @@ def test_an_executed_run_is_an_event_that_follows_its_submission(
 def test_a_cancelled_run_is_an_event_with_its_whole_address(gallery: Gallery) -> None:
     picture = gallery["ignores_sigterm"]
     event = picture.event("cancelled")
-    assert without_version(event["resource"]) == worker_of(gallery.place)
+    assert event["resource"] == worker_of(gallery.place)
     where = picture.run["infrastructure_pid"]
     assert event["related"] == related_to(picture, identifier=where)
 
@@ -94,6 +91,6 @@ def test_the_start_and_the_stop_of_a_worker_are_events(gallery: Gallery) -> None
     pool = place.read_pool()
     started, stopped = of_worker(place, "started"), of_worker(place, "stopped")
     for event in (started, stopped):
-        assert without_version(event["resource"]) == worker_of(place)
+        assert event["resource"] == worker_of(place)
         assert event["related"] == [resource("work-pool", pool["id"], pool["name"])]
     assert (started["follows"], stopped["follows"]) == (None, started["id"])
