@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,9 @@ from ..domain.worker_events import run_related
 from ..orchestrator.templating import fetch
 
 FLOWS_REMEMBERED = 1_000
+
+FLOW_SECONDS = 60.0
+"""How long a flow is remembered: its tags, which are in events, may be changed."""
 
 
 @dataclass(kw_only=True)
@@ -43,7 +47,8 @@ class Preparer:
     prefect_env: Callable[[], Mapping[str, str]] = dict
     secrets: Callable[[], frozenset[str]] = frozenset
     end_leftovers: bool = True
-    _flows: dict[FlowId, Flow] = field(default_factory=dict)
+    monotonic: Callable[[], float] = time.monotonic
+    _flows: dict[FlowId, tuple[Flow, float]] = field(default_factory=dict)
 
     async def __call__(self, record: RunRecord, pool: WorkPool) -> Preparation:
         """See :data:`~actors.domain.preparation.Prepare`."""
@@ -91,14 +96,22 @@ class Preparer:
         return deployment
 
     async def _flow(self, run: FlowRun) -> Flow:
-        """Flows do not change their names, so that each is read once."""
-        known = self._flows.get(run.flow_id)
-        if known is None:
-            known = await self.orchestrator.read_flow(run.flow_id)
-            if len(self._flows) >= FLOWS_REMEMBERED:
-                self._flows.clear()
-            self._flows[run.flow_id] = known
-        return known
+        """Many runs are of few flows, so that each is read once in a while only."""
+        known, read_at = self._flows.get(run.flow_id, (None, 0.0))
+        if known is not None and self.monotonic() - read_at < FLOW_SECONDS:
+            return known
+        try:
+            flow = await self.orchestrator.read_flow(run.flow_id)
+        except NotFound as error:
+            raise NotFound(
+                "The flow of this flow run no longer exists, so it cannot be run. "
+                "Deploy the flow again.",
+                status=error.status,
+            ) from None
+        if len(self._flows) >= FLOWS_REMEMBERED:
+            self._flows.clear()
+        self._flows[run.flow_id] = flow, self.monotonic()
+        return flow
 
     async def _resolve(
         self, run: FlowRun, deployment: Deployment | None, pool: WorkPool

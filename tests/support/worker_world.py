@@ -72,6 +72,7 @@ class WorkerWorld:
                     worker="w",
                     engine_python=_engine_python,
                     base_env={},
+                    monotonic=self.clock.monotonic,
                 ),
                 pid_exists=lambda pid: any(p.identity.pid == pid for p in self.keeper.alive()),
                 uses_runner=lambda run, deployment, pool: False,
