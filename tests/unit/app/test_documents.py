@@ -8,6 +8,7 @@ from pathlib import Path
 
 from actors.app.exit_codes import FAILURE, INTERRUPTED, USAGE
 from actors.app.settings import Settings
+from actors.domain.job_configuration import ProcessVariables
 from tests.unit.app.test_cli import options
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -37,6 +38,19 @@ def test_the_defaults_in_the_readme_are_the_settings_own() -> None:
         said = re.search(rf"{option.opts[-1]} \w+``.*; (\S+)$", table, re.MULTILINE)
         assert said is not None
         assert float(said[1]) == default
+
+
+def test_every_job_variable_is_in_the_readme_with_its_default() -> None:
+    rows = re.findall(r"^``(\w+)`` {2,}(\S+) ", section("Job variables"), re.MULTILINE)
+    assert [name for name, _ in rows] == list(ProcessVariables.model_fields)
+    for name, said in rows:
+        default = ProcessVariables.model_fields[name].get_default(call_default_factory=True)
+        if default is None or default == {}:
+            assert said == "none"
+        elif isinstance(default, float):
+            assert float(said) == default
+        else:
+            assert said == str(default).lower() or said == default
 
 
 def test_the_exit_codes_are_in_the_readme() -> None:
