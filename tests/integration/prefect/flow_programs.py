@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 FLOWS: Final = '''
+import ctypes
 import os
 import signal
 import time
@@ -69,7 +70,24 @@ def ignores_sigterm():
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     write("body", os.environ["PREFECT__FLOW_RUN_ID"], "deaf to SIGTERM")
     time.sleep(600)
+
+
+@watched
+def hangs():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    write("body", os.environ["PREFECT__FLOW_RUN_ID"], "no thread will run from now on")
+    ctypes.PyDLL(None).sleep(600)  # keeps the interpreter's lock
 '''
+
+BOOTS_FOREVER: Final = """
+import os
+import time
+
+with open(f"{os.environ['NOTES']}/booting", "a") as file:
+    print(os.getpid(), file=file)
+time.sleep(600)
+"""
+"""A ``sitecustomize`` that keeps an engine from ever getting to Prefect's code."""
 
 BROKEN: Final = 'raise RuntimeError("this module is broken")\n'
 

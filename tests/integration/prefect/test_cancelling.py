@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from tests.integration.prefect.flow_programs import BOOTS_FOREVER
 from tests.integration.prefect.kit import Place, shell, until
 
 EVERY_SERIES = pytest.mark.series()
@@ -55,6 +56,37 @@ def test_a_run_cancelled_while_its_worker_was_dead_is_cancelled_by_the_next(plac
     assert "CRASHED" not in types
     hooks = [line.split()[0] for line in place.started_by(f"hooks-{run}")]
     assert ("cancellation" in hooks) == (place.server_series == (3, 8))
+
+
+@EVERY_SERIES
+def test_an_engine_that_is_still_booting_is_cancelled(place: Place) -> None:
+    (place.folder / "sitecustomize.py").write_text(BOOTS_FOREVER)
+    env = {"NOTES": str(place.folder), "PYTHONPATH": str(place.folder)}
+    run = place.admin.create_run(place.deploy_flow("sleeps"), job_variables={"env": env})
+    with place.worker():
+        [pid] = until(lambda: place.started_by("booting"))
+        assert place.state(run)["type"] == "PENDING"
+        place.admin.set_state(run, "CANCELLING", name="Cancelling")
+        place.state_once(run)
+        until(lambda: not os.path.exists(f"/proc/{pid}"))
+    types = place.admin.states_of(run)
+    assert types[-1] == "CANCELLED"
+    assert not {"RUNNING", "CRASHED"} & set(types)
+
+
+@EVERY_SERIES
+def test_an_engine_that_hangs_is_cancelled_after_its_grace_period(place: Place) -> None:
+    job = {"env": {"NOTES": str(place.folder)}, "grace_seconds": 1}
+    run = place.admin.create_run(place.deploy_flow("hangs"), job_variables=job)
+    with place.worker():
+        until(lambda: place.started_by(f"body-{run}"))
+        place.admin.set_state(run, "CANCELLING", name="Cancelling")
+        place.state_once(run)
+        pid = place.admin.read_run(run)["infrastructure_pid"].rpartition(":")[2]
+        until(lambda: not os.path.exists(f"/proc/{pid}"))
+    types = place.admin.states_of(run)
+    assert types[-1] == "CANCELLED"
+    assert "CRASHED" not in types
 
 
 def test_a_run_of_a_dead_process_is_cancelled(place: Place) -> None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from tests.integration.prefect.kit import Place, shell, until
 
 LASTING = {"ACTOR_WORKER_EMBEDDED": "false"}
+
+
+def executions(place: Place, run: str) -> int:
+    """How many events tell that the run was executed."""
+    kinds = [event["event"] for event in place.events_about(run)]
+    return kinds.count("prefect.worker.executed-flow-run")
 
 
 @pytest.mark.series
@@ -30,5 +38,4 @@ def test_the_successor_of_a_killed_worker_reports_the_real_exit_code(place: Plac
         assert worker.ended() == 0
     for run in (during, meanwhile):
         assert place.admin.states_of(run) == ["SCHEDULED", "PENDING", "CRASHED"]
-        kinds = [event["event"] for event in place.events_about(run)]
-        assert kinds.count("prefect.worker.executed-flow-run") <= 1
+        assert until(partial(executions, place, run)) == 1
