@@ -136,7 +136,8 @@ class Launcher(Protocol):
 
         At most one process is started per key, however often this is called for it: a repeat
         answers with the identity of the process that is there (or was). CouldNotStart: the
-        command, directory or environment is wrong. KeeperError: no keeper; nothing was started.
+        command, directory or environment is wrong. KeeperError: no keeper, or one that does not
+        answer in time; ask again whether something was started.
         StateFolderError: no disk takes a record of it; nothing was started.
         """
 
