@@ -22,7 +22,8 @@ from ..web.health import HealthServer
 from .adapters import Adapters, open_adapters
 from .preparation import uses_runner
 from .settings import Settings
-from .wiring import Wiring, WorkerPlan, WorkerPorts, start_actors
+from .wiring import Wiring, start_actors
+from .worker_plan import WorkerPlan, WorkerPorts
 
 HEALTH_TIMEOUT_SECONDS = 5.0
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from actors.app.preparation import Preparer
-from actors.app.wiring import Wiring, WorkerPlan, WorkerPorts, start_actors
+from actors.app.wiring import Wiring, start_actors
+from actors.app.worker_plan import WorkerPlan, WorkerPorts
 from actors.domain.model import Deployment, FlowRun, WorkPool
 from actors.domain.ports import Launcher, Orchestrator
 from actors.messages.lifetime import OnDeadline
@@ -71,6 +72,7 @@ def start_worker(house: House, life: Life) -> Wiring:
                 worker="w",
                 engine_python=_python,
                 base_env={},
+                monotonic=house.clock.monotonic,
             ),
             pid_exists=lambda pid: any(p.identity.pid == pid for p in house.keeper.alive()),
             uses_runner=_uses_runner,

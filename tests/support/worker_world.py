@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from actors.app.preparation import Preparer
-from actors.app.wiring import RUN_PREFIX, Wiring, WorkerPlan, WorkerPorts, start_actors
+from actors.app.wiring import RUN_PREFIX, Wiring, start_actors
+from actors.app.worker_plan import WorkerPlan, WorkerPorts
 from actors.domain.ids import FlowRunId
 from actors.domain.model import StateType
 from actors.messages.runs import RunsInHand, Situation
