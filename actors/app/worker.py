@@ -63,8 +63,9 @@ def run_worker(settings: Settings) -> int:
 class _Life:
     """One worker in this process, and what signals make of it.
 
-    Owns: _up (whether it can be given orders), _draining, bequest (the lock for a successor) and
-    missed (stop signals that came too late for this worker: they are for the successor).
+    Owns: _up (whether it can be given orders), _dump_wanted (before it was up), _draining, bequest
+    (the lock for a successor) and missed (stop signals that came too late for this worker: they
+    are for the successor).
     """
 
     def __init__(self, settings: Settings, pipe: logs.LogPipe, lock: int | None) -> None:
@@ -74,6 +75,7 @@ class _Life:
         self._up = False
         self._draining = False
         self._terminal = _has_terminal()
+        self._dump_wanted = False
         self._dumping: asyncio.Task[None] | None = None
         self.bequest: int | None = None
         self.missed: list[int] = []
@@ -104,6 +106,8 @@ class _Life:
         async with system:
             self._up = True
             announce(self._pipe, "worker.started", f"Worker {system.name!r} started!")
+            if self._dump_wanted:
+                self._dump(system)
             if self.missed:
                 self._drain(system)
             await system.wait()
@@ -155,8 +159,10 @@ class _Life:
             self.bequest = system.step_aside()
 
     def _dump(self, system: ActorSystem) -> None:
+        """SIGUSR1: what is going on, as soon as there is something."""
         from .dump import dump_to_log
 
+        self._dump_wanted = not self._up
         if self._up:
             self._dumping = asyncio.create_task(dump_to_log(system))
 
