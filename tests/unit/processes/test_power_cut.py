@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -47,6 +49,26 @@ def observed() -> Iterator[list[str]]:
         yield seen
     finally:
         sys.setprofile(former)
+
+
+def alone(test: Callable[[Path], None]) -> Callable[[Path], None]:
+    """Run ``test`` in a process of its own: it waits for any child, as the keeper does."""
+
+    @functools.wraps(test)
+    def in_a_child(tmp_path: Path) -> None:
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                test(tmp_path)
+                code = 0
+            except BaseException:
+                traceback.print_exc(file=sys.__stderr__)
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    return in_a_child
 
 
 @pytest.fixture
@@ -105,6 +127,7 @@ def test_the_record_of_a_process_is_on_the_disk_before_it_has_its_name(tmp_path:
     assert seen == ["fsync", "publish"]
 
 
+@alone
 def test_exits_are_brought_to_the_disk_by_one_child_while_the_keeper_turns(tmp_path: Path) -> None:
     loop, stuck, other = ManualLoop(), tmp_path / "stuck", tmp_path / "other"
     for path in (stuck, other):
@@ -124,6 +147,7 @@ def test_exits_are_brought_to_the_disk_by_one_child_while_the_keeper_turns(tmp_p
         os.wait()
 
 
+@alone
 def test_a_recorded_exit_is_brought_to_the_disk(tmp_path: Path) -> None:
     loop = ManualLoop()
     runs = Runs(loop, lambda *_: None, lambda: True)
