@@ -166,7 +166,7 @@ class Session:
             outcome = await self._send(outgoing)
             again, maintenance = self._is_worth_retrying(outcome, outgoing)
             sends += not maintenance
-            if isinstance(outcome, Answer) and not maintenance:
+            if isinstance(outcome, Answer) and outcome.status < 400:
                 self._maintenance_is_over()
             if not again or sends > policy.max_retries:
                 break
