@@ -7,13 +7,18 @@ active profile of ``profiles.toml``. Prefect 3.0 reads the first and the last of
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import tomllib
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from dotenv.parser import parse_stream
+from dotenv.variables import parse_variables
 
 from ..domain.errors import SettingsError
 
@@ -21,13 +26,6 @@ PREFIX: Final = "PREFECT_"
 
 _DICTIONARIES: Final = frozenset({"PREFECT_CLIENT_CUSTOM_HEADERS"})
 """Settings whose value is itself a table, told apart from tables of further settings."""
-
-_DOTENV_LINE: Final = re.compile(
-    r"""^[ \t]* (?:export[ \t]+)? (?P<name>\w+) [ \t]*=[ \t]*
-    (?: '(?P<single>[^']*)' | "(?P<double>(?:[^"\\]|\\.)*)" | (?P<bare>[^\n]*?) )
-    (?:[ \t]+\#[^\n]*)? [ \t\r]*$""",
-    re.VERBOSE | re.MULTILINE,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +51,12 @@ def find_sources(environ: Mapping[str, str], *, cwd: Path, home: Path) -> Found:
     """Read every source. SettingsError: a file that Prefect would refuse, too.
 
     ``home`` is the user's home directory. What Prefect passes over with a warning (no such
-    profile, a broken ``profiles.toml``) becomes one of the ``warnings``.
+    profile, a broken ``profiles.toml``, a line of ``.env``) becomes one of the ``warnings``.
     """
+    dotenv, warnings = _read_dotenv(cwd / ".env", environ)
     sources = [
         Source("the environment", _settings(environ)),
-        Source(str(cwd / ".env"), _settings(_read_dotenv(cwd / ".env"))),
+        Source(str(cwd / ".env"), _settings(dotenv)),
         Source(str(cwd / "prefect.toml"), _read_tables(cwd / "prefect.toml", ())),
         Source(
             f"[tool.prefect] of {cwd / 'pyproject.toml'}",
@@ -65,14 +64,14 @@ def find_sources(environ: Mapping[str, str], *, cwd: Path, home: Path) -> Found:
         ),
     ]
     path = _profiles_path(environ, sources, home)
-    profile, warnings = _read_profile(path, environ.get("PREFECT_PROFILE"))
+    profile, more_warnings = _read_profile(path, environ.get("PREFECT_PROFILE"))
     if profile is not None:
         sources.append(profile[1])
     return Found(
         sources=tuple(source for source in sources if source.values),
         profile=None if profile is None else profile[0],
         profiles_path=path,
-        warnings=warnings,
+        warnings=(*warnings, *more_warnings),
     )
 
 
@@ -96,21 +95,26 @@ def _read(path: Path) -> str | None:
         raise SettingsError(f"{path} cannot be read: {error}") from None
 
 
-def _read_dotenv(path: Path) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for match in _DOTENV_LINE.finditer(_read(path) or ""):
-        double = match["double"]
-        if double is not None:
-            found[match["name"]] = re.sub(r"\\(.)", _unescaped, double)
-        else:
-            found[match["name"]] = (
-                match["single"] if match["single"] is not None else match["bare"]
-            )
-    return found
+def _read_dotenv(path: Path, environ: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The variables of a ``.env`` file, and what to warn of.
 
-
-def _unescaped(match: re.Match[str]) -> str:
-    return {"n": "\n", "t": "\t", "r": "\r"}.get(match[1], match[1])
+    The file is read by python-dotenv, as Prefect has it done. ``${NAME}`` stands for what an
+    earlier line says, else for a variable of ``environ``. A name without ``=`` sets nothing.
+    """
+    found: dict[str, str | None] = {}
+    known = ChainMap[str, str | None](found, dict(environ))
+    wrong: list[int] = []
+    for binding in parse_stream(io.StringIO(_read(path) or "")):
+        if binding.error:
+            wrong.append(binding.original.line)
+        elif binding.key is not None:
+            text = binding.value
+            found[binding.key] = text and "".join(a.resolve(known) for a in parse_variables(text))
+    numbers = ", ".join(map(str, wrong))
+    return (
+        {name: text for name, text in found.items() if text is not None},
+        (f"{path} cannot be understood at line {numbers}.",) if wrong else (),
+    )
 
 
 def _read_tables(path: Path, header: tuple[str, ...]) -> dict[str, str]:

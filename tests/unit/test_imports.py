@@ -42,7 +42,7 @@ RULES = {
     ACTORS: part(house="domain messages runtime parts", libraries=LOGGING),
     "orchestrator": part(
         house="domain messages",
-        libraries=f"{LOGGING} pydantic pydantic_core requests slugify urllib3 websockets",
+        libraries=f"{LOGGING} dotenv pydantic pydantic_core requests slugify urllib3 websockets",
     ),
     "processes": part(
         house="domain messages processes.keeper",
