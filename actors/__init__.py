@@ -6,10 +6,9 @@ to do), :class:`ProcessWorker` (the interface of Prefect 3.0's worker class) and
 that ``import actors`` costs nothing.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
+# Nothing is imported here, not even typing or __future__: ``python -m actors`` would take it from
+# the working directory, which it leaves in actors/__main__.py.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from . import messages
     from .app.process_worker import ProcessWorker

@@ -1,8 +1,13 @@
 """``python -m actors`` is ``actor-worker``."""
 
-from __future__ import annotations
-
-from .app.cli import main
-
 if __name__ == "__main__":
+    import sys
+
+    if not sys.flags.safe_path:
+        # The working directory, where others may be able to write. Nothing is imported from it:
+        # it goes before the first import of a module that is not built in.
+        del sys.path[0]
+
+    from .app.cli import main
+
     main()

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from ..domain.errors import SettingsError
+from ..domain.masking import secrets_in_environment
 
 CHECK_SECONDS: Final = 30.0
 """How long an interpreter may take to say which Prefect it has; a healthy one needs 0.1 s."""
@@ -34,6 +35,9 @@ _QUESTION: Final = (
     "try: print(m.version('prefect'))\n"
     "except m.PackageNotFoundError: print('none')"
 )
+_SAFE_PATH: Final = {"PYTHONSAFEPATH": "1"}
+"""Python 3.11 and newer then import nothing from the working directory, ``/`` or any other."""
+
 _ON_PATH: Final = ("python3", "python")
 
 
@@ -80,6 +84,10 @@ def find(
 async def check(python: Path, *, env: Mapping[str, str] | None = None) -> PrefectPython:
     """Ask ``python`` which Prefect it has; ``env`` is its environment (default: ours).
 
+    It sees what the runs' interpreters will see, PYTHONPATH and the user's site-packages too, but
+    no secrets, and nothing of the folder that the worker was started in: ``python -c`` would
+    import from there, and that folder may be somebody else's.
+
     SettingsError: it cannot be run, does not answer in time, or has no Prefect 3.
     """
     try:
@@ -90,7 +98,8 @@ async def check(python: Path, *, env: Mapping[str, str] | None = None) -> Prefec
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=None if env is None else dict(env),
+            cwd="/",
+            env=_without_secrets(os.environ if env is None else env) | _SAFE_PATH,
         )
     except OSError as error:
         raise SettingsError(
@@ -121,6 +130,15 @@ async def check(python: Path, *, env: Mapping[str, str] | None = None) -> Prefec
     return PrefectPython(python, version)
 
 
+def _without_secrets(env: Mapping[str, str]) -> dict[str, str]:
+    """Without Prefect's settings, too: their headers and addresses may hold some."""
+    return {
+        name: value
+        for name, value in env.items()
+        if not name.startswith("PREFECT_") and not secrets_in_environment({name: value})
+    }
+
+
 def has_prefect_here() -> bool:
     """Whether Prefect is installed in our own interpreter; it is not imported."""
     try:
@@ -140,7 +158,7 @@ def _given(given: str, path: str | None) -> Path:
         return found
     if (on_path := shutil.which(given, path=path)) is None:
         raise SettingsError(f"--python names {given!r}, and PATH has no such command.")
-    return Path(on_path)
+    return Path(on_path).absolute()
 
 
 def _candidates(path: str | None) -> Iterator[Path]:
@@ -151,7 +169,7 @@ def _candidates(path: str | None) -> Iterator[Path]:
             yield beside
     for name in _ON_PATH:
         if (found := shutil.which(name, path=path)) is not None:
-            yield Path(found)
+            yield Path(found).absolute()
 
 
 def version_by_files(python: Path) -> str | None:

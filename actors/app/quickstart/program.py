@@ -178,7 +178,7 @@ def start_worker(folder: QuickstartFolder, python: Path, api_url: str) -> Progra
     return Program(
         "The worker",
         [
-            *(sys.executable, "-m", "actors", "start"),
+            *(sys.executable, "-P", "-m", "actors", "start"),
             *("--pool", POOL, "--name", "quickstart", "--python", str(python)),
             *("--state-dir", str(folder.state), "--log-format", "json"),
             # it ends when it is told to, and its runs with it

@@ -14,7 +14,7 @@ import threading
 import time
 import urllib.request
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -38,6 +38,9 @@ PAUSE: Final = 0.1
 """Seconds between two questions to a server."""
 
 TERMINAL: Final = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
+
+ACTOR_WORKER: Final = (sys.executable, "-m", "actors")
+ROOT: Final = Path(__file__).parents[3]
 
 T = TypeVar("T")
 
@@ -213,10 +216,16 @@ class Place:
 
     @contextmanager
     def worker_program(
-        self, *options: str, variables: Mapping[str, str] | None = None, url: str | None = None
+        self,
+        *options: str,
+        variables: Mapping[str, str] | None = None,
+        url: str | None = None,
+        command: Sequence[str] = ACTOR_WORKER,
+        cwd: Path = ROOT,
     ) -> Iterator[WorkerProgram]:
         """``actor-worker start`` as a process; killed at the end if it is still there."""
-        program = WorkerProgram(self, options, self._environment(variables, url))
+        environment = self._environment(variables, url)
+        program = WorkerProgram(self, [*command, "start"], options, environment, cwd)
         try:
             yield program
         finally:
@@ -305,18 +314,23 @@ class WorkerProgram:
     """``actor-worker start`` as a process of its own; what it prints is in a file."""
 
     def __init__(
-        self, place: Place, options: tuple[str, ...], environment: dict[str, str]
+        self,
+        place: Place,
+        command: Sequence[str],
+        options: tuple[str, ...],
+        environment: dict[str, str],
+        cwd: Path,
     ) -> None:
         self.log = place.folder / f"worker-{uuid.uuid4().hex[:8]}.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "actors", "start", "--pool", place.pool),
+                    *(*command, "--pool", place.pool),
                     *("--python", place.python, "--state-dir", str(place.folder / "state")),
                     *("--query-seconds", "0.5", "--log-format", "json", *options),
                 ],
                 env={"ACTOR_WORKER_EMBEDDED": "true"} | environment,
-                cwd=Path(__file__).parents[3],
+                cwd=cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -9,6 +9,7 @@ import pytest
 
 from actors.app.prefect_python import check, find, version_by_files
 from actors.domain.errors import SettingsError
+from tests.support.trap import EVERYTHING, Trap
 
 
 def script(path: Path, text: str = "exit 0") -> Path:
@@ -142,6 +143,42 @@ def test_a_real_interpreter_is_asked_in_earnest(tmp_path: Path) -> None:
     )
     answer = asyncio.run(check(python, env={"PYTHONPATH": str(tmp_path)}))
     assert (answer.executable, answer.version) == (python, "3.99.0")
+
+
+def test_nothing_is_imported_from_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trap = Trap(tmp_path / "trap", EVERYTHING)
+    monkeypatch.chdir(trap.path)
+    empty_entry = {"PYTHONPATH": ":"}  # an empty entry means the working directory, too
+    assert asyncio.run(check(Path(sys.executable), env=empty_entry)).version != "3.99.0"
+    assert trap.sprung == []
+
+
+def test_the_interpreter_that_is_checked_is_told_no_secrets(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    python = script(tmp_path / "python", f"env > {told}; pwd >> {told}; echo 3.8.8")
+    secrets = {
+        "PREFECT_API_KEY": "pnu_1234",
+        "PREFECT_CLIENT_CUSTOM_HEADERS": '{"Authorization": "Bearer 5678"}',
+        "AWS_SECRET_ACCESS_KEY": "abcd",
+        "PIP_INDEX_URL": "https://me:efgh@packages/simple",
+    }
+    env = {"PATH": os.environ["PATH"], "PYENV_VERSION": "3.12", "PYTHONPATH": "/srv/lib"}
+    asyncio.run(check(python, env=env | secrets))
+    lines = told.read_text().splitlines()
+    assert {f"{name}={value}" for name, value in env.items()} <= set(lines)
+    assert not [name for name in secrets if name in told.read_text()]
+    assert lines[-1] == "/"
+
+
+def test_an_interpreter_found_by_a_relative_path_is_named_by_a_whole_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    having = environment(tmp_path / "b", prefect="3.8.8", python="python")
+    monkeypatch.chdir(tmp_path)
+    assert find(None, path="b/bin", own_has_prefect=False) == having
+    assert find("python", path="b/bin") == having
 
 
 def test_an_interrupted_check_leaves_no_process_behind(tmp_path: Path) -> None:
