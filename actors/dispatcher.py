@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from .domain.ids import ClaimKey, new_transition_id
 from .domain.memory import MemorySample
 from .domain.policy import Backoff
 from .domain.ports import Clock, Journal, Launcher
-from .domain.process import KeptRun
+from .domain.process import KeptRun, ProcessIdentity
 from .domain.record import Reason
 from .domain.run import Run, found_run, new_run
 from .messages.lifetime import Drain, EndAllRuns, Idle, LeaveAllRuns, OnlyReports
@@ -30,6 +30,8 @@ from .messages.runs import (
     Finish,
     GiveBack,
     Intake,
+    MemoryLimited,
+    MemoryLimitedRuns,
     MemoryMeasured,
     MemoryUsed,
     PollNow,
@@ -95,6 +97,8 @@ Message = (
     | Drain
     | EndAllRuns
     | CurrentIntake
+    | MemoryLimited
+    | MemoryLimitedRuns
     | MemoryMeasured
     | CancelIfOurs
     | RunsInHand
@@ -105,7 +109,7 @@ Message = (
     | _KeeperSilent
     | _AskKeeper
 )
-Reply = Intake | bool | tuple[Situation, ...] | None
+Reply = Intake | bool | tuple[Situation, ...] | Mapping[ClaimKey, ProcessIdentity] | None
 
 
 class Dispatcher(AsyncioActor):
@@ -223,6 +227,10 @@ class Dispatcher(AsyncioActor):
                 self._ask_keeper()
             case CurrentIntake():
                 return self._door.intake(self._runs)
+            case MemoryLimited(key=key, process=process):
+                self._runs.change(key, memory_limited=process)
+            case MemoryLimitedRuns():
+                return self._runs.memory_limited
             case MemoryMeasured(sample=sample):
                 self._memory_measured(sample)
             case CancelIfOurs(run_id=run_id, state=state):

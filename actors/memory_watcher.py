@@ -1,4 +1,4 @@
-"""Measures what runs and their machine use, in a rhythm, and tells the Dispatcher."""
+"""Measures what the machine and runs with a limit use, in a rhythm, and tells the Dispatcher."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .domain.complaint import Complaint
 from .domain.memory import MemorySample
 from .domain.ports import Clock, Measure
 from .messages.lifetime import Tick
-from .messages.runs import MemoryMeasured
+from .messages.runs import MemoryLimitedRuns, MemoryMeasured
 from .runtime import Address, AsyncioActor, Ticker
 
 log = structlog.get_logger("actors.memory_watcher")
@@ -47,9 +47,7 @@ class MemoryWatcher(AsyncioActor):
         match message:
             case Tick():
                 self._ticker.hold()
-                self.pipe(
-                    self._measure.sample(), on_result=lambda sample: sample, on_error=_Failed
-                )
+                self.pipe(self._sample(), on_result=lambda sample: sample, on_error=_Failed)
                 return
             case MemorySample():
                 if self._complaint.settle():
@@ -59,3 +57,7 @@ class MemoryWatcher(AsyncioActor):
                 if self._complaint.raise_(str(error)):
                     log.warning("memory.not_measured", error=str(error) or repr(error))
         self._ticker.rearm()
+
+    async def _sample(self) -> MemorySample:
+        runs = await self._dispatcher.request(MemoryLimitedRuns(), timeout=None)
+        return await self._measure.sample(runs)

@@ -7,7 +7,14 @@ from .domain import stimuli as on
 from .domain.masking import Masker
 from .domain.memory import exceeds
 from .domain.ports import KernelWitness
-from .domain.process import KeptRun, OutputWritten, ProcessExited, ProcessFact, TreeGone
+from .domain.process import (
+    KeptRun,
+    OutputWritten,
+    ProcessExited,
+    ProcessFact,
+    ProcessIdentity,
+    TreeGone,
+)
 from .domain.record import Phase, Reason, RunRecord
 from .domain.run import step
 from .messages.runs import (
@@ -16,6 +23,7 @@ from .messages.runs import (
     CurrentSituation,
     EndRun,
     GiveBack,
+    MemoryLimited,
     MemoryUsed,
     RunSettled,
     Situation,
@@ -27,6 +35,7 @@ from .messages.supervision import (
     Checked,
     Failed,
     Happened,
+    ProcessStarted,
     Ready,
     Recall,
     Recalled,
@@ -58,6 +67,7 @@ class ProcessSupervisor(AsyncioActor):
         self._output = RunOutput(start.run.record, ports.journal)
         self._hands = RunEffects(self, ports, start, self._output)
         self._witness: KernelWitness | None = None
+        self._memory_limited: ProcessIdentity | None = None
         self._on_hold: list[ProcessFact | CancelRun | EndRun] | None = None
         self._settling: do.Settle | None = None
 
@@ -78,7 +88,10 @@ class ProcessSupervisor(AsyncioActor):
         """Turn what happened into stimuli for the machine."""
         match message:
             case Happened(stimulus=stimulus):
-                self._happened(stimulus)
+                self._take(stimulus)
+            case ProcessStarted(process=process):
+                self._attend(process)
+                self._take(on.Spawned(pid=process.pid))
             case ProcessExited() | TreeGone() | OutputWritten() | CancelRun() | EndRun():
                 self._hear(message)
             case MemoryUsed(used_bytes=used):
@@ -114,11 +127,6 @@ class ProcessSupervisor(AsyncioActor):
                 super().on_receive(message)
         return None
 
-    def _happened(self, stimulus: on.Stimulus) -> None:
-        if isinstance(stimulus, on.Spawned):
-            self._attend(stimulus.pid)
-        self._take(stimulus)
-
     def _take(self, stimulus: on.Stimulus) -> None:
         before = self._run
         self._run, effects = step(before, stimulus, now=self._ports.clock.now())
@@ -146,6 +154,7 @@ class ProcessSupervisor(AsyncioActor):
             claim=self._record.claim,
             holds_slot=self._run.holds_slot,
             claimed=not self._run.is_claiming,
+            memory_limited=self._memory_limited,
         )
 
     # -- effects ---------------------------------------------------------------------------
@@ -219,15 +228,21 @@ class ProcessSupervisor(AsyncioActor):
                 if self._record.job is None or self._record.job.stream_output:
                     self._output.show(lines, dropped)
 
-    def _attend(self, pid: int) -> None:
+    def _attend(self, process: ProcessIdentity) -> None:
         if self._ports.measure is not None:
-            self._witness = self._ports.measure.witness(pid)
+            self._witness = self._ports.measure.witness(process.pid)
+        if self._memory_limit_mb is not None:
+            self._memory_limited = process
+            limited = MemoryLimited(key=self._record.key, process=process)
+            self._ports.dispatcher.tell(limited)
+
+    @property
+    def _memory_limit_mb(self) -> float | None:
+        job = self._record.job
+        return None if job is None else job.limits.memory_limit_mb
 
     def _memory_used(self, used_bytes: int) -> None:
-        if self._witness is not None:
-            self._witness.look()
-        job = self._record.job
-        limit = job.limits.memory_limit_mb if job is not None else None
+        limit = self._memory_limit_mb
         if self._record.reason is None and exceeds(used_bytes, limit):
             self._output.log.warning("run.memory_limit", used_bytes=used_bytes, limit_mb=limit)
             self._hear(EndRun(reason=Reason.OUT_OF_MEMORY_LIMIT))
@@ -242,7 +257,7 @@ class ProcessSupervisor(AsyncioActor):
     def _recalled(self, kept: KeptRun | None) -> None:
         pid = None if kept is None else kept.identity.pid
         if kept is not None and kept.exit is None:
-            self._attend(kept.identity.pid)
+            self._attend(kept.identity)
         self._output.log.info("run.adopted", phase=self._record.phase, pid=pid)
         self._take(on.Adopted(pid=pid, rebooted=kept is not None and kept.rebooted))
         if kept is not None:

@@ -166,7 +166,7 @@ class ActorSystem:
                 pid_exists=psutil.pid_exists,
                 uses_runner=uses_runner,
                 maintenance_until=adapters.maintenance_until,
-                measure=ProcessMeasure(adapters.launcher),
+                measure=ProcessMeasure(),
                 notifier=self._notifier,
             ),
         )

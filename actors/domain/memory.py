@@ -21,7 +21,7 @@ class MemorySample:
     host_percent: float
     """How much of the machine's memory, or of the container's where that is less, is in use."""
     runs: Mapping[ClaimKey, int] = field(default_factory=dict)
-    """Bytes that all processes of a run hold together."""
+    """Bytes that all processes of a run hold together, of those that were to be measured."""
 
 
 def is_short(sample: MemorySample, *, threshold_percent: float, was_short: bool) -> bool:

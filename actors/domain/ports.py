@@ -199,23 +199,23 @@ class Journal(Protocol):
 
 
 class KernelWitness(Protocol):
-    """Watches whether the kernel kills for lack of memory where one process lives.
-
-    Calls are short. Without evidence it has seen nothing.
-    """
-
-    def look(self) -> None:
-        """Called in a rhythm: what happened long ago is no evidence for what ends now."""
+    """Watches whether the kernel kills for lack of memory where one process lives."""
 
     def saw_a_kill(self) -> bool:
-        """Whether the kernel has killed since the last looks."""
+        """Whether there is evidence that the kernel has killed just now; takes no time.
+
+        What happened before the last samples of the Measure is no evidence for what ends now.
+        """
 
 
 class Measure(Protocol):
     """What runs and their machine use."""
 
-    async def sample(self) -> MemorySample:
-        """Measure now, off the event loop."""
+    async def sample(self, runs: Mapping[ClaimKey, ProcessIdentity]) -> MemorySample:
+        """Measure the machine and ``runs``, each by its own process, now and off the event loop.
+
+        Called in a rhythm, for the witnesses too.
+        """
 
     def witness(self, pid: int) -> KernelWitness:
         """A witness for a process that is there."""

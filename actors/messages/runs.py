@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..domain.ids import ClaimKey, FlowRunId, TransitionId
 from ..domain.memory import MemorySample
 from ..domain.model import FlowRun, State, WorkPool
+from ..domain.process import ProcessIdentity
 from ..domain.record import Reason
 from ..domain.run import Run
 from ..runtime import Query
@@ -93,6 +95,8 @@ class Situation:
     claim: TransitionId
     holds_slot: bool
     claimed: bool
+    memory_limited: ProcessIdentity | None = None
+    """Its process, if there is one whose memory has a limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +137,21 @@ class GiveBack(Query[bool]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryLimited:
+    """Fact for the Dispatcher: the run has a process now, and its memory has a limit."""
+
+    key: ClaimKey
+    process: ProcessIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryLimitedRuns(Query[Mapping[ClaimKey, ProcessIdentity]]):
+    """Question to the Dispatcher: the processes of the runs whose memory has a limit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryMeasured:
-    """Fact for the Dispatcher: what the runs and the machine use."""
+    """Fact for the Dispatcher: what the machine, and the runs with a limit, use."""
 
     sample: MemorySample
 

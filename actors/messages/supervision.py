@@ -8,7 +8,7 @@ from ..domain.effects import Effect, Propose
 from ..domain.masking import Masker
 from ..domain.model import State, StateType, Verdict
 from ..domain.preparation import Preparation
-from ..domain.process import KeptRun
+from ..domain.process import KeptRun, ProcessIdentity
 from ..domain.stimuli import Stimulus
 
 
@@ -17,6 +17,13 @@ class Happened:
     """Something happened to the run that its machine has to decide on."""
 
     stimulus: Stimulus
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStarted:
+    """The run has its process."""
+
+    process: ProcessIdentity
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from ..messages.supervision import (
     Checked,
     Failed,
     Happened,
+    ProcessStarted,
     Ready,
     Recall,
     Recalled,
@@ -218,7 +219,7 @@ class RunEffects:
     def _spawn(self, effect: do.Spawn) -> None:
         assert self._preparation is not None, "Spawn follows Prepared"
         spawning = self._ports.launcher.spawn(self._preparation.order, self._listen)
-        self._wait(effect, spawning, lambda identity: Happened(on.Spawned(pid=identity.pid)))
+        self._wait(effect, spawning, ProcessStarted)
 
     def _listen(self, fact: ProcessFact) -> None:
         self._actor.actor_ref.tell_if_alive(fact)

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..domain.ids import ClaimKey, FlowRunId
 from ..domain.model import FlowRun
+from ..domain.process import ProcessIdentity
 from ..messages.runs import Situation
 from ..runtime import AsyncioRef
 
@@ -58,6 +59,16 @@ class RunTable(Sized, Iterable[InHand]):
     def processes(self) -> int:
         """How many have, or may have, a process."""
         return sum(held.situation.holds_slot and held.situation.claimed for held in self)
+
+    @property
+    def memory_limited(self) -> dict[ClaimKey, ProcessIdentity]:
+        """The processes, those that are not over, whose memory has a limit."""
+        situations = (held.situation for held in self)
+        return {
+            one.key: one.memory_limited
+            for one in situations
+            if one.holds_slot and one.memory_limited is not None
+        }
 
     def claimed_among(self, runs: Iterable[FlowRun]) -> int:
         """How many of ``runs`` we have got already."""

@@ -3,78 +3,97 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Mapping
+from weakref import WeakValueDictionary
 
 import psutil
 
-from ..domain.errors import KeeperError
 from ..domain.ids import ClaimKey
 from ..domain.memory import MemorySample
-from ..domain.ports import Launcher
 from ..domain.process import ProcessIdentity
-from . import cgroups
-from .tree import measure
-
-TABLE_SECONDS = 2.0
-"""A keeper that takes longer to tell its runs is being replaced, or hangs."""
+from .memory_cgroup import MemoryCgroup, memory_cgroup_of
+from .tree import MeasuredTree, measure
 
 
 class ProcessMeasure:
-    """The Measure port, over psutil and cgroups. The runs are those of the launcher's keeper.
+    """The Measure port, over psutil, control groups and a census of all processes.
 
-    Owns: _runs (as the keeper told them last). While it is silent these and the machine are
-    measured: an identity is checked anew each time, so whoever has ended meanwhile counts nothing.
+    Owns: _trees (what is known of the runs measured last), _kills (counts, as long as a witness
+    needs them; the runs of one service are in one control group and share its count).
     """
 
-    def __init__(self, launcher: Launcher, *, table_seconds: float = TABLE_SECONDS) -> None:
-        self._launcher = launcher
-        self._table_seconds = table_seconds
-        self._runs: dict[ClaimKey, ProcessIdentity] = {}
+    def __init__(self) -> None:
+        self._trees: dict[ClaimKey, MeasuredTree] = {}
+        self._kills: WeakValueDictionary[MemoryCgroup, KillCount] = WeakValueDictionary()
 
-    async def sample(self) -> MemorySample:
+    async def sample(self, runs: Mapping[ClaimKey, ProcessIdentity]) -> MemorySample:
         """See Measure.sample. In a thread: it takes milliseconds for each hundred processes."""
-        with contextlib.suppress(KeeperError, TimeoutError):
-            async with asyncio.timeout(self._table_seconds):
-                kept = await self._launcher.table()
-            self._runs = {run.key: run.identity for run in kept if run.exit is None}
-        return await asyncio.to_thread(_sample, self._runs)
+        return await asyncio.to_thread(self._sample, runs, list(self._kills.values()))
 
     def witness(self, pid: int) -> CgroupWitness:
         """See Measure.witness."""
-        return CgroupWitness(cgroups.of_process(pid))
+        group = memory_cgroup_of(pid)
+        if group is None:
+            return CgroupWitness(None)
+        count = self._kills.get(group)
+        if count is None:
+            count = self._kills[group] = KillCount(group)
+        return CgroupWitness(count)
+
+    def _sample(
+        self, runs: Mapping[ClaimKey, ProcessIdentity], counts: list[KillCount]
+    ) -> MemorySample:
+        for count in counts:
+            count.look()
+        known = self._trees
+        self._trees = {
+            key: known.get(key) or MeasuredTree(key, process) for key, process in runs.items()
+        }
+        own = memory_cgroup_of()
+        container = None if own is None else own.used_percent()
+        return MemorySample(
+            host_percent=max(psutil.virtual_memory().percent, container or 0.0),
+            runs=measure(self._trees),
+        )
+
+
+class KillCount:
+    """How many processes the kernel has killed in one control group, and had at the last looks.
+
+    What was killed before the last two looks is no evidence for what ends now, so the fewer the
+    seconds between looks, the less can be mistaken.
+    """
+
+    def __init__(self, group: MemoryCgroup) -> None:
+        self._group = group
+        self._looks = deque([self.now()], maxlen=2)
+
+    def look(self) -> None:
+        """Called in a rhythm, from any thread."""
+        self._looks.append(self.now())
+
+    def now(self) -> int:
+        """The count; 0 where the kernel does not tell it."""
+        return self._group.kernel_kills() or 0
+
+    @property
+    def before(self) -> int:
+        """The count before the last look."""
+        return self._looks[0]
 
 
 class CgroupWitness:
-    """The KernelWitness port: counts what the kernel killed in the cgroup of a process.
+    """The KernelWitness port: counts what the kernel killed in the control group of a process.
 
-    Others may live in that cgroup. What was killed before the last two looks is no evidence for
-    what ends now, so the fewer the seconds between looks, the less can be mistaken.
+    Others may live in that group.
     """
 
-    def __init__(self, cgroup: cgroups.Cgroup | None) -> None:
-        self._cgroup = cgroup
-        self._counts: deque[int | None] = deque(maxlen=2)
-        self.look()
-
-    def look(self) -> None:
-        """See KernelWitness.look."""
-        self._counts.append(self._count())
+    def __init__(self, kills: KillCount | None) -> None:
+        self._kills = kills
+        self._at_start = 0 if kills is None else kills.now()
 
     def saw_a_kill(self) -> bool:
         """See KernelWitness.saw_a_kill."""
-        before, now = self._counts[0], self._count()
-        return before is not None and now is not None and now > before
-
-    def _count(self) -> int | None:
-        return None if self._cgroup is None else self._cgroup.kernel_kills()
-
-
-def _sample(runs: Mapping[ClaimKey, ProcessIdentity]) -> MemorySample:
-    own = cgroups.of_process()
-    container = None if own is None else own.used_percent()
-    return MemorySample(
-        host_percent=max(psutil.virtual_memory().percent, container or 0.0),
-        runs={key: usage.memory_bytes for key, usage in measure(runs).items()} if runs else {},
-    )
+        kills = self._kills
+        return kills is not None and kills.now() > max(self._at_start, kills.before)

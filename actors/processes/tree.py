@@ -1,109 +1,77 @@
-"""What a run's whole tree uses, as the worker sees it. Measuring only: the keeper ends trees."""
+"""How much memory the processes of runs hold. Measuring only: the keeper ends trees."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
 
 import psutil
 
 from ..domain.ids import ClaimKey
 from ..domain.process import ProcessIdentity
-from .keeper import cgroup, procfs
+from .keeper import cgroup
+from .keeper.census import Census
+from .memory_cgroup import memory_cgroup_of
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TreeUsage:
-    """Sums over the processes of one run that are there now."""
+class MeasuredTree:
+    """The processes of one run that lives, as a census knows runs. See keeper/census.py."""
 
-    processes: int = 0
-    cpu_seconds: float = 0.0
-    """User and system time so far, of the living processes."""
-    memory_bytes: int = 0
-    """Resident memory. Of more processes than one, pages that they share count once, where the
-    kernel tells (proportional set size, proc_pid_smaps(5))."""
+    exit = None
+    ours = True
+
+    def __init__(self, key: ClaimKey, process: ProcessIdentity) -> None:
+        self.key: str = key
+        self.pid = process.pid
+        self.start = process.start_ticks
+        self.cgroup = cgroup.of_run(process.pid, key)
+        self.known: set[tuple[int, int]] = set()
+        self.pid_given_away = False
+        counted = memory_cgroup_of(process.pid)
+        is_own = counted is not None and counted.folder.name == key
+        self.memory_cgroup = counted if is_own else None
+        """The run's own, where its memory is counted apart from that of others."""
 
 
-def measure(runs: Mapping[ClaimKey, ProcessIdentity]) -> dict[ClaimKey, TreeUsage]:
-    """What each of the runs uses; all zero for one that is over.
+def measure(
+    trees: Mapping[ClaimKey, MeasuredTree], *, take_census: Callable[[], Census] = Census.take
+) -> dict[ClaimKey, int]:
+    """Bytes that the processes of each run hold; a run that is over is left out.
 
-    Found by descent, session, marker and control group, as the keeper finds what it ends. One
-    look at all processes serves all runs (about 20 ms on a machine with 500), and a process that
-    vanishes meanwhile counts nothing.
+    The kernel has counted them where the run has a memory control group. One census serves all
+    other runs (about 20 ms on a machine with 500 processes). A process that vanishes meanwhile
+    counts nothing.
     """
-    look = _Look()
-    return {
-        key: _sum(look.tree(key, identity.pid)) if _is(identity) else TreeUsage()
-        for key, identity in runs.items()
-    }
+    held = {}
+    uncounted = []
+    for key, tree in trees.items():
+        counted = None if tree.memory_cgroup is None else tree.memory_cgroup.held_bytes()
+        if counted is None:
+            uncounted.append(key)
+        else:
+            held[key] = counted
+    if uncounted:
+        census = take_census()
+        for key in uncounted:
+            members = census.members(trees[key])
+            if members:
+                held[key] = _sum([stat.pid for stat in members])
+    return held
 
 
-class _Look:
-    """All processes at one moment. Owns: indexes by parent, by session and by marker."""
-
-    def __init__(self) -> None:
-        self._children: dict[int, list[int]] = {}
-        self._sessions: dict[int, list[int]] = {}
-        self._marked: dict[str, list[int]] = {}
-        self._markers: dict[int, str] = {}
-        for process in psutil.process_iter(["ppid"]):
-            pid = process.pid
-            self._children.setdefault(process.info["ppid"], []).append(pid)
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                self._sessions.setdefault(os.getsid(pid), []).append(pid)
-            marker = procfs.marker(pid)
-            if marker is not None:
-                self._markers[pid] = marker
-                self._marked.setdefault(marker, []).append(pid)
-
-    def tree(self, key: ClaimKey, root: int) -> set[int]:
-        """The run's processes; those that are marked for another run count for that one."""
-        found = {root, *self._marked.get(key, ()), *_grouped(key, root)}
-        pending = [*found, *self._unless_foreign(key, self._sessions.get(root, ()))]
-        found.update(pending)
-        while pending:
-            for pid in self._unless_foreign(key, self._children.get(pending.pop(), ())):
-                if pid not in found:
-                    found.add(pid)
-                    pending.append(pid)
-        return found
-
-    def _unless_foreign(self, key: ClaimKey, pids: Iterable[int]) -> list[int]:
-        return [pid for pid in pids if self._markers.get(pid, key) == key]
-
-
-def _grouped(key: ClaimKey, root: int) -> set[int]:
-    """Who is in the control group that the keeper has made for the run, where it has."""
-    group = cgroup.noted(cgroup.own_group(f"/proc/{root}"), key)
-    return set() if group is None else group.pids()
-
-
-def _is(identity: ProcessIdentity) -> bool:
-    """Whether the process is there and is the one that is meant."""
-    if identity.start_ticks == procfs.UNREAD:
-        return psutil.pid_exists(identity.pid)
-    found = procfs.stat(identity.pid)
-    return found is not None and found.alive and found.start == identity.start_ticks
-
-
-def _sum(pids: Collection[int]) -> TreeUsage:
-    count, cpu, memory = 0, 0.0, 0
+def _sum(pids: Collection[int]) -> int:
+    total = 0
     for pid in pids:
-        try:
-            process = psutil.Process(pid)
-            with process.oneshot():
-                times = process.cpu_times()
-                memory += _memory(process, shares=len(pids) > 1)
-        except psutil.Error:
-            continue
-        count += 1
-        cpu += times.user + times.system
-    return TreeUsage(processes=count, cpu_seconds=cpu, memory_bytes=memory)
+        with contextlib.suppress(psutil.Error):
+            total += _memory(psutil.Process(pid), shares=len(pids) > 1)
+    return total
 
 
 def _memory(process: psutil.Process, *, shares: bool) -> int:
+    """Resident memory; of more processes than one, pages that they share count once.
+
+    That is the proportional set size (proc_pid_smaps(5)), where the kernel tells it.
+    """
     if shares:
         with contextlib.suppress(psutil.AccessDenied, AttributeError):
             return int(process.memory_full_info().pss)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..domain.ids import ClaimKey
 from ..domain.memory import MemorySample
+from ..domain.process import ProcessIdentity
 
 
 @dataclass
@@ -19,13 +21,22 @@ class ScriptedMeasure:
     """By pid."""
     failure: Exception | None = None
     samples: int = 0
+    asked: set[ClaimKey] = field(default_factory=set)
+    """The runs that were ever measured."""
+    kills_before: Counter[int] = field(default_factory=Counter)
+    """As of the last sample."""
 
-    async def sample(self) -> MemorySample:
+    async def sample(self, runs: Mapping[ClaimKey, ProcessIdentity]) -> MemorySample:
         """See the port."""
         self.samples += 1
         if self.failure is not None:
             raise self.failure
-        return MemorySample(host_percent=self.host_percent, runs=dict(self.runs))
+        self.asked.update(runs)
+        self.kills_before = self.kernel_kills.copy()
+        return MemorySample(
+            host_percent=self.host_percent,
+            runs={key: self.runs[key] for key in runs if key in self.runs},
+        )
 
     def witness(self, pid: int) -> ScriptedWitness:
         """See the port."""
@@ -33,18 +44,14 @@ class ScriptedMeasure:
 
 
 class ScriptedWitness:
-    """The KernelWitness port: every kill since the last look is evidence."""
+    """The KernelWitness port: every kill since the last sample is evidence."""
 
     def __init__(self, measure: ScriptedMeasure, pid: int) -> None:
         self._measure = measure
         self._pid = pid
-        self._before = 0
-        self.look()
-
-    def look(self) -> None:
-        """See the port."""
-        self._before = self._measure.kernel_kills[self._pid]
+        self._at_start = measure.kernel_kills[pid]
 
     def saw_a_kill(self) -> bool:
         """See the port."""
-        return self._measure.kernel_kills[self._pid] > self._before
+        before = max(self._at_start, self._measure.kills_before[self._pid])
+        return self._measure.kernel_kills[self._pid] > before

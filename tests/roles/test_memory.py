@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from actors.domain.errors import Unavailable
 from actors.domain.ids import FlowRunId
 from actors.domain.memory import MEBIBYTE
 from actors.domain.model import StateType
@@ -53,6 +54,45 @@ def test_without_a_limit_a_run_may_hold_what_it_gets() -> None:
         world.measure.runs[process.key] = 1 << 50
         await asyncio.sleep(60)
         assert process.exit is None
+        assert world.measure.asked == set()
+
+    play(story)
+
+
+def test_only_runs_with_a_limit_are_measured_and_only_while_they_live() -> None:
+    async def story(world: WorkerWorld) -> None:
+        _, limited = await running(world, memory_limit_mb=100)
+        world.server.schedule(POOL)
+        await world.until(lambda: len(world.keeper.alive()) == 2)
+        world.measure.asked.clear()
+        await asyncio.sleep(10)
+        assert world.measure.asked == {limited.key}
+
+        async def be_away(operation: str, phase: str) -> None:
+            raise Unavailable("nobody there")
+
+        world.orchestrator.faults = be_away  # so that its end cannot be reported
+        limited.end(1)
+        await world.until(lambda: limited.gone)
+        await asyncio.sleep(10)
+        world.measure.asked.clear()
+        await asyncio.sleep(10)
+        assert world.measure.asked == set()
+        world.orchestrator.faults = None
+
+    play(story)
+
+
+def test_a_dispatcher_that_starts_again_learns_which_runs_have_a_limit() -> None:
+    async def story(world: WorkerWorld) -> None:
+        run, process = await running(world, memory_limit_mb=100)
+        assert world.wiring is not None
+        dispatcher = world.wiring.directory.find("dispatcher")
+        assert dispatcher is not None
+        dispatcher.kill()
+        await dispatcher.joined()
+        world.measure.runs[process.key] = 101 * MEBIBYTE
+        await world.until_state(run, StateType.CRASHED)
 
     play(story)
 
@@ -97,8 +137,6 @@ def test_the_kernel_is_blamed_on_evidence_alone(code: int, seen: bool, words: st
         run, process = await running(world)
         if not seen:  # somebody else's end, long before this one
             world.measure.kernel_kills[process.identity.pid] += 1
-            await world.until(lambda: True)
-            world.measure.runs[process.key] = 1
             await asyncio.sleep(10)
         else:
             world.measure.kernel_kills[process.identity.pid] += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from random import Random
@@ -56,10 +56,11 @@ class LivingMemory(ScriptedMeasure):
         self._keeper = keeper
         self._holds = holds
 
-    async def sample(self) -> MemorySample:
+    async def sample(self, runs: Mapping[ClaimKey, ProcessIdentity]) -> MemorySample:
         """See the port."""
-        self.runs = {process.key: self._holds(process) for process in self._keeper.alive()}
-        return await super().sample()
+        alive = (process for process in self._keeper.alive() if process.key in runs)
+        self.runs = {process.key: self._holds(process) for process in alive}
+        return await super().sample(runs)
 
 
 class LifeLauncher:

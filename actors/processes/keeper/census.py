@@ -19,32 +19,49 @@ from . import procfs
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Protocol
 
+    from .cgroup import Cgroup
     from .procfs import Stat
-    from .table import Run
 
-Known = set[tuple[int, int]]
-"""Processes by pid and start."""
+    class Tree(Protocol):
+        """What a census has to know of a run."""
+
+        key: str
+        pid: int
+        start: int
+        cgroup: Cgroup | None
+        ours: bool
+        known: set[tuple[int, int]]
+        """Whom the last census found, by pid and start."""
+        pid_given_away: bool
+        """Whether the kernel has given the pid to another process since; censuses note it."""
+
+        @property
+        def exit(self) -> object:
+            """How its own process ended; None while it lives."""
 
 
 class Census:
     """The processes of one look, with the index that questions about them need."""
 
-    def __init__(self, stats: Iterable[Stat], markers: dict[int, str], keeper: int) -> None:
+    def __init__(self, stats: Iterable[Stat], markers: dict[int, str], keeper: int | None) -> None:
         self._stats = {stat.pid: stat for stat in stats}
         self._children: dict[int, list[Stat]] = {}
+        self._sessions: dict[int, list[Stat]] = {}
         self._marked: dict[str, list[Stat]] = {}
         for stat in self._stats.values():
             self._children.setdefault(stat.parent, []).append(stat)
+            self._sessions.setdefault(stat.session, []).append(stat)
             if stat.pid in markers:
                 self._marked.setdefault(markers[stat.pid], []).append(stat)
         self._markers = markers
-        self._below_keeper = {stat.pid for stat in self._descendants([keeper])}
+        below = [] if keeper is None else self._descendants([keeper])
+        self._below_keeper = {stat.pid for stat in below}
 
     @classmethod
-    def take(cls) -> Census:
-        """Look at all processes now."""
-        keeper = os.getpid()
+    def take(cls, keeper: int | None = None) -> Census:
+        """Look at all processes now. ``keeper``: its pid, needed for runs that are over."""
         stats = [stat for stat in procfs.processes() if stat.pid != keeper and not stat.kernel]
         markers = {}
         for stat in stats:
@@ -54,7 +71,7 @@ class Census:
                     markers[stat.pid] = found
         return cls(stats, markers, keeper)
 
-    def members(self, run: Run) -> list[Stat]:
+    def members(self, run: Tree) -> list[Stat]:
         """The run's processes that are alive, its own one first where it is."""
         root = self._stats.get(run.pid)
         if root is not None and root.start != run.start:
@@ -62,9 +79,9 @@ class Census:
         if root is not None and (root.start != run.start or run.exit is not None):
             root = None
         found = {stat.pid: stat for stat in self._marked.get(run.key, [])}
-        for stat in self._stats.values():
-            known = (stat.pid, stat.start) in run.known
-            if (known or self._is_of_session(stat, run, root)) and self._may_be(stat, run):
+        known = [self._stats[pid] for pid, start in run.known if self._is_there(pid, start)]
+        for stat in (*known, *self._of_session(run, root)):
+            if self._may_be(stat, run):
                 found[stat.pid] = stat
         # Asked after the look: whose pid was given away since then has another start by now.
         grouped = set() if run.cgroup is None else run.cgroup.pids()
@@ -81,7 +98,7 @@ class Census:
         run.known = {(stat.pid, stat.start) for stat in alive}
         return sorted(alive, key=lambda stat: stat.pid != run.pid)
 
-    def is_settled(self, run: Run) -> bool:
+    def is_settled(self, run: Tree) -> bool:
         """Whether a look that found no member may be believed.
 
         Not while somebody is in the run's control group.
@@ -104,19 +121,24 @@ class Census:
         foreign = {stat.pgrp for stat in self._stats.values() if stat.pid not in ours}
         return groups - foreign - {0, os.getpgrp()}
 
-    def _may_be(self, stat: Stat, run: Run) -> bool:
+    def _is_there(self, pid: int, start: int) -> bool:
+        return pid in self._stats and self._stats[pid].start == start
+
+    def _may_be(self, stat: Stat, run: Tree) -> bool:
         """Whether no marker says that the process is another run's."""
         return self._markers.get(stat.pid, run.key) == run.key
 
-    def _is_of_session(self, stat: Stat, run: Run, root: Stat | None) -> bool:
-        """Whether it is in the session that the run's own process has made.
+    def _of_session(self, run: Tree, root: Stat | None) -> list[Stat]:
+        """Who is in the session that the run's own process has made.
 
         The kernel gives no number to a new process that a session still has. So once another
         process has the run's pid, nobody is left of the run's session: the session of that
         number is the other's, which at its start has no marker yet.
         """
-        vouched = root is not None or stat.pid in self._below_keeper
-        return vouched and stat.session == run.pid and not run.pid_given_away
+        if run.pid_given_away:
+            return []
+        session = self._sessions.get(run.pid, [])
+        return [stat for stat in session if root is not None or stat.pid in self._below_keeper]
 
     def _descendants(self, roots: list[int]) -> list[Stat]:
         found: dict[int, Stat] = {}

@@ -1,8 +1,8 @@
-"""A control group per run (cgroups(7), version 2), where the keeper may create one.
+"""Control groups (cgroups(7)): where a process is in one, and one of version 2 for each run.
 
 Who sheds ancestry, session and environment is still in its group, and only the keeper's children
-enter one, so what is in it is proved to be the run's. No controllers are enabled, hence groups
-with processes may lie below a group with processes, which is the keeper's own.
+enter one, so what is in it is proved to be the run's. No controllers are needed for that, hence
+groups with processes may lie below a group with processes, which is the keeper's own.
 """
 
 from __future__ import annotations
@@ -89,6 +89,8 @@ class Cgroups:
             return None
         path = os.path.join(self._folder, key)
         try:
+            os.makedirs(self._folder, exist_ok=True)
+            _count_memory(self._folder)
             os.makedirs(path, exist_ok=True)
         except OSError as error:
             if not self._refused:
@@ -117,39 +119,86 @@ def noted(path: object, key: str) -> Cgroup | None:
     return Cgroup(str(path)) if named else None
 
 
-def own_group(proc: str = "/proc/self") -> str | None:
-    """The folder of this process's own group, if others may be created and filled below it.
+def of_run(pid: int, key: str) -> Cgroup | None:
+    """The group made for the run ``key``, if the process ``pid`` is in it."""
+    groups = (noted(folder, key) for _, folder, _ in folders(pid))
+    return next((group for group in groups if group is not None), None)
 
-    Found by its mount, since version 2 may lie beside version 1 (``/sys/fs/cgroup/unified``) and
-    a container may see a part of the hierarchy only.
-    """
-    groups = _read(os.path.join(proc, "cgroup")).decode("utf-8", "surrogateescape")
-    path = next((line[3:] for line in groups.splitlines() if line.startswith("0::")), None)
-    if path is None:
-        return None
-    for root, mount in _mounts(os.path.join(proc, "mountinfo")):
-        above = root.rstrip("/") + "/"
-        inside = (path.rstrip("/") + "/").removeprefix(above)
-        folder = os.path.join(mount, inside).rstrip("/")
-        if inside.startswith("/") or ".." in inside.split("/"):  # not to be seen through this one
-            continue
+
+def own_group(proc: str = "/proc") -> str | None:
+    """The folder of this process's own group, if others may be created and filled below it."""
+    for _, folder, _ in folders(proc=proc):
         # To move between two groups one must be allowed to write to what is above them.
         if os.access(folder, os.W_OK | os.X_OK) and _may_write(folder):
             return folder
     return None
 
 
+def folders(
+    pid: int | str = "self", controller: str = "", *, proc: str = "/proc"
+) -> Iterator[tuple[int, str, str]]:
+    """Where the group can be seen in which ``controller`` counts what the process ``pid`` uses.
+
+    Yields the hierarchy's version, the group's folder, and the folder on which the hierarchy is
+    mounted. Without a ``controller`` it is the group of version 2. Found by the mounts, since
+    version 2 may lie beside version 1 (``/sys/fs/cgroup/unified``), and a container may see a
+    part of a hierarchy only.
+    """
+    found = _membership(os.path.join(proc, str(pid), "cgroup"), controller)
+    if found is None:
+        return
+    version, path = found
+    for root, mount in _mounts(os.path.join(proc, "self", "mountinfo"), version, controller):
+        above = root.rstrip("/") + "/"
+        inside = (path.rstrip("/") + "/").removeprefix(above)
+        if inside.startswith("/") or ".." in inside.split("/"):  # not to be seen through this one
+            continue
+        yield version, os.path.join(mount, inside).rstrip("/"), mount
+
+
+def _membership(file: str, controller: str) -> tuple[int, str] | None:
+    """Version and path of the group that a ``/proc/<pid>/cgroup`` names for ``controller``.
+
+    A controller is in one hierarchy at a time: that of version 2 unless one of version 1 has it.
+    """
+    second = None
+    for line in _lines(file):
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if controller and controller in controllers.split(","):
+            return 1, path
+        if number == "0":
+            second = path
+    return None if second is None else (2, second)
+
+
+def _count_memory(folder: str) -> None:
+    """Have the kernel count the memory of each group in ``folder`` on its own, where it can.
+
+    It can where our own group is the root: no other one with processes may hand controllers on.
+    """
+    with contextlib.suppress(OSError):
+        _write(os.path.join(folder, "cgroup.subtree_control"), b"+memory")
+
+
 def _may_write(folder: str) -> bool:
     return os.access(os.path.join(folder, _PROCESSES), os.W_OK)
 
 
-def _mounts(mountinfo: str) -> Iterator[tuple[str, str]]:
-    """Root and place of every version 2 mount (proc_pid_mountinfo(5))."""
-    for line in _read(mountinfo).decode("utf-8", "surrogateescape").splitlines():
+def _mounts(mountinfo: str, version: int, controller: str) -> Iterator[tuple[str, str]]:
+    """Root and place of every mount of the hierarchy (proc_pid_mountinfo(5))."""
+    for line in _lines(mountinfo):
         before, _, after = line.partition(" - ")
-        if after.startswith("cgroup2 "):
+        kind, _, rest = after.partition(" ")
+        controllers = rest.rpartition(" ")[2].split(",")  # of version 1, among its options
+        first = kind == "cgroup" and controller in controllers
+        if kind == "cgroup2" if version == 2 else first:
             root, mount = before.split()[3:5]
             yield root, mount.replace("\\040", " ")
+
+
+def _lines(path: str) -> list[str]:
+    return _read(path).decode("utf-8", "surrogateescape").split("\n")
 
 
 def _read(path: str) -> bytes:

@@ -6,6 +6,7 @@ most, however many runs end at once.
 
 from __future__ import annotations
 
+import os
 import signal
 
 from . import procfs
@@ -92,7 +93,7 @@ class Endings:
     def _look(self) -> None:
         self._timer = None
         began = self._loop.now()
-        census = Census.take()
+        census = Census.take(os.getpid())
         for run in list(self._runs.values()):
             self._go_on(run, census)
         now = self._loop.now()

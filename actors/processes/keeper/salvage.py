@@ -41,7 +41,7 @@ def _place(stat: Stat) -> tuple[bool, int, int]:
 
 
 def _note(key: str, stat: Stat, host: Host) -> Frame:
-    group = cgroup.noted(cgroup.own_group(f"/proc/{stat.pid}"), key)
+    group = cgroup.of_run(stat.pid, key)
     return {
         "format": RECORD_FORMAT,
         "key": key,

@@ -14,7 +14,6 @@ from structlog.testing import capture_logs
 from actors.domain.errors import KeeperError
 from actors.domain.ids import ClaimKey
 from actors.processes.launcher import KeeperLauncher, KeeperOptions
-from actors.processes.measuring import ProcessMeasure
 from actors.processes.state_folder import StateFolder
 from tests.integration.processes.kit import Facts, lasting, marked, on_loop, shell
 from tests.integration.processes.scripted_keeper import REFUSAL, scripted_keeper
@@ -95,23 +94,6 @@ async def test_a_keeper_that_reads_nothing_is_not_told_more_and_more(state: Stat
         await patiently(launcher)
         assert not list(state.runs.glob("*/process.json"))
     assert all(marked([folder.name]) == [] for folder in state.runs.iterdir())
-
-
-@on_loop
-async def test_memory_is_measured_while_the_keeper_hangs(state: StateFolder) -> None:
-    async with lasting(state) as launcher:
-        facts, wanted = Facts(), shell(state, "echo ready; exec sleep 1000")
-        await launcher.spawn(wanted, facts)
-        await facts.line("ready")
-        measure = ProcessMeasure(launcher, table_seconds=SOON)
-        while wanted.key not in (await measure.sample()).runs:
-            pass
-        with stopped(launcher):
-            sample = await measure.sample()
-        assert sample.runs[wanted.key] > 0
-        assert sample.host_percent > 0
-        await launcher.end_tree(wanted.key, signal=signal.SIGKILL, grace_seconds=0)
-        await facts.gone()
 
 
 @on_loop

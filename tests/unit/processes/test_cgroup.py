@@ -23,10 +23,12 @@ def mount(tmp_path: Path) -> Path:
 
 def seen_from(tmp_path: Path, mount: Path, *, group: str, root: str) -> str | None:
     """The own group of one in ``group`` to whom ``mount`` shows what is below ``root``."""
-    (tmp_path / "cgroup").write_text(f"4:memory:/x\n0::{group}\n")
+    self = tmp_path / "self"
+    self.mkdir(exist_ok=True)
+    (self / "cgroup").write_text(f"4:memory:/x\n0::{group}\n")
     place = str(mount).replace(" ", "\\040")
     line = f"41 31 0:38 {root} {place} rw,relatime shared:9 - cgroup2 cgroup2 rw\n"
-    (tmp_path / "mountinfo").write_text(V1 + line)
+    (self / "mountinfo").write_text(V1 + line)
     return own_group(str(tmp_path))
 
 
@@ -51,8 +53,9 @@ def test_a_group_that_is_not_to_be_seen_is_none(
 
 
 def test_without_version_2_there_is_none(tmp_path: Path) -> None:
-    (tmp_path / "cgroup").write_text("4:memory:/x\n")
-    (tmp_path / "mountinfo").write_text(V1)
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self" / "cgroup").write_text("4:memory:/x\n")
+    (tmp_path / "self" / "mountinfo").write_text(V1)
     assert own_group(str(tmp_path)) is None
     assert own_group(str(tmp_path / "no proc")) is None
 
@@ -85,6 +88,13 @@ def test_empty_groups_are_removed_and_others_stay(tmp_path: Path, mount: Path) -
     events.unlink()  # the kernel's files do not keep a group from being removed
     cgroups.tidy()
     assert not Path(used.path).parent.exists()
+
+
+def test_the_kernel_is_asked_to_count_the_memory_of_each_run(tmp_path: Path) -> None:
+    control = tmp_path / "cgroup.subtree_control"
+    control.touch()
+    assert Cgroups(str(tmp_path)).create("r.1") is not None
+    assert control.read_text() == "+memory"
 
 
 def test_processes_of_inner_groups_count(tmp_path: Path) -> None:
