@@ -11,7 +11,7 @@ import threading
 from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
 import urllib3
@@ -31,6 +31,8 @@ _PUBLIC_HEADERS: Final = frozenset(
     {"accept", "accept-encoding", "content-type", "user-agent", "x-prefect-api-version"}
 )
 """Headers that may be shown to another server after a redirect; all others may be secret."""
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 _CHUNK: Final = 65536
 
@@ -98,7 +100,7 @@ class Transport:
             target = answer.headers.get("location")
             if answer.status not in followed or not target:
                 return answer
-            outgoing = _redirected(outgoing, target)
+            outgoing = redirected(outgoing, target)
         raise ExchangeFailed(
             Trouble.UNUSABLE, f"the server redirected more than {MAX_REDIRECTS} times"
         )
@@ -148,7 +150,12 @@ class Transport:
         return b"".join(parts)
 
 
-def _redirected(outgoing: Outgoing, location: str) -> Outgoing:
+def redirected(outgoing: Outgoing, location: str) -> Outgoing:
+    """The request to where the server points. ExchangeFailed: it must not go there.
+
+    Another scheme, host or port is another server: it gets no credentials, and no body, which
+    may hold secrets and would be taken for granted.
+    """
     url = urljoin(outgoing.url, location)
     old, new = urlsplit(outgoing.url), urlsplit(url)
     if new.scheme not in ("http", "https"):
@@ -156,10 +163,21 @@ def _redirected(outgoing: Outgoing, location: str) -> Outgoing:
             Trouble.UNUSABLE, f"the server redirected to an address of scheme {new.scheme!r}"
         )
     headers = outgoing.headers
-    upgraded = (old.scheme, new.scheme) == ("http", "https") and old.hostname == new.hostname
-    if (old.scheme, old.netloc) != (new.scheme, new.netloc) and not upgraded:
+    if _server_of(old) != _server_of(new):
+        if outgoing.body is not None:
+            origin = f"{new.scheme}://{new.netloc.rpartition('@')[2]}"
+            raise ExchangeFailed(
+                Trouble.UNUSABLE,
+                f"the server redirected the request to another server, {origin}, which is not "
+                "followed: set PREFECT_API_URL to the address that is meant",
+            )
         headers = {k: v for k, v in headers.items() if k.lower() in _PUBLIC_HEADERS}
     return Outgoing(method=outgoing.method, url=url, headers=headers, body=outgoing.body)
+
+
+def _server_of(url: SplitResult) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port. ValueError: the port is none."""
+    return url.scheme, url.hostname, url.port or _DEFAULT_PORTS.get(url.scheme)
 
 
 def _failure(error: Exception, verify: bool | str) -> ExchangeFailed:

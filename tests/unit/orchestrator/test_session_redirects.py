@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from actors.domain.errors import Unavailable
+from actors.orchestrator.exchange import ExchangeFailed, Outgoing
 from actors.orchestrator.options import Credentials
 from actors.orchestrator.session import Session
+from actors.orchestrator.transport import redirected
 from tests.support.http_server import Reply, ScriptedServer
 from tests.support.manual_clock import ManualClock
 from tests.unit.orchestrator.clients import run
@@ -77,6 +79,41 @@ def test_another_server_does_not_get_the_key() -> None:
     assert headers["Authorization"] is None
     assert headers["X-Secret"] is None
     assert headers["X-PREFECT-API-VERSION"] == "0.8.4"
+
+
+def test_another_server_does_not_get_what_was_to_be_sent() -> None:
+    with ScriptedServer() as other:
+        server = ScriptedServer(default=Reply(307, headers={"Location": f"{other.url}/thing"}))
+        with pytest.raises(Unavailable, match="PREFECT_API_URL") as caught:
+            run(server, post, credentials=Credentials(api_key="key"))
+    assert f"http://127.0.0.1:{other.port}" in str(caught.value)
+    assert not other.received
+    assert len(server.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("location", "same"),
+    [
+        ("http://prefect/api/b", True),
+        ("http://prefect:80/api/b", True),
+        ("http://PREFECT/api/b", True),
+        ("/api/b", True),
+        ("https://prefect/api/b", False),
+        ("http://prefect:8080/api/b", False),
+        ("http://elsewhere/api/b", False),
+        ("//elsewhere/api/b", False),
+    ],
+)
+def test_scheme_host_and_port_make_a_server(location: str, same: bool) -> None:
+    headers = {"Authorization": "Bearer key", "Accept": "application/json"}
+    asked = Outgoing(method="GET", url="http://prefect/api/a", headers=headers)
+    assert ("Authorization" in redirected(asked, location).headers) is same
+    told = Outgoing(method="POST", url="http://prefect/api/a", headers=headers, body=b"{}")
+    if same:
+        assert redirected(told, location).body == b"{}"
+    else:
+        with pytest.raises(ExchangeFailed, match="PREFECT_API_URL"):
+            redirected(told, location)
 
 
 def test_a_proxy_is_used_except_for_hosts_that_go_without() -> None:
