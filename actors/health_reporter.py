@@ -66,12 +66,11 @@ class HealthReporter(AsyncioActor):
         if not self._polls:
             last = max(last, self._last_beat)
             interval = max(interval, self._heartbeat_seconds)
+        now, excused_until = self._clock.monotonic(), self._excused_until()
         verdict = health(
-            now=self._clock.monotonic(),
-            last_poll=last,
-            query_seconds=interval,
-            excused_until=self._excused_until(),
+            now=now, last_poll=last, query_seconds=interval, excused_until=excused_until
         )
+        is_maintained = excused_until is not None and now < excused_until
         if verdict.healthy:
             self._complaint.settle()
         elif self._complaint.raise_("silent"):
@@ -83,7 +82,7 @@ class HealthReporter(AsyncioActor):
             )
         return Health(
             healthy=verdict.healthy,
-            ready=self._ready,
+            ready=self._ready and not is_maintained,
             seconds_since_poll=verdict.silent_seconds,
             last_error=self._last_error,
         )

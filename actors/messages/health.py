@@ -38,7 +38,7 @@ class Health:
     healthy: bool
     """Whether a poll was answered not too long ago (contract 15)."""
     ready: bool
-    """Whether the last poll was answered."""
+    """Whether the last poll was answered, and the server has announced no maintenance."""
     seconds_since_poll: float
     last_error: str | None = None
 

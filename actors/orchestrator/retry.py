@@ -13,6 +13,10 @@ RETRIED_STATUSES: Final = frozenset({408, 429, 502, 503})
 """Statuses that Prefect's own client retries, whatever the method."""
 
 
+LONGEST_WAIT: Final = 3600.0
+"""Seconds that a server may have us wait at most, whatever it asks for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
     """Prefect's retry ladder: 2, 4, 8, 16, 32 seconds, or what the server asks for, jittered."""
@@ -33,11 +37,12 @@ class RetryPolicy:
     ) -> float:
         """Seconds to wait after the send number ``sends`` that counted (0 under maintenance).
 
-        ``retry_after`` is what the server asked for, in seconds; it is never undercut.
-        ``uniform(a, b)`` draws a random number between the two.
+        ``retry_after`` is what the server asked for, in seconds; it is not undercut, but an hour
+        is the most that is waited. ``uniform(a, b)`` draws a random number between the two.
         """
         if retry_after is not None:
-            return uniform(retry_after, retry_after * (1 + self.jitter_factor))
+            asked = min(retry_after, LONGEST_WAIT)
+            return min(uniform(asked, asked * (1 + self.jitter_factor)), LONGEST_WAIT)
         mean = float(2 ** min(sends, 10))
         if self.jitter_factor <= 0:
             return mean
@@ -69,9 +74,9 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
     except ValueError:
         try:
             moment = parsedate_to_datetime(value)
-        except ValueError:
+            if moment.tzinfo is None:
+                moment = moment.replace(tzinfo=UTC)
+            seconds = (moment - now).total_seconds()
+        except (ValueError, OverflowError, TypeError):  # numbers too large for a date, too
             return None
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        seconds = (moment - now).total_seconds()
     return max(0.0, seconds) if math.isfinite(seconds) else None

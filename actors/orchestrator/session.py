@@ -6,17 +6,19 @@ anything else (a place, a back-off, a token) waits on the loop.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import structlog
 
+from ..domain.complaint import Complaint
 from ..domain.errors import (
     Forbidden,
     InvalidRequest,
@@ -41,6 +43,12 @@ if TYPE_CHECKING:
 Query = Mapping[str, str]
 
 _log = structlog.get_logger(__name__)
+
+LONG_WAIT: Final = 60.0
+"""Seconds from which on a wait that the server asked for is logged."""
+
+SHORTEST_SLEEP: Final = 2.0
+"""Seconds of announced maintenance that are waited even when other requests are answered."""
 
 _HOPELESS = frozenset({Trouble.UNTRUSTED, Trouble.UNUSABLE, Trouble.MISCONFIGURED})
 """Troubles that a second try right away would only meet again."""
@@ -78,6 +86,8 @@ class Session:
         self._transport_lock = threading.Lock()
         self._has_connected = False
         self._maintenance_until: float | None = None
+        self._long_wait = Complaint()
+        self._sleeps: dict[asyncio.Future[None], float] = {}
         self._closed = False
         if options.verify is False:
             _log.warning("api.certificates_not_checked", url=self.shown_url)
@@ -131,6 +141,8 @@ class Session:
     async def aclose(self) -> None:
         """End what is under way, the threads and the connections; requests fail from now on."""
         self._closed = True
+        for sleep in self._sleeps:
+            sleep.cancel()
         for lifeline in self._lifelines:
             lifeline.call_off()
         await self._threads.aclose()
@@ -170,25 +182,53 @@ class Session:
                 self._maintenance_is_over()
             if not again or sends > policy.max_retries:
                 break
-            delay = policy.delay(sends, self._retry_after(outcome), self._uniform)
+            asked = self._retry_after(outcome)
+            delay = policy.delay(sends, asked, self._uniform)
             if maintenance:
                 deadline += delay
-                self._maintenance_lasts(delay)
+                self._maintenance_lasts(delay, asked)
+                await self._sleep_until_answered(delay)
             elif self._clock.monotonic() + delay > deadline:
                 break
-            await self._clock.sleep(delay)
+            else:
+                await self._clock.sleep(delay)
         if isinstance(outcome, ExchangeFailed):
             raise self._no_answer(what, outcome)
         return outcome
 
-    def _maintenance_lasts(self, seconds: float) -> None:
+    def _maintenance_lasts(self, seconds: float, asked: float | None) -> None:
         until = self._clock.monotonic() + seconds
         self._maintenance_until = max(until, self._maintenance_until or until)
+        if seconds >= LONG_WAIT and self._long_wait.raise_("maintenance"):
+            _log.warning(
+                "api.told_to_wait",
+                asked_seconds=asked,
+                granted_seconds=round(seconds, 1),
+                hint="The server announced maintenance; it is asked again then.",
+            )
 
     def _maintenance_is_over(self) -> None:
-        """Whatever was announced: the server answers again."""
+        """Whatever was announced: the server answers again, so nobody need wait any longer.
+
+        But who has just lain down sleeps on: he may ask for what is still in maintenance.
+        """
+        now = self._clock.monotonic()
+        self._long_wait.settle()
         if self._maintenance_until is not None:
-            self._maintenance_until = min(self._maintenance_until, self._clock.monotonic())
+            self._maintenance_until = min(self._maintenance_until, now)
+        for sleep, since in self._sleeps.items():
+            if now - since >= SHORTEST_SLEEP:
+                sleep.cancel()
+
+    async def _sleep_until_answered(self, seconds: float) -> None:
+        """Wait, but no longer than until the server has answered another request."""
+        sleep = asyncio.ensure_future(self._clock.sleep(seconds))
+        self._sleeps[sleep] = self._clock.monotonic()
+        try:
+            await asyncio.wait([sleep])
+        finally:
+            del self._sleeps[sleep]
+            sleep.cancel()
 
     async def _prepare(self, method: str, address: str, content: bytes | None) -> Outgoing:
         headers = self._options.headers(self._credentials)

@@ -107,6 +107,10 @@ def test_announced_maintenance_is_no_ill_health() -> None:
             raise Unavailable("maintenance")
 
         await world.start()
+        await asyncio.sleep(60)
+        assert (await health_of(world)).ready
+        world.maintenance_until = world.clock.monotonic() + 3600
+        assert not (await health_of(world)).ready
         world.orchestrator.faults = away
         world.maintenance_until = world.clock.monotonic() + 3600
         await asyncio.sleep(3600)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.orchestrator.retry import RetryPolicy, parse_retry_after
+from actors.orchestrator.retry import LONGEST_WAIT, RetryPolicy, parse_retry_after
 from tests.unit.orchestrator.clients import lowest
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -41,7 +41,8 @@ def test_no_jitter_undercuts_what_the_server_asks_for(
 ) -> None:
     policy = RetryPolicy(jitter_factor=factor)
     delay = policy.delay(sends, asked, source.uniform)
-    assert asked <= delay <= asked * (1 + factor) * 1.000001
+    assert min(asked, LONGEST_WAIT) <= delay <= asked * (1 + factor) * 1.000001
+    assert delay <= LONGEST_WAIT
     assert 0 <= policy.delay(sends, None, source.uniform) <= 2**sends * (1 + factor) * 1.000001
 
 
@@ -59,7 +60,25 @@ def test_no_jitter_undercuts_what_the_server_asks_for(
         ("", None),
         ("nan", None),
         ("inf", None),
+        ("1" * 400, None),
+        ("Thu, 01 Jan 99999999999999999999 12:00:00 GMT", None),
+        ("Sat, 01 Jan 0001 00:00:00 +2359", 0),
     ],
 )
 def test_retry_after_is_a_number_or_a_date(header: str | None, seconds: float | None) -> None:
     assert parse_retry_after(header, NOW) == seconds
+
+
+WORDS = st.sampled_from(
+    ["Thu,", "1", "Jan", "2026", "0001", "9" * 20, "12:00:00", f"{'9' * 20}:0:0", "+9999", "GMT"]
+)
+
+
+@given(st.text() | st.lists(WORDS | st.text(max_size=4), max_size=8).map(" ".join))
+def test_any_retry_after_is_a_wait_or_none(header: str) -> None:
+    seconds = parse_retry_after(header, NOW)
+    assert seconds is None or seconds >= 0
+
+
+def test_a_server_that_asks_for_decades_is_granted_an_hour() -> None:
+    assert RetryPolicy().delay(1, 1e9, lowest) == LONGEST_WAIT

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from actors.domain.errors import InvalidRequest, Unavailable
 from actors.orchestrator.retry import RetryPolicy
@@ -17,6 +18,20 @@ from tests.unit.orchestrator.clients import a_session, hanging, run
 
 STEADY = RetryPolicy(jitter_factor=0)
 BUSY = Reply(503, {"exception_message": "Service Unavailable"})
+
+
+class SleepingClock(ManualClock):
+    """Whoever sleeps does so until he is woken."""
+
+    async def sleep(self, delay: float) -> None:
+        self.sleeps.append(delay)
+        await asyncio.get_running_loop().create_future()
+
+    async def slept_for(self) -> float:
+        """The seconds of the first sleep, once somebody sleeps."""
+        while not self.sleeps:  # noqa: ASYNC110  # real I/O comes before it
+            await asyncio.sleep(0.001)
+        return self.sleeps[0]
 
 
 async def get(session: Session, clock: ManualClock) -> Any:
@@ -96,6 +111,45 @@ def test_it_tells_until_when_maintenance_was_announced_and_that_it_is_over() -> 
     assert second is not None
     assert 60 <= first < second
     assert after == second
+
+
+def test_maintenance_that_was_announced_for_ever_ends_with_the_first_answer() -> None:
+    headers = {"Prefect-Maintenance": "true", "Retry-After": "1000000000"}
+    server = ScriptedServer(default=Reply(200, "ok"))
+    server.script(Reply(503, headers=headers))
+
+    async def story() -> Any:
+        clock = SleepingClock()
+        async with a_session(server, clock) as session:
+            polling = asyncio.create_task(session.request("GET", "/poll"))
+            assert await clock.slept_for() == 3600
+            assert await session.request("GET", "/beat") == "ok"
+            assert not polling.done()  # it has only just lain down
+            clock.advance(30)
+            assert await session.request("GET", "/beat") == "ok"
+            return await polling
+
+    with server, capture_logs() as lines:
+        assert asyncio.run(story()) == "ok"
+    [line] = lines
+    assert line["event"] == "api.told_to_wait"
+    assert (line["asked_seconds"], line["granted_seconds"]) == (1e9, 3600)
+
+
+def test_closing_wakes_who_waits_for_the_end_of_maintenance() -> None:
+    headers = {"Prefect-Maintenance": "true", "Retry-After": "60"}
+    server = ScriptedServer(default=Reply(503, headers=headers))
+
+    async def story() -> None:
+        clock = SleepingClock()
+        async with a_session(server, clock) as session:
+            asking = asyncio.create_task(session.request("GET", "/thing"))
+            await clock.slept_for()
+        with pytest.raises(Unavailable, match="closed"):
+            await asking
+
+    with server:
+        asyncio.run(story())
 
 
 def test_no_retry_goes_past_the_total_deadline() -> None:

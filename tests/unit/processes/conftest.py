@@ -1,8 +1,0 @@
-"""Properties are tested without a clock: a busy machine is no counter-example."""
-
-from __future__ import annotations
-
-from hypothesis import HealthCheck, settings
-
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("unhurried")
