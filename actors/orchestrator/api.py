@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Final
 from urllib.parse import quote
 from uuid import UUID
+
+import structlog
 
 from ..domain.errors import InvalidRequest, NotFound, Unavailable
 from ..domain.ids import DeploymentId, FlowId, FlowRunId
@@ -20,6 +23,7 @@ from ..domain.model import (
     Proposal,
     State,
     Verdict,
+    Wait,
     WorkerEvent,
     WorkPool,
     WorkQueue,
@@ -34,6 +38,8 @@ from .bodies import (
     queues_body,
     state_body,
 )
+from .reading import ListReader, read
+from .retry import LONGEST_WAIT
 from .session import Session
 from .wire import (
     WireBlock,
@@ -45,9 +51,9 @@ from .wire import (
     WireRun,
     WireState,
     WireVerdict,
-    read,
-    read_list,
 )
+
+_log = structlog.get_logger(__name__)
 
 MAX_LIMIT: Final = 200
 """The largest ``limit`` that servers accept, unless they are told otherwise."""
@@ -64,6 +70,7 @@ class PrefectApi:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._lists = ListReader()
 
     async def read_work_pool(self, name: str) -> WorkPool:
         """``GET /work_pools/{name}``."""
@@ -89,7 +96,7 @@ class PrefectApi:
         """``POST /work_pools/{pool}/queues/filter``, all pages."""
         path = f"/work_pools/{_part(pool)}/queues/filter"
         pages = await self._pages(path, partial(queues_body, names))
-        return read_list(WireQueue, WireQueue.queue, pages, f"queues of work pool {pool!r}")
+        return self._lists.read(WireQueue, WireQueue.queue, pages, f"queues of work pool {pool!r}")
 
     async def send_heartbeat(self, pool: str, worker: str, interval_seconds: int) -> None:
         """``POST /work_pools/{pool}/workers/heartbeat``."""
@@ -114,7 +121,9 @@ class PrefectApi:
             answer = await self._session.request(
                 "POST", path, body=due_runs_body(queues, before, None)
             )
-        return read_list(WireDueRun, WireDueRun.run, answer, f"due runs of work pool {pool!r}")
+        return self._lists.read(
+            WireDueRun, WireDueRun.run, answer, f"due runs of work pool {pool!r}"
+        )
 
     async def read_cancelling_runs(
         self, pool: str, queues: Collection[str], *, excluding: Collection[FlowRunId]
@@ -124,7 +133,7 @@ class PrefectApi:
         for state in CANCELLING_FILTERS:
             body = partial(cancelling_body, state, pool, queues, excluding)
             pages = await self._pages("/flow_runs/filter", body)
-            runs = read_list(WireRun, WireRun.run, pages, "runs that are being cancelled")
+            runs = self._lists.read(WireRun, WireRun.run, pages, "runs that are being cancelled")
             found |= {run.id: run for run in runs}
         return list(found.values())
 
@@ -138,7 +147,7 @@ class PrefectApi:
         answer = await self._session.request(
             "GET", f"/flow_run_states/?flow_run_id={_part(run_id)}"
         )
-        return read_list(WireState, WireState.state, answer, f"states of flow run {run_id}")
+        return self._lists.read(WireState, WireState.state, answer, f"states of flow run {run_id}")
 
     async def read_deployment(self, deployment_id: DeploymentId) -> Deployment:
         """``GET /deployments/{id}``."""
@@ -156,7 +165,16 @@ class PrefectApi:
         """``POST /flow_runs/{id}/set_state``; NotFound when the run was deleted."""
         path = f"/flow_runs/{_part(run_id)}/set_state"
         answer = await self._session.request("POST", path, body=state_body(proposal))
-        return read(WireVerdict, WireVerdict.verdict, answer, f"state of flow run {run_id}")
+        verdict = read(WireVerdict, WireVerdict.verdict, answer, f"state of flow run {run_id}")
+        if isinstance(verdict, Wait) and verdict.delay_seconds > LONGEST_WAIT:
+            _log.warning(
+                "api.told_to_wait",
+                flow_run_id=run_id,
+                asked_seconds=verdict.delay_seconds,
+                granted_seconds=LONGEST_WAIT,
+            )
+            return replace(verdict, delay_seconds=LONGEST_WAIT)
+        return verdict
 
     async def set_infrastructure_pid(self, run_id: FlowRunId, infrastructure_pid: str) -> None:
         """``PATCH /flow_runs/{id}``."""
@@ -230,5 +248,10 @@ class PrefectApi:
 
 
 def _part(text: str) -> str:
-    """``text`` as one part of a path; names may hold spaces and anything else."""
+    """``text`` as one part of a path; names may hold spaces and anything else.
+
+    InvalidRequest: it would name another path. "." and ".." mean that however they are encoded.
+    """
+    if text in ("", ".", ".."):
+        raise InvalidRequest(f"nothing on a server can be called {text!r}")
     return quote(text, safe="")

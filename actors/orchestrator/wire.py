@@ -7,14 +7,12 @@ without is required (contract sections 4 to 6, 8).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
+from uuid import UUID
 
-import structlog
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from ..domain.errors import Unavailable
 from ..domain.ids import DeploymentId, FlowId, FlowRunId
 from ..domain.model import (
     Aborted,
@@ -32,16 +30,29 @@ from ..domain.model import (
     WorkQueue,
 )
 
-T = TypeVar("T")
-
-_log = structlog.get_logger(__name__)
-
 
 def _in_utc(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:  # the first hours of the year 1, the last ones of 9999
+        raise ValueError("this moment is in no year of UTC") from None
+
+
+def _uuid(text: str) -> str:
+    """The id as it is usually written. ValueError: it is none.
+
+    Ids name folders, environment variables and addresses, so nothing else may come in.
+    """
+    try:
+        return str(UUID(text))
+    except ValueError:
+        raise ValueError("an id is a UUID") from None
 
 
 Moment = Annotated[datetime, AfterValidator(_in_utc)]
+Id = Annotated[str, AfterValidator(_uuid)]
 Object = dict[str, Json]
 
 
@@ -119,13 +130,13 @@ class WireRun(Wire):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    id: str
+    id: Id
     name: str = ""
-    flow_id: str
+    flow_id: Id
     state: WireState | None = None
     state_type: StateType | None = None
     state_name: str | None = None
-    deployment_id: str | None = None
+    deployment_id: Id | None = None
     next_scheduled_start_time: Moment | None = None
     expected_start_time: Moment | None = None
     run_count: int = 0
@@ -175,9 +186,9 @@ class WireDueRun(Wire):
 class WireDeployment(Wire):
     """``GET /deployments/{id}``."""
 
-    id: str
+    id: Id
     name: str = ""
-    flow_id: str | None = None
+    flow_id: Id | None = None
     job_variables: Object = Field(default_factory=dict)
     tags: list[str] = Field(default_factory=list)
     updated: str | None = None
@@ -199,7 +210,7 @@ class WireDeployment(Wire):
 class WireFlow(Wire):
     """``GET /flows/{id}``."""
 
-    id: str
+    id: Id
     name: str
     tags: list[str] = Field(default_factory=list)
 
@@ -241,42 +252,3 @@ class WireVerdict(Wire):
             case "WAIT", _:
                 return Wait(delay_seconds=self.details.delay_seconds, reason=reason)
         raise ValueError(f"no verdict: {self.status!r} without what belongs to it")
-
-
-W = TypeVar("W", bound=Wire)
-
-
-def read(model: type[W], convert: Callable[[W], T], value: Json, what: str) -> T:
-    """``value`` as a domain object. Unavailable: it has another form than a server's answer."""
-    try:
-        return convert(model.model_validate(value))
-    except (ValidationError, ValueError, RecursionError) as error:
-        raise Unavailable(f"{what}: the answer has an unknown form: {_short(error)}") from None
-
-
-def read_list(model: type[W], convert: Callable[[W], T], value: Json, what: str) -> list[T]:
-    """The items of ``value`` as domain objects, without those that cannot be understood.
-
-    One run that cannot be read must not keep all others from running. Unavailable: not a list,
-    or nothing in it can be understood.
-    """
-    if not isinstance(value, list):
-        raise Unavailable(f"{what}: the answer is not a list")
-    items: list[T] = []
-    failure: Unavailable | None = None
-    for item in value:
-        try:
-            items.append(read(model, convert, item, what))
-        except Unavailable as error:
-            failure = error
-            _log.warning("api.item_left_out", error=str(error))
-    if failure is not None and not items:
-        raise failure
-    return items
-
-
-def _short(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False, include_input=False)[0]
-        return f"{'.'.join(map(str, first['loc'])) or 'answer'}: {first['msg']}"
-    return str(error)

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from structlog.testing import capture_logs
@@ -80,7 +81,7 @@ class Keyholder:
         if handler.headers["Authorization"] != f"Bearer {self.valid}":
             Reply(401, {"exception_message": "Unauthorized"})(handler)
         elif handler.path.startswith("/api/flows/"):
-            Reply(200, {"id": "flow-id", "name": "hello"})(handler)
+            Reply(200, {"id": str(UUID(int=1)), "name": "hello"})(handler)
         elif handler.path == f"/api/work_pools/{POOL.name}":
             # a server that quotes the key: only the log itself can mask that
             Reply(200, POOL_JSON | {"type": f"like-{NEW}"})(handler)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
+from uuid import UUID
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from actors.domain.errors import InvalidRequest, NotFound, OrchestratorError, Unavailable
 from actors.domain.ids import DeploymentId, FlowId, FlowRunId, TransitionId
@@ -20,12 +25,30 @@ from actors.domain.model import (
     WorkerEvent,
 )
 from actors.orchestrator.api import PrefectApi
+from actors.orchestrator.reading import read
 from actors.orchestrator.session import Session
+from actors.orchestrator.wire import (
+    Wire,
+    WireBlock,
+    WireDeployment,
+    WireDueRun,
+    WireFlow,
+    WirePool,
+    WireQueue,
+    WireRun,
+    WireState,
+    WireVerdict,
+)
 from tests.support.http_server import Reply, Script, ScriptedServer
 from tests.support.manual_clock import ManualClock
 from tests.unit.orchestrator.clients import run
 
-RUN = FlowRunId("run-id")
+
+def uuid(number: int) -> str:
+    return str(UUID(int=number))
+
+
+RUN = FlowRunId(uuid(1))
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PROPOSAL = Proposal(
     type=StateType.CRASHED,
@@ -34,7 +57,7 @@ PROPOSAL = Proposal(
     message="a\x00b",
     details={"scheduled_time": "x", "transition_id": "older"},
 )
-A_RUN: dict[str, Any] = {"id": "r", "flow_id": "f", "state_type": "SCHEDULED"}
+A_RUN: dict[str, Any] = {"id": uuid(2), "flow_id": uuid(3), "state_type": "SCHEDULED"}
 GOOD_STATE = {"type": "PENDING", "name": "Pending"}
 
 Operation = Callable[[PrefectApi], Awaitable[Any]]
@@ -46,8 +69,8 @@ READS: dict[str, Operation] = {
     "due runs": lambda api: api.read_due_runs("p", [], before=NOON),
     "cancelling runs": lambda api: api.read_cancelling_runs("p", [], excluding=[]),
     "run": lambda api: api.read_flow_run(RUN),
-    "deployment": lambda api: api.read_deployment(DeploymentId("d")),
-    "flow": lambda api: api.read_flow(FlowId("f")),
+    "deployment": lambda api: api.read_deployment(DeploymentId(uuid(4))),
+    "flow": lambda api: api.read_flow(FlowId(uuid(3))),
     "state": lambda api: api.propose_state(RUN, PROPOSAL),
     "block": lambda api: api.read_block_by_name("secret", "b"),
     "variable": lambda api: api.read_variable("v"),
@@ -102,16 +125,109 @@ def test_a_wait_tells_how_long() -> None:
         verdict_of({"status": "WAIT", "details": {"delay_seconds": -1}})
 
 
+def test_a_wait_is_an_hour_at_most() -> None:
+    with capture_logs() as lines:
+        verdict = verdict_of({"status": "WAIT", "details": {"delay_seconds": 1e9}})
+    assert verdict == Wait(delay_seconds=3600)
+    [line] = lines
+    assert line["event"] == "api.told_to_wait"
+    assert (line["asked_seconds"], line["granted_seconds"]) == (1e9, 3600)
+
+
 def test_one_broken_run_does_not_keep_the_others_from_running() -> None:
     answer = [
         {"flow_run": A_RUN},
-        {"flow_run": {"id": "broken"}},
+        {"flow_run": {"id": uuid(5)}},
         {"flow_run": A_RUN | {"state_type": "UNHEARD_OF"}},
-        {"flow_run": A_RUN | {"id": "s", "next_scheduled_start_time": "yesterday"}},
-        {"flow_run": A_RUN | {"id": "t"}},
+        {"flow_run": A_RUN | {"id": uuid(6), "next_scheduled_start_time": "yesterday"}},
+        {"flow_run": A_RUN | {"expected_start_time": "0001-01-01T00:00:00+23:59"}},
+        {"flow_run": A_RUN | {"id": "../.."}},
+        {"flow_run": A_RUN | {"id": f"{uuid(7)}\x00"}},
+        {"flow_run": A_RUN | {"flow_id": "../.."}},
+        {"flow_run": A_RUN | {"deployment_id": ".."}},
+        {"flow_run": A_RUN | {"id": uuid(8)}},
     ]
     runs, _ = ask(READS["due runs"], Reply(200, answer))
-    assert [each.id for each in runs] == ["r", "t"]
+    assert [each.id for each in runs] == [uuid(2), uuid(8)]
+
+
+def test_broken_runs_alone_are_reported_once_and_no_reason_to_call_the_poll_failed() -> None:
+    broken = [{"flow_run": A_RUN | {"id": "../.."}}, {"flow_run": {"id": uuid(5)}}]
+
+    async def poll_twice(api: PrefectApi) -> list[FlowRun]:
+        return [*await READS["due runs"](api), *await READS["due runs"](api)]
+
+    with capture_logs() as lines:
+        runs, _ = ask(poll_twice, default=Reply(200, broken))
+    assert runs == []
+    assert [line["item"] for line in lines] == ["../..", uuid(5)]
+    assert {line["event"] for line in lines} == {"api.item_left_out"}
+
+
+def test_ids_are_written_as_servers_write_them() -> None:
+    answer = [{"flow_run": A_RUN | {"id": f"{{{UUID(int=10)}}}".upper()}}]
+    [each], _ = ask(READS["due runs"], Reply(200, answer))
+    assert each.id == uuid(10)
+
+
+MODELS: list[tuple[type[Wire], Callable[[Any], object]]] = [
+    (WirePool, WirePool.pool),
+    (WireQueue, WireQueue.queue),
+    (WireRun, WireRun.run),
+    (WireDueRun, WireDueRun.run),
+    (WireState, WireState.state),
+    (WireDeployment, WireDeployment.deployment),
+    (WireFlow, WireFlow.flow),
+    (WireBlock, lambda block: block.data),
+    (WireVerdict, WireVerdict.verdict),
+]
+KEYS = sorted({key for model, _ in MODELS for key in model.model_fields})
+VALUES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from([uuid(1), "SCHEDULED", "ACCEPT", "WAIT", "9" * 30, 10**400])
+)
+ANSWERS = st.recursive(
+    VALUES,
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=5)
+    ),
+    max_leaves=8,
+)
+
+
+@pytest.mark.parametrize(("model", "convert"), MODELS)
+@given(answer=ANSWERS)
+@example(answer=A_RUN | {"next_scheduled_start_time": "0001-01-01T00:00:00+23:59"})
+@example(answer=A_RUN | {"next_scheduled_start_time": "9999-12-31T23:59:59-23:59"})
+@example(answer=A_RUN | {"next_scheduled_start_time": 1e300, "run_count": 1e300})
+def test_any_json_is_understood_or_no_answer(
+    model: type[Wire], convert: Callable[[Any], object], answer: Any
+) -> None:
+    with suppress(Unavailable):
+        read(model, convert, answer, "it")
+
+
+@pytest.mark.parametrize("name", ["", ".", ".."])
+def test_no_name_leads_to_another_address(name: str) -> None:
+    server = ScriptedServer()
+
+    async def scenario(session: Session, clock: ManualClock) -> None:
+        api = PrefectApi(session)
+        for asked in (
+            api.read_work_pool(name),
+            api.read_variable(name),
+            api.read_block_by_name("secret", name),
+            api.read_flow_run(FlowRunId(name)),
+        ):
+            with pytest.raises(InvalidRequest):
+                await asked
+
+    run(server, scenario)
+    assert not server.received
 
 
 def test_old_servers_leave_things_out_and_null_counts_as_left_out() -> None:
@@ -166,18 +282,19 @@ def test_a_limit_never_exceeds_the_servers() -> None:
 
 
 def test_all_pages_of_runs_being_cancelled_are_read_each_run_once() -> None:
-    def page(*ids: str) -> Reply:
-        return Reply(200, [A_RUN | {"id": id, "state_type": "CANCELLING"} for id in ids])
+    def page(*numbers: int) -> Reply:
+        runs = [A_RUN | {"id": uuid(n), "state_type": "CANCELLING"} for n in numbers]
+        return Reply(200, runs)
 
     runs, received = ask(
         lambda api: api.read_cancelling_runs("p", ["q"], excluding=[FlowRunId("x")]),
-        page("a"),
+        page(1),
         page(),
-        page("a", "b"),
-        page("c"),
+        page(1, 2),
+        page(3),
         page(),
     )
-    assert [each.id for each in runs] == ["a", "b", "c"]
+    assert [each.id for each in runs] == [uuid(1), uuid(2), uuid(3)]
     assert [each.json["offset"] for each in received] == [0, 1, 0, 2, 3]
     states = [each.json["flow_runs"]["state"] for each in received]
     assert states[0] == {"type": {"any_": ["CANCELLED"]}, "name": {"any_": ["Cancelling"]}}
@@ -218,7 +335,7 @@ def test_log_lines_are_a_bare_array_of_six_keys() -> None:
             "level": 20,
             "message": "ab?",
             "timestamp": "2026-01-01T12:00:00Z",
-            "flow_run_id": "run-id",
+            "flow_run_id": RUN,
             "task_run_id": None,
         }
     ]
