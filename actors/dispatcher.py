@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from .domain.complaint import Complaint
+from .domain.failures import bug_in_words
 from .domain.ids import ClaimKey, new_transition_id
 from .domain.memory import MemorySample
 from .domain.policy import Backoff
@@ -56,6 +57,12 @@ KEEPER_PAUSE_SECONDS = 1.0
 
 READOPTION = Backoff(initial=0.1, ceiling=60.0)
 
+MAX_FAILURES = 10
+"""So many supervisors of a run fail in a row, in two minutes, until it is ended."""
+
+STEADY_SECONDS = 600.0
+"""A supervisor that fails after so long is the first in a row."""
+
 StartSupervisor = Callable[[SupervisorStart], AsyncioRef]
 """Starts a run's supervisor; given by the composition root."""
 
@@ -85,6 +92,8 @@ class _GivingBack:
 @dataclass(frozen=True, slots=True)
 class _Readopt:
     key: ClaimKey
+    cause: str | None
+    """Why no more than its end is tried; None: it is resumed."""
 
 
 Message = (
@@ -179,7 +188,7 @@ class Dispatcher(AsyncioActor):
         )
         for ref, answer in zip(refs, answers, strict=True):
             if isinstance(answer, Situation):
-                self._keep(InHand(situation=answer, supervisor=ref))
+                self._keep(self._in_hand(answer, ref))
         for record in self._journal.open_records():
             if self._runs.of_claim(record.key) is None:
                 self._supervise(SupervisorStart(Run.from_record(record)))
@@ -215,8 +224,8 @@ class Dispatcher(AsyncioActor):
                 self._settled(key, reason)
             case SupervisorEnded(key=key, failure=failure):
                 self._supervisor_ended(key, failure)
-            case _Readopt(key=key):
-                self._readopt(key)
+            case _Readopt(key=key, cause=cause):
+                self._readopt(key, cause)
             case _Kept(runs=runs):
                 self._find_strays(runs)
             case _KeeperSilent(error=error):
@@ -276,6 +285,9 @@ class Dispatcher(AsyncioActor):
             fresh = new_run(run, worker=self._worker, transition=new_transition_id(self._rng))
             self._supervise(SupervisorStart(fresh, due.pool, due.asked_at))
 
+    def _in_hand(self, situation: Situation, ref: AsyncioRef) -> InHand:
+        return InHand(situation=situation, supervisor=ref, since=self._clock.monotonic())
+
     def _supervise(self, start: SupervisorStart, *, failures: int = 0) -> None:
         record = start.run.record
         situation = Situation(
@@ -286,7 +298,8 @@ class Dispatcher(AsyncioActor):
             claimed=not start.run.is_claiming,
         )
         ref = self._start_supervisor(start)
-        self._keep(InHand(situation=situation, supervisor=ref, failures=failures))
+        held = self._in_hand(situation, ref)
+        self._keep(replace(held, failures=failures, is_given_up=start.failure is not None))
         if self._ending:
             self._end(ref)
 
@@ -339,25 +352,34 @@ class Dispatcher(AsyncioActor):
     def _supervisor_ended(self, key: ClaimKey, failure: BaseException | None) -> None:
         """A supervisor that is gone before its run was settled has failed: the run has not.
 
-        It keeps its slot while a successor reads the journal and resumes. Were the failure to
-        repeat itself, the pauses grow; the run is never given up, it may be alive.
+        It keeps its slot while a successor reads the journal and resumes, after pauses that grow.
+        When too many have failed in a row, the last one ends the run without a look at what may
+        have been their stumbling block. Should that fail, too, the next worker finds the record.
         """
         held = self._runs.of_claim(key)
         if held is None or failure is None:
             return
-        failures = held.failures + 1
+        steady = self._clock.monotonic() - held.since > STEADY_SECONDS
+        failures = 1 if steady else held.failures + 1
         self._runs.put(replace(held, failures=failures))
         pause = READOPTION.delay(failures, self._rng)
-        log.error(
-            "supervisor.failed",
+        line = log.bind(
             flow_run_id=held.situation.run.id,
             flow_run_name=held.situation.run.name,
             error=repr(failure),
-            resumes_in_seconds=round(pause, 2),
+            failures=failures,
         )
-        self.after(pause, _Readopt(key))
+        if held.is_given_up:
+            line.error(
+                "run.abandoned", hint="Its record is kept, and the next worker tries again."
+            )
+            self._settled(key, None)
+            return
+        line.error("supervisor.failed", resumes_in_seconds=round(pause, 2))
+        cause = bug_in_words(failure) if failures >= MAX_FAILURES else None
+        self.after(pause, _Readopt(key, cause))
 
-    def _readopt(self, key: ClaimKey) -> None:
+    def _readopt(self, key: ClaimKey, cause: str | None) -> None:
         held = self._runs.of_claim(key)
         if held is None:
             return
@@ -367,7 +389,12 @@ class Dispatcher(AsyncioActor):
             # A full disk never took it: its claim is enough to find out how far it came.
             log.error("run.unrecorded", flow_run_id=known.run.id)
             record = new_run(known.run, worker=self._worker, transition=known.claim).record
-        self._supervise(SupervisorStart(Run.from_record(record)), failures=held.failures)
+        if cause is not None:
+            log.error(
+                "run.given_up", flow_run_id=known.run.id, failures=held.failures, cause=cause
+            )
+        start = SupervisorStart(Run.from_record(record), failure=cause)
+        self._supervise(start, failures=held.failures)
 
     def _drain(self) -> None:
         self._draining = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .domain import effects as do
 from .domain import stimuli as on
+from .domain.errors import CouldNotStart
 from .domain.masking import Masker
 from .domain.memory import exceeds
 from .domain.ports import KernelWitness
@@ -62,6 +63,7 @@ class ProcessSupervisor(AsyncioActor):
         super().__init__(clock=ports.clock)
         self._run = start.run
         self._adopted = start.adopted
+        self._failure = start.failure
         self._ports = ports
         self._keeping = RecordKeeping(ports.journal)
         self._output = RunOutput(start.run.record, ports.journal)
@@ -70,6 +72,7 @@ class ProcessSupervisor(AsyncioActor):
         self._memory_limited: ProcessIdentity | None = None
         self._on_hold: list[ProcessFact | CancelRun | EndRun] | None = None
         self._settling: do.Settle | None = None
+        self._could_not_spawn: on.CouldNotSpawn | None = None
 
     @property
     def _record(self) -> RunRecord:
@@ -78,8 +81,13 @@ class ProcessSupervisor(AsyncioActor):
     # -- messages --------------------------------------------------------------------------
 
     def on_start(self) -> None:
-        """A new run is claimed; an adopted one is first looked up at the keeper."""
-        if self._adopted:
+        """A new run is claimed; an adopted one is first looked up at the keeper.
+
+        Unless supervisor after supervisor has failed: then the run is ended without a look.
+        """
+        if self._failure is not None:
+            self._take(on.WorkerFailed(cause=self._failure))
+        elif self._adopted:
             self._recall()
         else:
             self._take(on.Begun())
@@ -162,6 +170,9 @@ class ProcessSupervisor(AsyncioActor):
     def _carry_out(self, effect: do.Effect) -> None:
         if isinstance(effect, do.Settle):
             self._settle(effect)
+        elif isinstance(effect, do.Abandon):
+            self._hands.carry_out(effect, self._record)
+            self._leave(self._record.reason)
         else:
             self._hands.carry_out(effect, self._record)
 
@@ -181,14 +192,21 @@ class ProcessSupervisor(AsyncioActor):
     def _leave_if_done(self) -> None:
         if self._settling is not None and self._hands.are_idle:
             reason = self._settling.reason
-            self._complain(self._keeping.close(self._run))
+            if self._hands.has_ended_tree:
+                self._complain(self._keeping.close(self._run))
             self._output.log.info("run.settled", reason=None if reason is None else str(reason))
-            self._ports.dispatcher.tell(RunSettled(key=self._record.key, reason=reason))
-            self.stop()
+            self._leave(reason)
+
+    def _leave(self, reason: Reason | None) -> None:
+        self._ports.dispatcher.tell(RunSettled(key=self._record.key, reason=reason))
+        self.stop()
 
     def _failed(self, effect: do.Effect | Recall, error: Exception) -> None:
         stimulus = self._hands.failed(effect, error, self._record)
-        if stimulus is not None:
+        if isinstance(stimulus, on.CouldNotSpawn) and not isinstance(error, CouldNotStart):
+            self._could_not_spawn = stimulus  # unless the keeper has started something
+            self._try_again(effect)
+        elif stimulus is not None:
             self._take(stimulus)
         self._leave_if_done()
 
@@ -212,7 +230,7 @@ class ProcessSupervisor(AsyncioActor):
             self._on_hold.append(message)
             return
         match message:
-            case ProcessExited() | OutputWritten() if self._output.holds(message):
+            case OutputWritten() if self._output.holds(message):
                 pass
             case CancelRun(state=state):
                 self._take(on.CancelWanted(state=state))
@@ -221,7 +239,14 @@ class ProcessSupervisor(AsyncioActor):
             case ProcessExited(status=status):
                 self._output.log.info("run.exited", code=status.code)
                 killed = self._witness is not None and self._witness.saw_a_kill()
-                self._take(on.Exited(status=status, tail=self._output.tail(), kernel_kill=killed))
+                self._take(
+                    on.Exited(
+                        status=status,
+                        tail=self._output.tail(),
+                        kernel_kill=killed,
+                        tail_follows=self._output.is_withheld,
+                    )
+                )
             case TreeGone(leftovers=leftovers):
                 self._take(on.Vacated(leftovers=len(leftovers.processes)))
             case OutputWritten(lines=lines, dropped=dropped):
@@ -259,11 +284,18 @@ class ProcessSupervisor(AsyncioActor):
         if kept is not None and kept.exit is None:
             self._attend(kept.identity)
         self._output.log.info("run.adopted", phase=self._record.phase, pid=pid)
-        self._take(on.Adopted(pid=pid, rebooted=kept is not None and kept.rebooted))
+        could_not_spawn, self._could_not_spawn = self._could_not_spawn, None
+        if kept is None and could_not_spawn is not None:
+            self._take(could_not_spawn)
+        else:
+            self._take(on.Adopted(pid=pid, rebooted=kept is not None and kept.rebooted))
         if kept is not None:
             self._output.withhold()
             learning = learn_secrets(
-                self._read_secrets, clock=self._ports.clock, rng=self._ports.rng
+                self._read_secrets,
+                output=self._output,
+                clock=self._ports.clock,
+                rng=self._ports.rng,
             )
             self.pipe(learning, on_result=SecretsLearned)
         held, self._on_hold = self._on_hold, None
@@ -276,5 +308,8 @@ class ProcessSupervisor(AsyncioActor):
     def _secrets_learned(self, masker: Masker | None) -> None:
         if masker is None:
             self._output.log.warning("run.output_withheld", hint=WITHHELD)
+        was_withheld = self._output.is_withheld
         for message in self._output.know(masker):
             self._hear(message)
+        if was_withheld:
+            self._take(on.TailKnown(tail=self._output.tail()))

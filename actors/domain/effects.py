@@ -113,6 +113,16 @@ class Settle:
     reason: Reason | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abandon:
+    """End the supervisor and leave the record as it is: the next worker tries again.
+
+    A next worker may be a mended version; a record that is closed would be lost to it.
+    """
+
+    cause: str
+
+
 Effect = (
     Propose
     | Prepare
@@ -128,4 +138,5 @@ Effect = (
     | ReadHistory
     | FreeSlot
     | Settle
+    | Abandon
 )

@@ -166,6 +166,13 @@ def _why(reason: Reason, status: ExitStatus | None, cause: str, limits: Limits) 
             return _sentences(explain(None).text, cause)
         case Reason.COULD_NOT_START:
             return _sentences("The flow run could not be started.", cause)
+        case Reason.WORKER_FAILED:
+            return _sentences(
+                "The worker has ended the flow run because it could not watch over it any more.",
+                cause,
+                "Run it again.",
+                _how_it_went(status),
+            )
 
 
 def _how_it_went(status: ExitStatus | None) -> str:

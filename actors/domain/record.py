@@ -45,6 +45,7 @@ class Reason(StrEnum):
     MACHINE_RESTARTED = "machine restarted"
     LOST = "lost"
     COULD_NOT_START = "could not start"
+    WORKER_FAILED = "worker failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

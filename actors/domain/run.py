@@ -14,10 +14,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
-from .effects import Effect
+from .effects import Abandon, Effect
+from .exit_status import crash_message
 from .model import Proposal, State, StateType, Verdict
-from .proposals import claim
-from .record import Phase
+from .proposals import cancelled, claim, crashed
+from .record import Phase, Reason
 from .run_adoption import Adoption
 from .run_state import Run, found_run, new_run
 from .stimuli import (
@@ -33,11 +34,15 @@ from .stimuli import (
     GivenUp,
     HistorySeen,
     Prepared,
+    ProposalFailed,
     Spawned,
     StateSeen,
+    StateUnknown,
     Stimulus,
+    TailKnown,
     Unanswerable,
     Vacated,
+    WorkerFailed,
 )
 
 __all__ = ["Run", "found_run", "new_run", "step"]
@@ -73,8 +78,10 @@ class _Step(Adoption):
                 self._spawned(pid)
             case CouldNotSpawn(cause=cause):
                 self._could_not_spawn(cause)
-            case Exited(status=status, tail=tail, kernel_kill=kernel_kill):
-                self._exited(status, tail, kernel_kill=kernel_kill)
+            case Exited():
+                self._exited(stimulus)
+            case TailKnown(tail=tail):
+                self._tail_known(tail)
             case Vacated(leftovers=leftovers):
                 self._vacated(leftovers)
             case CancelWanted(state=state):
@@ -87,6 +94,12 @@ class _Step(Adoption):
                 self._state_seen(state)
             case HistorySeen(states=states):
                 self._history_seen(states)
+            case StateUnknown(cause=cause):
+                self._state_unknown(cause)
+            case ProposalFailed(proposal=proposal, cause=cause):
+                self._proposal_failed(proposal, cause)
+            case WorkerFailed(cause=cause):
+                self._worker_failed(cause)
             case _:
                 assert_never(stimulus)
         self._settle_if_done()
@@ -95,10 +108,20 @@ class _Step(Adoption):
         self.run = replace(self.run, checking=False)
         if self._record.phase is Phase.REPORTING:
             self._seen_after_its_end(state)
+        elif self._record.phase is Phase.CLAIMING:
+            self._seen_after_a_failed_claim(state)
         elif state is not None and state.type is StateType.CANCELLING:
             self._cancel_wanted(state)
         elif self._record.phase is Phase.PREPARING:
             self._seen_before_its_start(state)
+
+    def _state_unknown(self, cause: str) -> None:
+        """Once it has ended nothing depends on the state: the engine has reported it."""
+        self.run = replace(self.run, checking=False)
+        if self._record.phase is Phase.CLAIMING and self.run.claim_failure is not None:
+            self._do(Abandon(cause=cause))
+        elif self._record.phase in (Phase.CLAIMING, Phase.PREPARING):
+            self._never_started(cause)
 
     def _answered(self, proposal: Proposal, verdict: Verdict) -> None:
         if proposal.transition_id == self._record.claim:
@@ -120,3 +143,40 @@ class _Step(Adoption):
                 logging.WARNING, f"The server does not take the state {proposal.name}: {cause}"
             )
             self._save(report=None)
+
+    def _proposal_failed(self, proposal: Proposal, cause: str) -> None:
+        record = self._record
+        if proposal.transition_id == record.claim:
+            if record.phase is Phase.CLAIMING:
+                self._claim_failed(cause)
+        elif record.report is None or proposal.transition_id != record.report.transition_id:
+            return
+        elif record.phase is Phase.RUNNING:
+            self._remark(
+                logging.WARNING, f"The server was not told the state {proposal.name}. {cause}"
+            )
+            self._save(report=None)
+        else:
+            self._do(Abandon(cause=cause))
+
+    def _worker_failed(self, cause: str) -> None:
+        """Do what can be done without the keeper's facts: order the end, and report it."""
+        record = self._record
+        if record.phase is Phase.OVER:
+            return
+        self.run = replace(self.run, tree_gone=True)  # as far as will ever be known here
+        if record.exit is None:
+            self._end_tree()
+        if record.phase is Phase.CLAIMING:
+            self._claim_failed(cause)
+        elif record.phase is Phase.REPORTING:
+            if record.report is not None:
+                self._propose(record.report)
+        elif record.cancelling is not None:
+            self._report(cancelled(record, record.cancelling))
+        else:
+            reason = record.reason or Reason.WORKER_FAILED
+            self._save(reason=reason)
+            message = crash_message(reason, None, (), cause=cause, limits=self._limits)
+            self._remark(logging.ERROR, message)
+            self._report(crashed(record, message))

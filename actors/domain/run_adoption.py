@@ -10,7 +10,7 @@ from .proposals import claim
 from .record import Phase, Reason
 from .run_beginning import Beginning
 from .run_ending import Ending
-from .stimuli import Adopted
+from .stimuli import Adopted, Exited
 
 
 class Adoption(Beginning, Ending):
@@ -39,6 +39,8 @@ class Adoption(Beginning, Ending):
             case Phase.RUNNING:
                 self._resume_running()
             case Phase.REPORTING:
+                if record.exit is None and not self.run.tree_gone:
+                    self._end_tree()  # its worker had failed: perhaps before it ordered the end
                 if record.report is not None:
                     self._propose(record.report)
             case Phase.OVER:
@@ -46,7 +48,7 @@ class Adoption(Beginning, Ending):
 
     def _ended_unseen(self, reason: Reason) -> None:
         self._save(reason=self._record.reason or reason)
-        self._exited(ExitStatus(code=None), ())
+        self._exited(Exited(status=ExitStatus(code=None)))
 
     def _resume_running(self) -> None:
         record = self._record

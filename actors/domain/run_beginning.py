@@ -49,6 +49,22 @@ class Beginning(Turn):
         else:
             self._claimed()
 
+    def _claim_failed(self, cause: str) -> None:
+        """Find out whether the server took it, or the run would stay Pending for ever."""
+        self.run = replace(self.run, claim_failure=cause)
+        self._check_state()
+
+    def _seen_after_a_failed_claim(self, state: State | None) -> None:
+        cause = self.run.claim_failure
+        if cause is not None and state is not None and self._is_pending_by_us(state):
+            self._never_started(cause)
+        else:
+            self._not_ours(cause or "it was not claimed")
+
+    def _is_pending_by_us(self, state: State) -> bool:
+        ours = (self._record.claim, None)
+        return state.type is StateType.PENDING and state.transition_id in ours
+
     def _not_ours(self, why: str) -> None:
         self._remark_locally(f"Not starting this flow run: {why}")
         self._save(reason=None)
@@ -102,10 +118,7 @@ class Beginning(Turn):
     def _seen_before_its_start(self, state: State | None) -> None:
         if state is None:
             self._not_ours("it was deleted")
-        elif state.type is StateType.PENDING and state.transition_id in (
-            self._record.claim,
-            None,
-        ):
+        elif self._is_pending_by_us(state):
             self._due()
         else:
             self._not_ours(f"it is {state.name} by now")
@@ -148,8 +161,8 @@ class Beginning(Turn):
         self._never_started(cause)
 
     def _never_started(self, cause: str) -> None:
-        if self._record.cancelling is not None:
-            self._report(cancelled(self._record, self._record.cancelling))
+        if self._record.cancelling is not None or self._record.reason is not None:
+            self._never_started_on_purpose()
             return
         self._save(reason=Reason.COULD_NOT_START)
         message = crash_message(Reason.COULD_NOT_START, None, (), cause=cause)

@@ -11,7 +11,8 @@ from .model import Accepted, Proposal, State, StateType, Verdict, Wait
 from .process import ExitStatus
 from .proposals import cancelled, crashed, outcome
 from .record import Phase, Reason
-from .run_turn import Turn
+from .run_turn import TELLS_OUTPUT, Turn
+from .stimuli import Exited
 
 
 class Ending(Turn):
@@ -45,17 +46,28 @@ class Ending(Turn):
         elif record.phase is Phase.PREPARING:
             self._report(crashed(record, crash_message(reason, None, ())))
 
-    def _exited(
-        self, status: ExitStatus, tail: tuple[str, ...], *, kernel_kill: bool = False
-    ) -> None:
-        record = self._record
+    def _exited(self, exited: Exited) -> None:
+        record, status = self._record, exited.status
         if record.phase not in (Phase.SPAWNING, Phase.RUNNING):
             return
-        reason = record.reason or _reason_of(status, kernel_kill=kernel_kill)
+        reason = record.reason or _reason_of(status, kernel_kill=exited.kernel_kill)
         self._save(exit=status, reason=reason)
+        self.run = replace(self.run, tail_follows=exited.tail_follows)
         self._do(Emit(kind=EventKind.EXECUTED))
         explanation = explain(status.code)
         self._remark(explanation.level, f"Process {record.pid}: {explanation.text}")
+        self._tell_the_end(status, reason, exited.tail)
+
+    def _tail_known(self, tail: tuple[str, ...]) -> None:
+        """Put the lines into the message, by the same transition id, unless it is told by now."""
+        record, waits = self._record, self.run.tail_follows
+        self.run = replace(self.run, tail_follows=False)
+        tells = record.report is not None and record.report.type in TELLS_OUTPUT
+        if waits and tells and record.exit is not None and record.reason is not None:
+            self._tell_the_end(record.exit, record.reason, tail)
+
+    def _tell_the_end(self, status: ExitStatus, reason: Reason, tail: tuple[str, ...]) -> None:
+        record = self._record
         if record.cancelling is not None:
             self._report(cancelled(record, record.cancelling))
         elif reason is Reason.EXITED and record.job is None:

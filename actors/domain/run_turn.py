@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from .effects import CheckState, Effect, EndTree, FreeSlot, Propose, Remark, Settle, StartTimeout
-from .model import Proposal
+from .model import Proposal, StateType
 from .record import Limits, Phase, RunRecord
 from .run_state import Run
+
+TELLS_OUTPUT: Final = (StateType.CRASHED, StateType.FAILED)
+"""The reports whose message has the last lines of output."""
+
+TAIL_SECONDS: Final = 5.0
+"""How long the message of a report waits for the last lines of output. The slot is free then."""
 
 
 class Turn:
@@ -45,7 +51,9 @@ class Turn:
         self._propose(proposal)
 
     def _propose(self, proposal: Proposal) -> None:
-        self._do(Propose(proposal=proposal))
+        waits = self.run.tail_follows and proposal.type in TELLS_OUTPUT
+        delay = TAIL_SECONDS if waits else 0.0
+        self._do(Propose(proposal=proposal, delay_seconds=delay))
 
     def _check_state(self) -> None:
         self.run = replace(self.run, checking=True)

@@ -83,11 +83,20 @@ class Exited:
     """Its process is over; ``tail`` holds the last lines of its output.
 
     ``kernel_kill``: there is evidence that the kernel killed it for lack of memory.
+    ``tail_follows``: a ``TailKnown`` may come, with lines to take the place of ``tail``.
     """
 
     status: ExitStatus
     tail: tuple[str, ...] = ()
     kernel_kill: bool = False
+    tail_follows: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TailKnown:
+    """The last lines of the output of a run that is over can be shown now."""
+
+    tail: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +139,28 @@ class HistorySeen:
     states: tuple[State, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateUnknown:
+    """A ``CheckState`` or ``ReadHistory`` has failed, and trying again will not help."""
+
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposalFailed:
+    """A bug of the worker's keeps it from proposing this, or from reading the answer."""
+
+    proposal: Proposal
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerFailed:
+    """A bug of the worker's keeps it from seeing this run through; the cause in words."""
+
+    cause: str
+
+
 Stimulus = (
     Begun
     | Adopted
@@ -141,10 +172,14 @@ Stimulus = (
     | Spawned
     | CouldNotSpawn
     | Exited
+    | TailKnown
     | Vacated
     | CancelWanted
     | EndWanted
     | GivenUp
     | StateSeen
     | HistorySeen
+    | StateUnknown
+    | ProposalFailed
+    | WorkerFailed
 )

@@ -49,6 +49,8 @@ class SupervisorStart:
     """None: adopted, the supervisor asks for the pool if it needs one."""
     listed_at: float = -math.inf
     """When the poll was sent that brought the run, on the monotonic clock."""
+    failure: str | None = None
+    """Why the run is to be ended: what its supervisors have failed of, in words."""
 
     @property
     def adopted(self) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 
-from ..domain.errors import KeeperError
+from ..domain.errors import Unavailable
 from ..domain.model import WorkPool
 from ..domain.preparation import Preparation
 from ..domain.record import RunRecord
 from ..messages.pool import CurrentPool
+from ..runtime import ActorDeadError, Timeout
 from .supervisor_ports import SupervisorPorts
 
 POOL_TIMEOUT_SECONDS = 5.0
@@ -25,14 +27,15 @@ class Preparing:
     async def prepare(self, record: RunRecord) -> Preparation:
         """Read what the job depends on and put it together.
 
-        Errors: see Orchestrator; ``InvalidJob``; ``KeeperError`` while the pool is not known.
+        Errors: see Orchestrator; ``InvalidJob``; ``Unavailable`` while the pool is not known.
         """
         if self.pool is None:
-            self.pool = await self._ports.heartbeater.request(
-                CurrentPool(), timeout=POOL_TIMEOUT_SECONDS
-            )
+            with contextlib.suppress(ActorDeadError, Timeout):  # it is being restarted
+                self.pool = await self._ports.heartbeater.request(
+                    CurrentPool(), timeout=POOL_TIMEOUT_SECONDS
+                )
         if self.pool is None:
-            raise KeeperError("the work pool is not known yet")
+            raise Unavailable("the work pool is not known yet")
         if self._adopted:
             record = await self._completed(record)
         return await self._ports.prepare(record, self.pool)

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TypeVar, assert_never
 
 from ..domain import effects as do
 from ..domain import stimuli as on
-from ..domain.complaint import Complaint
-from ..domain.errors import NotFound, is_final
-from ..domain.model import LogLine, State, StateType, Wait
-from ..domain.policy import Backoff, seconds_until_start
+from ..domain.failures import FailureKind, bug_in_words, classify_failure, consequence
+from ..domain.model import State, StateType, Wait
+from ..domain.policy import seconds_until_start
 from ..domain.preparation import Preparation
 from ..domain.process import ProcessFact
 from ..domain.record import Phase, Reason, RunRecord
-from ..domain.setbacks import consequence
-from ..messages.outbox import EmitEvent, ShipLog
 from ..messages.runs import EndRun, SlotFreed, SupervisorStart
 from ..messages.supervision import (
     Again,
@@ -35,19 +30,28 @@ from ..messages.supervision import (
 from ..runtime import AsyncioActor
 from .preparing import Preparing
 from .proposals import Proposals
+from .retries import Retries
 from .run_output import RunOutput
+from .run_telling import RunTelling
 from .supervisor_ports import SupervisorPorts
 
 T = TypeVar("T")
 
-BACKOFF = Backoff(initial=0.5, ceiling=30.0)
-
 FORGET_TRIES = 8
 """A keeper that is out of reach for longer leaves the rest to the next worker."""
+
+END_ORDERED = "tree.end_ordered"
+
+REPORT_TRIES = 5
+"""How often an end is reported although a bug stops it: it may depend on the moment."""
 
 
 class RunEffects:
     """A part of ProcessSupervisor: its hands. Owns: which waits of one run are still open.
+
+    A wait that fails is classified (``domain/failures.py``). What is passing is tried again. What
+    is final, or a bug, the machine hears of, if it can go on; a bug with which it cannot ends the
+    actor, and the Dispatcher lets a successor try. Neither stops a process that is at work.
 
     A wait ends as a message to ``actor``, which hands it back here in its turn.
     """
@@ -65,11 +69,13 @@ class RunEffects:
         self._ports = ports
         self._run_id = run_id
         self._output = output
+        self._told = RunTelling(ports, output, run_id)
         self._proposals = Proposals(run_id, ports.orchestrator, ports.clock, start.listed_at)
         self._preparation: Preparation | None = None
         self._asides = 0
-        self._failures: Counter[type[do.Effect | Recall]] = Counter()
-        self._complaint = Complaint()
+        self._retries = Retries(ports.clock, ports.rng)
+        self.has_ended_tree = True
+        """Whether the keeper has taken every order to end the run's processes."""
 
     @property
     def are_idle(self) -> bool:
@@ -78,10 +84,6 @@ class RunEffects:
 
     def carry_out(self, effect: do.Effect, record: RunRecord) -> None:
         """Begin what the machine has decided; ``record`` is the run's after that decision."""
-        self._failures.pop(type(effect), None)
-        self._carry_out(effect, record)
-
-    def _carry_out(self, effect: do.Effect, record: RunRecord) -> None:
         ports = self._ports
         match effect:
             case do.Propose(delay_seconds=seconds) if seconds > 0:
@@ -104,14 +106,14 @@ class RunEffects:
                     labels = ports.labels(self.preparing.pool)
                     self._aside("labels", ports.orchestrator.add_labels(self._run_id, labels))
             case do.EndTree():
+                self._asides += _is_awaited(record)
                 self._end_tree(effect, record)
             case do.StartTimeout(seconds=seconds):
                 self._actor.after(seconds, EndRun(reason=Reason.TIMED_OUT))
             case do.Emit(kind=kind):
-                event = ports.events.build(kind, record, ports.clock.now())
-                ports.event_emitter.tell(EmitEvent(event))
+                self._told.emit(kind, record)
             case do.Remark():
-                self._remark(effect)
+                self._told.remark(effect)
             case do.CheckState():
                 self._asides += 1
                 self._check_state(effect)
@@ -123,6 +125,9 @@ class RunEffects:
             case do.Settle():
                 self._asides += 1
                 self._forget(effect, record)
+            case do.Abandon(cause=cause):
+                hint = "Its record is kept, and the next worker tries again."
+                self._output.log.error("run.abandoned", cause=cause, hint=hint)
             case _:
                 assert_never(effect)
 
@@ -137,6 +142,8 @@ class RunEffects:
             case do.Propose():
                 if self._proposals.is_wanted_again(effect):
                     self._propose(effect)
+            case do.EndTree() if record.exit is None:
+                self._end_tree(effect, record)
             case do.EndTree() | do.TellPid() if record.phase is not Phase.RUNNING:
                 return
             case do.Settle():
@@ -144,7 +151,7 @@ class RunEffects:
             case do.CheckState():
                 self._check_state(effect)
             case _:
-                self._carry_out(effect, record)
+                self.carry_out(effect, record)
 
     # -- the ends of waits -----------------------------------------------------------------------
 
@@ -166,8 +173,7 @@ class RunEffects:
         state = None if isinstance(verdict, Wait) else verdict.state
         is_set = state is not None and state.transition_id == proposal.transition_id
         if is_set and record.exit is not None and not _could_log(said, record):
-            for line in self._output.tail():
-                self._ship(logging.INFO, line)
+            self._told.ship_tail()
         return on.Answered(proposal=proposal, verdict=verdict)
 
     def checked(self, state: State | None) -> on.Stimulus:
@@ -178,31 +184,61 @@ class RunEffects:
     def failed(
         self, effect: do.Effect | Recall, error: Exception, record: RunRecord
     ) -> on.Stimulus | None:
-        """A wait has failed: for good, which the machine hears of, or for now."""
-        self._failures[type(effect)] += 1
+        """A wait has failed: what the machine must hear of that. Raises what ends the actor."""
+        kind, failures = classify_failure(error), self._retries.failed(effect)
+        if kind is FailureKind.BUG:
+            self._output.log_bug(type(effect).__name__, error)
         if isinstance(effect, do.Propose):
-            self._landed(effect)
-            if self._proposals.is_refused_for_good(effect.proposal, error):
-                return on.Unanswerable(proposal=effect.proposal, cause=str(error))
-        elif isinstance(effect, do.Settle) and self._failures[do.Settle] > FORGET_TRIES:
-            self.aside_over("keeper.forgot", error)
+            return self._proposal_failed(effect, error, record, failures)
+        is_hopeless = isinstance(effect, do.Settle) and failures > FORGET_TRIES
+        if kind is FailureKind.PASSING and not is_hopeless:
+            self._try_later(effect, error)
             return None
-        elif isinstance(effect, do.TellPid) and is_final(error):
-            self._output.log.warning("aside.failed", what="pid.told", error=str(error))
-            return None
-        elif isinstance(effect, do.CheckState) and isinstance(error, NotFound):
-            return self.checked(None)
-        elif not isinstance(effect, Recall):
-            stimulus = consequence(effect, error, self._output.mask(str(error)))
-            if stimulus is not None:
-                return stimulus
-        self._try_later(effect, error, record)
+        match effect:
+            case do.Settle():
+                self.aside_over("keeper.forgot", error)
+            case do.TellPid():
+                self._output.log.warning("aside.failed", what="pid.told", error=str(error))
+            case do.EndTree() if _is_awaited(record):
+                self.has_ended_tree = False
+                self.aside_over(END_ORDERED, error)
+            case do.EndTree() if record.exit is not None:
+                pass
+            case do.EndTree() | Recall():
+                raise error
+            case do.CheckState():
+                self._asides -= 1
+        return (
+            None if isinstance(effect, Recall) else consequence(effect, error, self._cause(error))
+        )
+
+    def _proposal_failed(
+        self, effect: do.Propose, error: Exception, record: RunRecord, failures: int
+    ) -> on.Stimulus | None:
+        """A refusal may be a proxy's word and not the server's; an end is worth some tries."""
+        self._landed(effect)
+        proposal, is_bug = effect.proposal, classify_failure(error) is FailureKind.BUG
+        if self._proposals.is_refused_for_good(proposal, error):
+            return on.Unanswerable(proposal=proposal, cause=str(error))
+        is_end = record.phase is Phase.REPORTING
+        if is_bug and not (is_end and failures < REPORT_TRIES):
+            return on.ProposalFailed(proposal=proposal, cause=self._cause(error))
+        self._try_later(effect, error)
         return None
+
+    def _cause(self, error: Exception) -> str:
+        """The error in words that may be shown."""
+        is_bug = classify_failure(error) is FailureKind.BUG
+        return bug_in_words(error) if is_bug else self._output.mask(str(error))
 
     def aside_over(self, what: str, error: Exception | None) -> None:
         """A wait that the run does not depend on is over."""
         self._asides -= 1
-        if error is not None:
+        if error is None:
+            return
+        if classify_failure(error) is FailureKind.BUG:
+            self._output.log_bug(what, error)
+        else:
             self._output.log.warning("aside.failed", what=what, error=str(error))
 
     # -- single effects --------------------------------------------------------------------------
@@ -231,7 +267,8 @@ class RunEffects:
             grace_seconds=effect.grace_seconds,
             announce_cancel=effect.announce_cancel,
         )
-        self._wait(effect, ending, lambda _: Told("end of the tree"))
+        over = Aside(END_ORDERED) if _is_awaited(record) else Told(END_ORDERED)
+        self._wait(effect, ending, lambda _: over)
 
     def _forget(self, effect: do.Settle, record: RunRecord) -> None:
         forgetting = self._ports.launcher.forget(record.key)
@@ -241,21 +278,6 @@ class RunEffects:
         reading = self._ports.orchestrator.read_flow_run(self._run_id)
         self._wait(effect, reading, lambda run: Checked(run.state))
 
-    def _remark(self, remark: do.Remark) -> None:
-        text = self._output.mask(remark.text)
-        self._output.log.log(remark.level, "run.remark", text=text)
-        if not remark.local:
-            self._ship(remark.level, text)
-
-    def _ship(self, level: int, text: str) -> None:
-        line = LogLine(
-            flow_run_id=self._run_id,
-            level=level,
-            message=text,
-            timestamp=self._ports.clock.now(),
-        )
-        self._ports.log_shipper.tell(ShipLog(line))
-
     # -- waits -----------------------------------------------------------------------------------
 
     def _wait(
@@ -264,16 +286,15 @@ class RunEffects:
         wait: Awaitable[T],
         on_result: Callable[[T], object],
     ) -> None:
-        self._actor.pipe(wait, on_result=on_result, on_error=lambda error: Failed(effect, error))
+        def succeeded(result: T) -> object:
+            self._retries.succeeded(effect, self._output.log)
+            return on_result(result)
 
-    def _try_later(self, effect: do.Effect | Recall, error: Exception, record: RunRecord) -> None:
-        if self._complaint.raise_(str(error)):
-            self._output.log.warning(
-                "run.delayed", phase=record.phase, error=str(error) or repr(error)
-            )
-        self._actor.after(
-            BACKOFF.delay(self._failures[type(effect)], self._ports.rng), Again(effect)
-        )
+        self._actor.pipe(wait, on_result=succeeded, on_error=lambda error: Failed(effect, error))
+
+    def _try_later(self, effect: do.Effect | Recall, error: Exception) -> None:
+        seconds = self._retries.delay(effect, error, self._output.log)
+        self._actor.after(seconds, Again(effect))
 
     def _aside(self, what: str, wait: Awaitable[object]) -> None:
         self._asides += 1
@@ -282,6 +303,14 @@ class RunEffects:
             on_result=lambda _: Aside(what),
             on_error=lambda error: Aside(what, error),
         )
+
+
+def _is_awaited(record: RunRecord) -> bool:
+    """Whether the supervisor must not leave before the keeper has taken the order to end the run.
+
+    That is so when no exit is waited for, because the worker has failed.
+    """
+    return record.phase is not Phase.RUNNING and record.exit is None
 
 
 def _as_history(states: list[State]) -> Happened:

@@ -8,12 +8,12 @@ from typing import Final
 
 import structlog
 
-from ..domain.errors import InvalidJob, is_final
+from ..domain.failures import FailureKind, classify_failure
 from ..domain.masking import Masker
 from ..domain.plain_text import plain
 from ..domain.policy import Backoff
 from ..domain.ports import Clock, Journal
-from ..domain.process import OutputWritten, ProcessExited
+from ..domain.process import OutputWritten
 from ..domain.record import RunRecord
 
 TAIL_LINES: Final = 50
@@ -22,8 +22,8 @@ TAIL_LINES: Final = 50
 ASKING: Final = Backoff(initial=0.1, ceiling=10.0)
 
 WITHHELD: Final = (
-    "Its output is not shown here, because it cannot be found out any more which secrets are in "
-    "it; it is in the run's folder in the worker's state folder."
+    "Its output is not shown here, because it is not known which secrets are in it; it is in the "
+    "run's folder in the worker's state folder."
 )
 
 
@@ -42,7 +42,7 @@ class RunOutput:
         self._key = record.key
         self._journal = journal
         self._masker: Masker | None = Masker()
-        self._held: list[ProcessExited | OutputWritten] | None = None
+        self._held: list[OutputWritten] | None = None
         self._unseen = 0
         self.log = structlog.get_logger("actors.process_supervisor").bind(
             flow_run_id=record.run.id, flow_run_name=record.run.name
@@ -56,17 +56,22 @@ class RunOutput:
         """Hold back what the run prints, until :meth:`know`."""
         self._held = []
 
-    def holds(self, fact: ProcessExited | OutputWritten) -> bool:
-        """Whether ``fact`` has to wait (its exit too, since a crash quotes what was printed)."""
+    @property
+    def is_withheld(self) -> bool:
+        """Whether it is still to be found out what is secret."""
+        return self._held is not None
+
+    def holds(self, fact: OutputWritten) -> bool:
+        """Whether ``fact`` has to wait until it is known what is secret in it."""
         if self._held is None:
             return False
-        if isinstance(fact, ProcessExited) or len(self._held) < MAX_HELD:
+        if len(self._held) < MAX_HELD:
             self._held.append(fact)
         else:
             self._unseen += 1
         return True
 
-    def know(self, masker: Masker | None) -> list[ProcessExited | OutputWritten]:
+    def know(self, masker: Masker | None) -> list[OutputWritten]:
         """From now on ``masker`` tells what is secret; what was held is handed back.
 
         ``None``: show nothing at all.
@@ -84,13 +89,19 @@ class RunOutput:
         return text if self._masker is None else self._masker.text(text)
 
     def tail(self) -> tuple[str, ...]:
-        """The last lines of what it printed; none yet while they are withheld."""
-        if self._held is not None:
-            return ()
-        if self._masker is None:
+        """The last lines of what it printed; a word about them while they are withheld."""
+        if self._masker is None or self._held is not None:
             return (WITHHELD,)
-        lines = self._journal.output_tail(self._key, TAIL_LINES)
-        return tuple(self._masker.text(plain(line)) for line in lines)
+        try:
+            lines = self._journal.output_tail(self._key, TAIL_LINES)
+            return tuple(self._masker.text(plain(line)) for line in lines)
+        except Exception as error:  # how the run ended matters more than what it printed
+            self.log_bug("output", error)
+            return (WITHHELD,)
+
+    def log_bug(self, what: str, error: BaseException) -> None:
+        """Log an error that nobody expected, with its traceback."""
+        self.log.error("run.unexpected_error", what=what, exc_info=error)
 
     def show(self, lines: tuple[str, ...], dropped: int) -> None:
         """Print lines into the worker's log; ``dropped`` bytes were lost before them."""
@@ -98,24 +109,37 @@ class RunOutput:
             return
         if dropped:
             self.log.warning("run.output_dropped", bytes=dropped)
-        for line in lines:
-            self.log.info("run.output", line=self._masker.text(plain(line)))
+        try:
+            for line in lines:
+                self.log.info("run.output", line=self._masker.text(plain(line)))
+        except Exception as error:
+            self.log_bug("output", error)
 
 
 async def learn_secrets(
-    ask: Callable[[], Awaitable[Masker]], *, clock: Clock, rng: random.Random
+    ask: Callable[[], Awaitable[Masker]], *, output: RunOutput, clock: Clock, rng: random.Random
 ) -> Masker | None:
     """What an adopted run must not show: secrets are in no record, so the server is asked again.
 
-    It is asked until it answers. Nothing is lost by waiting, since the run's end cannot be
-    reported without the server either. None: it cannot be found out any more.
+    It is asked until it answers, for as long as the run is in hand. That is said once, and nothing
+    waits for it but what the run prints. None: it cannot be found out any more.
     """
-    failures = 0
+    since, failures = clock.now(), 0
     while True:
         try:
-            return await ask()
+            masker = await ask()
         except Exception as error:
-            if is_final(error) or isinstance(error, InvalidJob):
+            kind = classify_failure(error)
+            if kind is FailureKind.BUG:
+                output.log_bug("secrets", error)
+            if kind is not FailureKind.PASSING:
                 return None
             failures += 1
-        await clock.sleep(ASKING.delay(failures, rng))
+            if failures == 1:
+                hint = "Its output is not shown until the server has told which secrets are in it."
+                output.log.warning("run.secrets_unknown", error=str(error), hint=hint)
+            await clock.sleep(ASKING.delay(failures, rng))
+        else:
+            if failures:
+                output.log.info("run.secrets_known", failures=failures, since=since.isoformat())
+            return masker

@@ -19,8 +19,12 @@ class InHand:
 
     situation: Situation
     supervisor: AsyncioRef
+    since: float
+    """When its supervisor was started, on the monotonic clock."""
     failures: int = 0
-    """How many supervisors of this run have failed."""
+    """How many of its supervisors have failed in a row."""
+    is_given_up: bool = False
+    """Whether its supervisor is to end it, because those before have failed."""
 
 
 class RunTable(Sized, Iterable[InHand]):

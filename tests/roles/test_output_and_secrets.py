@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+import asyncio
 
-from actors.domain.errors import NotFound
+import pytest
+from structlog.testing import capture_logs
+
+from actors.domain.errors import NotFound, Unavailable
 from actors.domain.ids import FlowRunId
 from actors.domain.model import StateType
 from actors.testing.processes import ScriptedProcess
@@ -104,3 +107,59 @@ def test_output_is_withheld_when_its_secrets_cannot_be_learned_any_more() -> Non
         assert SECRET not in message_of(world, run)
 
     play(story)
+
+
+@pytest.mark.parametrize("error", [Unavailable, ZeroDivisionError])
+def test_an_exit_does_not_wait_for_secrets(error: type[Exception]) -> None:
+    async def away(operation: str, phase: str) -> None:
+        if operation == "read_deployment":
+            raise error("not now")
+
+    async def story(world: WorkerWorld) -> None:
+        run, process = await running(world)
+        await world.kill()
+        world.orchestrator.faults = away
+        process.end(3)
+        await world.start(limit=1)
+        await world.until(lambda: bool(process.listener))
+        await asyncio.sleep(0.1)
+        assert not [held for held in await world.in_hand() if held.holds_slot]
+        await world.until_state(run, StateType.CRASHED)
+        assert "code 3" in message_of(world, run)
+        assert "is not shown here" in message_of(world, run)
+        assert SECRET not in message_of(world, run)
+        await world.until_settled()
+
+    with capture_logs() as logs:
+        play(story)
+    events = [line["event"] for line in logs]
+    said = "run.secrets_unknown" if error is Unavailable else "run.unexpected_error"
+    assert events.count(said) == 1
+
+
+def test_output_that_came_before_its_secrets_were_known_is_shown_masked_then() -> None:
+    failures = 0
+
+    async def away(operation: str, phase: str) -> None:
+        nonlocal failures
+        if operation == "read_deployment" and failures < 5:
+            failures += 1
+            raise Unavailable("not now")
+
+    async def story(world: WorkerWorld) -> None:
+        run, process = await running(world)
+        await world.kill()
+        world.orchestrator.faults = away
+        await world.start()
+        await world.until(lambda: bool(process.listener))
+        await asyncio.sleep(60.0)
+        process.end(1)
+        await world.until_state(run, StateType.CRASHED)
+        assert "the password is ********!" in message_of(world, run)
+
+    with capture_logs() as logs:
+        play(story)
+    lines = [line["line"] for line in logs if line["event"] == "run.output"]
+    assert lines[-1] == "the password is ********!"
+    [known] = [line for line in logs if line["event"] == "run.secrets_known"]
+    assert known["failures"] == 5

@@ -117,4 +117,5 @@ def test_what_could_not_be_started_has_its_reason_and_no_end() -> None:
 
 
 def test_no_reason_is_forgotten_here() -> None:
-    assert set(Reason) == {*ENDS, Reason.COULD_NOT_START}
+    """A worker that fails is in test_bugs.py."""
+    assert set(Reason) == {*ENDS, Reason.COULD_NOT_START, Reason.WORKER_FAILED}

@@ -49,6 +49,7 @@ class WorkerWorld:
         self.server = self.orchestrator.world
         self.server.add_pool(POOL)
         self.keeper = ScriptedKeeper(self.clock, script or self.engine)
+        self.launcher = ScriptedLauncher(self.keeper)
         self.journal = MemoryJournal()
         self.measure = ScriptedMeasure()
         self.notifier: RecordingNotifier | None = None
@@ -63,7 +64,7 @@ class WorkerWorld:
             WorkerPlan(**{"name": "w", "pool": POOL, "hostname": HOST} | plan),
             WorkerPorts(
                 orchestrator=self.orchestrator,
-                launcher=ScriptedLauncher(self.keeper),
+                launcher=self.launcher,
                 journal=self.journal,
                 clock=self.clock,
                 rng=self.rng,

@@ -87,6 +87,8 @@ class Life(RuleBasedStateMachine):
         self.ours = False
         self.preparing = self.spawning = self.begun = self.reading = self.checking = False
         self.process = self.gone = self.rebooted = False
+        self.given_up = False
+        """Whether its supervisors have failed, so that its end is ordered without a look."""
         self.exited: on.Exited | None = None
         """How its process ended, which the keeper tells every supervisor that asks."""
 
@@ -120,8 +122,8 @@ class Life(RuleBasedStateMachine):
                 assert not self.process, "a process is started once"
                 self.spawning = True
             case EndTree():
-                assert self.process
-                assert not self.rebooted, "nothing is signalled after a reboot"
+                assert self.process or self.given_up
+                assert not self.rebooted or self.given_up, "nothing is signalled after a reboot"
             case _:
                 pass
 
@@ -138,6 +140,30 @@ class Life(RuleBasedStateMachine):
         if proposal.type is StateType.PENDING and not isinstance(verdict, Wait | Aborted):
             self.ours = self.ours or verdict.state.type is StateType.PENDING
         self.take(on.Answered(proposal=proposal, verdict=verdict))
+
+    @rule()
+    @precondition(lambda self: self.asked)
+    def fail_to_ask(self) -> None:
+        self.take(on.ProposalFailed(proposal=self.asked.pop(), cause="a bug"))
+
+    @rule()
+    @precondition(lambda self: self.checking or self.reading)
+    def fail_to_see(self) -> None:
+        self.checking = self.reading = False
+        self.take(on.StateUnknown(cause="a bug"))
+
+    @rule()
+    @precondition(lambda self: self.begun and not self.run.is_over)
+    def be_given_up(self) -> None:
+        """Supervisor after supervisor has failed; the last one does not ask the keeper."""
+        self.asked.clear()
+        self.preparing = self.spawning = self.reading = self.checking = False
+        self.run = Run.from_record(self.run.record)
+        self.given_up = True
+        self.take(on.WorkerFailed(cause="a bug"))
+        if not self.run.is_claiming and not self.run.is_over:
+            assert not self.run.holds_slot
+            assert self.asked, "its end is told"
 
     @rule()
     @precondition(lambda self: self.asked)
@@ -173,11 +199,18 @@ class Life(RuleBasedStateMachine):
         self.spawning = False
         self.take(on.CouldNotSpawn(cause="no such command"))
 
-    @rule(status=statuses, kernel_kill=st.booleans())
+    @rule(status=statuses, kernel_kill=st.booleans(), tail_follows=st.booleans())
     @precondition(lambda self: self.process and not self.exited)
-    def exit(self, status: ExitStatus, kernel_kill: bool) -> None:
-        self.exited = on.Exited(status=status, tail=(), kernel_kill=kernel_kill)
+    def exit(self, status: ExitStatus, kernel_kill: bool, tail_follows: bool) -> None:
+        self.exited = on.Exited(status=status, kernel_kill=kernel_kill, tail_follows=tail_follows)
         self.hear_of_the_exit(self.exited)
+
+    @rule()
+    def know_the_tail(self) -> None:
+        before = self.run.record
+        self.take(on.TailKnown(tail=("the end",)))
+        assert self.run.record.reason is before.reason
+        assert (self.run.record.report is None) == (before.report is None)
 
     def hear_of_the_exit(self, exited: on.Exited) -> None:
         """What the reason is when nobody had wished for the end before."""
@@ -254,7 +287,7 @@ class Life(RuleBasedStateMachine):
         assert settled == (1 if self.run.is_over else 0)
         if self.run.is_over:
             assert self.run.record.report is None
-            assert self.gone or not self.process, "settled with something alive"
+            assert self.gone or not self.process or self.given_up, "settled with something alive"
 
     @invariant()
     def force_is_for_cancelled_only(self) -> None:

@@ -1,0 +1,70 @@
+"""What is told of a run beside its states: events, and lines in its log.
+
+The run goes on without them, so that a bug here costs what was to be told, and a line in our log.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from ..domain.effects import EventKind, Remark
+from ..domain.ids import FlowRunId
+from ..domain.model import LogLine
+from ..domain.record import RunRecord
+from ..messages.outbox import EmitEvent, ShipLog
+from .run_output import RunOutput
+from .supervisor_ports import SupervisorPorts
+
+
+class RunTelling:
+    """A part of ProcessSupervisor. Never raises."""
+
+    def __init__(self, ports: SupervisorPorts, output: RunOutput, run_id: FlowRunId) -> None:
+        self._ports = ports
+        self._output = output
+        self._run_id = run_id
+
+    def emit(self, kind: EventKind, record: RunRecord) -> None:
+        """Emit a worker event about the run."""
+
+        def emit() -> None:
+            event = self._ports.events.build(kind, record, self._ports.clock.now())
+            self._ports.event_emitter.tell(EmitEvent(event))
+
+        self._attempt("event", emit)
+
+    def remark(self, remark: Remark) -> None:
+        """Write a line into the worker's log and, unless it is local, the run's log in the API."""
+
+        def write() -> None:
+            text = self._output.mask(remark.text)
+            self._output.log.log(remark.level, "run.remark", text=text)
+            if not remark.local:
+                self._ship(remark.level, text)
+
+        self._attempt("remark", write)
+
+    def ship_tail(self) -> None:
+        """Write the last lines of its output into the run's log in the API."""
+
+        def ship() -> None:
+            for line in self._output.tail():
+                self._ship(logging.INFO, line)
+
+        self._attempt("output", ship)
+
+    def _ship(self, level: int, text: str) -> None:
+        line = LogLine(
+            flow_run_id=self._run_id,
+            level=level,
+            message=text,
+            timestamp=self._ports.clock.now(),
+        )
+        self._ports.log_shipper.tell(ShipLog(line))
+
+    def _attempt(self, what: str, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except Exception as error:
+            self._output.log_bug(what, error)

@@ -1,0 +1,71 @@
+"""Every failure is passing, final or a bug, and the list of what is passing is closed."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+
+import pytest
+
+from actors.domain import errors
+from actors.domain import stimuli as on
+from actors.domain.effects import CheckState, EndTree, Prepare, ReadHistory, Spawn
+from actors.domain.failures import FailureKind, bug_in_words, classify_failure, consequence
+
+PASSING = {
+    "Unavailable",
+    "Unauthorized",
+    "Forbidden",
+    "KeeperError",
+    "StateFolderError",
+    "SettingsError",
+}
+FINAL = {"Refused", "NotFound", "Conflict", "InvalidRequest", "InvalidJob", "CouldNotStart"}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [kind for _, kind in inspect.getmembers(errors, inspect.isclass)],
+    ids=lambda kind: kind.__name__,
+)
+def test_our_own_errors(error: type[Exception]) -> None:
+    expected = FailureKind.BUG
+    if error.__name__ in PASSING:
+        expected = FailureKind.PASSING
+    if error.__name__ in FINAL:
+        expected = FailureKind.FINAL
+    assert classify_failure(error("words")) is expected
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RecursionError(), ZeroDivisionError(), KeyError("x"), OSError(28, "x"), TimeoutError()],
+    ids=repr,
+)
+def test_what_nobody_has_thought_of_is_a_bug(error: Exception) -> None:
+    assert classify_failure(error) is FailureKind.BUG
+
+
+def test_a_cancelled_wait_is_none_of_them() -> None:
+    assert not issubclass(asyncio.CancelledError, Exception)
+
+
+def test_a_bug_is_named_without_its_words() -> None:
+    words = bug_in_words(KeyError("password-0123"))
+    assert "KeyError" in words
+    assert "log has the traceback" in words
+    assert "password" not in words
+
+
+def test_what_the_machine_hears() -> None:
+    error = KeyError("x")
+    assert consequence(Prepare(), error, "why") == on.CouldNotPrepare(cause="why")
+    assert consequence(Prepare(), errors.NotFound("gone"), "why") == on.CouldNotPrepare(
+        cause="why", deployment_missing=True
+    )
+    assert consequence(Spawn(), error, "why") == on.CouldNotSpawn(cause="why")
+    assert consequence(CheckState(), errors.NotFound("gone"), "why") == on.StateSeen(state=None)
+    assert consequence(CheckState(), error, "why") == on.StateUnknown(cause="why")
+    assert consequence(ReadHistory(), error, "why") == on.StateUnknown(cause="why")
+    end = EndTree(signal=15, grace_seconds=1.0, announce_cancel=False)
+    assert consequence(end, error, "why") is None
