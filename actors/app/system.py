@@ -154,7 +154,7 @@ class ActorSystem:
         )
         self.name, self._adapters = adapters.name, adapters
         if settings.with_healthcheck:
-            await self._serve_health(opened)
+            self._serve_health(opened)
         self._wiring = start_actors(
             _plan(settings, adapters),
             WorkerPorts(
@@ -178,11 +178,11 @@ class ActorSystem:
         except ActorDeadError as error:  # it could not start, or gave up at once: it knows why
             raise _as_worker_error(guardian.failure or error) from error
 
-    async def _serve_health(self, opened: AsyncExitStack) -> None:
+    def _serve_health(self, opened: AsyncExitStack) -> None:
         server = HealthServer(
             self.health, host=self.settings.health_host, port=self.settings.health_port
         )
-        await server.start()
+        server.start()
         opened.push_async_callback(server.stop)
 
     def _running(self) -> Wiring:

@@ -16,6 +16,7 @@ from ..domain.masking import CurrentMask, Masker, secrets_in_environment
 from . import logs, successor
 from .escalation import Step, on_signal, stop_signals
 from .exit_codes import INTERRUPTED
+from .loop_errors import LoopErrors
 from .systemd import Systemd
 from .wrong_settings import unknown_variables
 
@@ -85,17 +86,20 @@ class _Life:
         # imported here: a wrong setting is answered without it
         from .system import ActorSystem
 
+        errors = LoopErrors()
+        asyncio.get_running_loop().set_exception_handler(errors)
         notifier = Systemd.from_environment()
         system = ActorSystem(self._settings, notifier=notifier, lock=self._lock)
         self._pipe.mask = CurrentMask(lambda: system.secrets)
         self._pipe.context = lambda: {"worker": system.name or None, "pool": self._settings.pool}
-        with ExitStack() as signals:
+        with ExitStack() as at_end:
+            at_end.callback(errors.log_counts)
             for handling in (
                 stop_signals(self._steps(system)),
                 on_signal(signal.SIGHUP, lambda: self._hang_up(system)),
                 on_signal(signal.SIGUSR1, lambda: self._dump(system)),
             ):
-                signals.enter_context(handling)
+                at_end.enter_context(handling)
             if self._lock is not None:
                 successor.ready_for_signals()
             await self._work(system)

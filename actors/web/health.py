@@ -1,31 +1,29 @@
-"""The health server behind ``--with-healthcheck``: for probes, and nothing else (contract 15).
+"""The health server behind ``--with-healthcheck``: for probes, and nothing else.
 
 ``GET /health`` and ``GET /ready`` answer what the worker thinks of itself; every other path is
-404, with the bodies that the probes of Prefect's own worker expect. uvicorn and Starlette are
-imported when it starts, so that a worker without it does not pay for them.
+404, with the bodies that the probes of Prefect's own worker expect.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import errno
+import json
 import socket
-from collections.abc import Awaitable, Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Sequence
+from http import HTTPStatus
+from typing import Final
 
 from ..domain.errors import SettingsError
+from ..messages.health import Health
+from .small_http_server import HEADER_SECONDS, Request, Response, SmallHttpServer
 
-if TYPE_CHECKING:
-    from starlette.requests import Request
-    from starlette.responses import Response
-    from uvicorn import Server
-
-    from ..messages.health import Health
-
-Verdict = Callable[[], Awaitable["Health"]]
+Verdict = Callable[[], Awaitable[Health]]
 """Asks for the verdict now, and gives up in time: a probe waits as long as this does. Raising
 counts as unhealthy: who cannot answer is not well."""
+
+BACKLOG: Final = 4096
+"""Clients that the kernel holds until they are accepted, so that a crowd delays a probe by
+milliseconds, not by the second after which a client tries again; see listen(2)."""
 
 UNRESPONSIVE = "Worker may be unresponsive at this time"
 
@@ -37,50 +35,64 @@ _WHY_NOT_BOUND = {
 
 
 class HealthServer:
-    """Serves ``/health`` and ``/ready`` on ``host`` and ``port`` (0: any free one)."""
+    """Serves ``/health`` and ``/ready`` on ``host`` and ``port`` (0: any free one).
 
-    def __init__(self, verdict: Verdict, *, host: str, port: int) -> None:
+    Whoever reaches the port may ask. A client that has not sent the whole header of its request
+    after ``header_seconds`` is cut off.
+    """
+
+    def __init__(
+        self, verdict: Verdict, *, host: str, port: int, header_seconds: float = HEADER_SECONDS
+    ) -> None:
         self._verdict = verdict
         self._host = host
         self._port = port
-        self._server: Server | None = None
-        self._serving: asyncio.Task[None] | None = None
-        self._socket: socket.socket | None = None
+        self._header_seconds = header_seconds
+        self._server: SmallHttpServer | None = None
 
     @property
     def port(self) -> int:
         """The port it listens on while it is started."""
-        if self._socket is None:
-            return self._port
-        port: int = self._socket.getsockname()[1]
-        return port
+        return self._port if self._server is None else self._server.port
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Listen and answer from now on. SettingsError: the address cannot be used."""
-        if self._serving is not None:
-            return
-        self._socket = _listen(self._host, self._port)
-        listening = asyncio.Event()
-        self._server = _server(_application(self._verdict), listening)
-        self._serving = asyncio.create_task(
-            self._server.serve(sockets=[self._socket]), name="health server"
-        )
-        self._serving.add_done_callback(lambda _: listening.set())
-        # uvicorn forgets what it opened when it is told to stop before it has started
-        await listening.wait()
+        if self._server is None:
+            self._server = SmallHttpServer(
+                _listen(self._host, self._port),
+                self._respond,
+                header_seconds=self._header_seconds,
+            )
+            self._server.start()
 
     async def stop(self) -> None:
         """Stop answering and give the port back; harmless when not started."""
-        server, serving, listening = self._server, self._serving, self._socket
-        self._server = self._serving = self._socket = None
-        if server is None or serving is None or listening is None:
-            return
-        server.should_exit = True
-        server.force_exit = True  # a probe that does not hang up is not waited for
+        server, self._server = self._server, None
+        if server is not None:
+            await server.stop()
+
+    async def _respond(self, request: Request) -> Response:
+        if request.path not in ("/health", "/ready"):
+            return _json(HTTPStatus.NOT_FOUND, detail="Not Found")
+        if request.method not in ("GET", "HEAD"):
+            return _json(
+                HTTPStatus.METHOD_NOT_ALLOWED,
+                headers=(("Allow", "GET, HEAD"),),
+                detail="Method Not Allowed",
+            )
         try:
-            await serving
-        finally:
-            listening.close()
+            health = await self._verdict()
+            well = health.healthy if request.path == "/health" else health.ready
+        except Exception:
+            well = False
+        if well:
+            return _json(HTTPStatus.OK, message="OK")
+        return _json(HTTPStatus.SERVICE_UNAVAILABLE, message=UNRESPONSIVE)
+
+
+def _json(status: HTTPStatus, *, headers: Sequence[tuple[str, str]] = (), **body: str) -> Response:
+    encoded = json.dumps(body, separators=(",", ":")).encode()
+    return Response(status=status, headers=headers, body=encoded)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -89,8 +101,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
-        listening.listen()
-        listening.setblocking(False)
+        listening.listen(BACKLOG)
     except OSError as error:
         listening.close()
         cause = _WHY_NOT_BOUND.get(error.errno or 0, error.strerror or str(error))
@@ -100,62 +111,3 @@ def _listen(host: str, port: int) -> socket.socket:
             " PREFECT_WORKER_WEBSERVER_PORT), or leave out --with-healthcheck."
         ) from error
     return listening
-
-
-def _server(application: Any, listening: asyncio.Event) -> Server:
-    import uvicorn
-
-    class Quiet(uvicorn.Server):
-        """uvicorn without its hold on SIGINT and SIGTERM, which are the worker's."""
-
-        @contextlib.contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            yield
-
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            listening.set()
-
-    return Quiet(
-        uvicorn.Config(
-            application,
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            lifespan="off",
-            ws="none",
-            server_header=False,
-            timeout_keep_alive=5,
-        )
-    )
-
-
-def _application(verdict: Verdict) -> Any:
-    from starlette.applications import Starlette
-    from starlette.exceptions import HTTPException
-    from starlette.responses import JSONResponse
-    from starlette.routing import Route
-
-    def answering(good: Callable[[Health], bool]) -> Callable[[Request], Awaitable[Response]]:
-        async def answer(_: Request) -> Response:
-            try:
-                well = good(await verdict())
-            except Exception:
-                well = False
-            if well:
-                return JSONResponse({"message": "OK"})
-            return JSONResponse({"message": UNRESPONSIVE}, status_code=503)
-
-        return answer
-
-    async def plainly(_: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        return JSONResponse({"detail": error.detail}, error.status_code, headers=error.headers)
-
-    return Starlette(
-        routes=[
-            Route("/health", answering(lambda health: health.healthy)),
-            Route("/ready", answering(lambda health: health.ready)),
-        ],
-        exception_handlers={HTTPException: plainly},
-    )

@@ -50,7 +50,7 @@ RULES = {
     ),
     "processes.keeper": part(libraries="keeper"),  # its own name, when started isolated
     "processes.warm_host": part(),
-    "web": part(house="domain messages", libraries=f"{LOGGING} starlette uvicorn"),
+    "web": part(house="domain messages", libraries=f"{LOGGING} h11"),
     "testing": part(house="domain messages runtime"),
     "app": part(
         house=f"domain messages runtime parts orchestrator processes web {ACTORS}",

@@ -30,7 +30,7 @@ async def ask(port: int, target: str) -> tuple[int, Any]:
     """A bare request: status and body."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     method, _, path = target.partition(" ")
-    request = f"{method} {path} HTTP/1.1\r\nHost: worker\r\nConnection: close\r\n\r\n"
+    request = f"{method} {path} HTTP/1.1\r\nHost: worker\r\n\r\n"
     writer.write(request.encode())
     head, _, body = (await asyncio.wait_for(reader.read(), 10)).partition(b"\r\n\r\n")
     writer.close()
@@ -41,7 +41,7 @@ async def ask(port: int, target: str) -> tuple[int, Any]:
 def serving(verdict: Verdict, use: Callable[[HealthServer], Awaitable[None]]) -> None:
     async def main() -> None:
         server = HealthServer(verdict, host="127.0.0.1", port=0)
-        await server.start()
+        server.start()
         try:
             await use(server)
         finally:
@@ -64,6 +64,7 @@ NOT_FOUND = {"detail": "Not Found"}
         (Verdict(healthy=False), "GET /ready", 200, OK),
         (Verdict(ready=False), "GET /ready", 503, UNRESPONSIVE),
         (Verdict(error=TimeoutError()), "GET /health", 503, UNRESPONSIVE),
+        (Verdict(), "HEAD /health", 200, None),
         (Verdict(), "GET /", 404, NOT_FOUND),
         (Verdict(), "GET /docs", 404, NOT_FOUND),
         (Verdict(), "GET /health/x", 404, NOT_FOUND),
@@ -81,7 +82,7 @@ def test_answers_as_the_probes_of_prefects_worker_expect(
 
 def test_a_port_in_use_is_named_with_the_remedy() -> None:
     async def start(port: int) -> None:
-        await HealthServer(Verdict(), host="127.0.0.1", port=port).start()
+        HealthServer(Verdict(), host="127.0.0.1", port=port).start()
 
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
@@ -94,7 +95,7 @@ def test_a_port_in_use_is_named_with_the_remedy() -> None:
 
 def test_an_address_that_is_not_this_machines_is_named() -> None:
     async def start() -> None:
-        await HealthServer(Verdict(), host="192.0.2.1", port=0).start()
+        HealthServer(Verdict(), host="192.0.2.1", port=0).start()
 
     with pytest.raises(SettingsError, match="this machine has no such address"):
         asyncio.run(start())
@@ -103,7 +104,7 @@ def test_an_address_that_is_not_this_machines_is_named() -> None:
 def test_stopping_gives_the_port_back_even_when_a_probe_does_not_hang_up() -> None:
     async def main() -> int:
         server = HealthServer(Verdict(), host="127.0.0.1", port=0)
-        await server.start()
+        server.start()
         port = server.port
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /hea")
