@@ -6,6 +6,7 @@ import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import assert_never
 
 import structlog
 
@@ -149,6 +150,8 @@ class CancellationWatcher(AsyncioActor):
                 if ours or error is not None:
                     # Found and told again next time: its supervisor may be between two lives.
                     self._cancelling.pop(run_id, None)
+            case _:
+                assert_never(message)
 
     def _look(self) -> None:
         now = self._clock.monotonic()

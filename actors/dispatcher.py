@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, assert_never
 
 import structlog
 
@@ -265,6 +265,8 @@ class Dispatcher(AsyncioActor):
                 self._drain()
             case Finish():
                 self._drain()
+            case _:
+                assert_never(message)
         return None
 
     # -- in --------------------------------------------------------------------------------

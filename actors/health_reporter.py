@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import assert_never
 
 import structlog
 
@@ -58,6 +59,8 @@ class HealthReporter(AsyncioActor):
                 self._polls = False
             case CurrentHealth():
                 return self._verdict()
+            case _:
+                assert_never(message)
         return None
 
     def _verdict(self) -> Health:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import assert_never
 
 import structlog
 
@@ -122,6 +123,8 @@ class Heartbeater(AsyncioActor):
                 self._rearm()
             case _Failed(error=error):
                 self._complain(error)
+            case _:
+                assert_never(message)
         return None
 
     def _sync(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import assert_never
 
 import structlog
 
@@ -66,6 +67,8 @@ class Housekeeper(AsyncioActor):
             case _Failed(error=error):
                 if self._complaint.raise_(str(error)):
                     log.warning("journal.not_pruned", error=str(error))
+            case _:
+                assert_never(message)
         self._ticker.rearm()
 
     async def _prune(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import assert_never
 
 import structlog
 
@@ -56,6 +57,8 @@ class MemoryWatcher(AsyncioActor):
             case _Failed(error=error):
                 if self._complaint.raise_(str(error)):
                     log.warning("memory.not_measured", error=str(error) or repr(error))
+            case _:
+                assert_never(message)
         self._ticker.rearm()
 
     async def _sample(self) -> MemorySample:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import assert_never
 
 import structlog
 
@@ -117,6 +118,8 @@ class Poller(AsyncioActor):
                 self._health.tell(PollingOver())
                 if self._ticker is not None:
                     self._ticker.cancel()
+            case _:
+                assert_never(message)
 
     def _pause(self) -> float:
         return jittered(self._settings.query_seconds, self._rng)

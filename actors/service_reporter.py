@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import assert_never
 
 import structlog
 
@@ -91,6 +92,8 @@ class ServiceReporter(AsyncioActor):
             case StepAside():
                 self._replaced = True
                 self._notifier.reloading()
+            case _:
+                assert_never(message)
 
     def on_stop(self) -> None:
         """The other services stop after this one."""

@@ -6,7 +6,7 @@ from .actor import AsyncioActor
 from .address import Address, Directory
 from .clock import Cancellable, Clock, LoopClock
 from .dump import ActorReport, ActorState, dump, render
-from .errors import ActorKilled, WaitCancelled
+from .errors import ActorKilled, UnknownMessage, WaitCancelled
 from .future import AsyncioFuture
 from .inbox import Inbox
 from .query import Ping, Query
@@ -40,6 +40,7 @@ __all__ = [
     "Ticker",
     "Timeout",
     "Timer",
+    "UnknownMessage",
     "WaitCancelled",
     "dump",
     "render",

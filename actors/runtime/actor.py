@@ -12,7 +12,7 @@ from pykka import ActorRegistry
 
 from .base import PykkaActor
 from .clock import Clock, LoopClock
-from .errors import WaitCancelled
+from .errors import UnknownMessage, WaitCancelled
 from .future import AsyncioFuture
 from .inbox import Inbox
 from .life import Life
@@ -33,7 +33,8 @@ class AsyncioActor(PykkaActor):
     What ends it: a stop (then ``on_stop`` runs), an exception that no asker is there to get
     (``on_failure``), a failing ``on_start`` (neither), or ``AsyncioRef.kill`` (``on_failure``).
     Other than with pykka's threads, SystemExit and the like end this actor alone, after its
-    ``on_stop``; the host program's other actors are not ours to stop.
+    ``on_stop``; the host program's other actors are not ours to stop. And a message that an actor
+    does not know is an error (UnknownMessage), where pykka logs a warning and answers None.
 
     ``clock`` measures the delays of ``after`` and ``every``; by default it is the running loop's.
     """
@@ -67,6 +68,12 @@ class AsyncioActor(PykkaActor):
         return self._actor_ref
 
     # -- for subclasses --------------------------------------------------------------------------
+
+    def on_receive(self, message: Any) -> Any:
+        """Refuse the message with UnknownMessage; subclasses handle what they know."""
+        raise UnknownMessage(
+            f"{type(self).__name__} does not know a message of type {type(message).__name__}"
+        )
 
     def on_start(self) -> Any:
         """Acquire. An exception here ends the actor without any further hook."""

@@ -1,4 +1,4 @@
-"""Ends of actors and of waits that have no exception of their own in pykka or asyncio."""
+"""Ends of actors, answers and waits that have no exception of their own in pykka or asyncio."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ class ActorKilled(ActorDeadError):
 
     It is the actor's failure, and the answer to the question it was handling.
     """
+
+
+class UnknownMessage(TypeError):
+    """An actor got a message that it does not know. The answer to a question, else its failure."""
 
 
 class WaitCancelled(Exception):
