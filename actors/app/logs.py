@@ -201,7 +201,7 @@ def _masked(value: Any, mask: Mask) -> Any:
     if value is None or isinstance(value, int | float):
         return value
     if isinstance(value, Mapping):
-        return {str(key): _masked(item, mask) for key, item in value.items()}
+        return {mask(str(key)): _masked(item, mask) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_masked(item, mask) for item in value]
     return mask(str(value))

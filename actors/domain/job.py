@@ -59,7 +59,7 @@ class Job:
         """What the journal keeps of it; ``masker`` knows all that is secret, the job's own too."""
         directory = self.working_dir
         return JobNote(
-            command=masker.text(shlex.join(self.argv)),
+            command=masker.command(self.argv),
             working_dir=None if directory is None else masker.text(str(directory)),
             stream_output=self.stream_output,
             is_engine=self.is_engine,

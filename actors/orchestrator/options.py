@@ -40,8 +40,7 @@ def secrets_of(
     """What must not be shown of all that a session is told."""
     found = set(credentials.secrets())
     for name, value in headers.items():
-        named = is_secret_name(name.replace("-", "_"))
-        if named or name.lower() in ("authorization", "cookie"):
+        if is_secret_name(name) or name.lower() in ("authorization", "cookie"):
             found |= {value, value.rpartition(" ")[2]}
     for address in addresses:
         found.update(passwords_in_addresses(address))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 
 import pytest
 from structlog.testing import capture_logs
@@ -10,6 +11,7 @@ from structlog.testing import capture_logs
 from actors.domain.errors import NotFound, Unavailable
 from actors.domain.ids import FlowRunId
 from actors.domain.model import StateType
+from actors.domain.secret_forms import forms_of
 from actors.testing.processes import ScriptedProcess
 from tests.support.worker_world import POOL, WorkerWorld, play
 
@@ -89,6 +91,42 @@ def test_the_successor_masks_what_an_adopted_run_prints(
 
     play(story)
     assert SECRET not in capsys.readouterr().out
+
+
+def test_no_form_of_a_secret_is_written_anywhere(capsys: pytest.CaptureFixture[str]) -> None:
+    secret = 'it\'s 50% "off" & C:\\new/é'
+    shown = [f"<{form}>" for form in sorted(set(forms_of(secret)))]
+    written: list[str] = []
+
+    def prints_all(process: ScriptedProcess) -> None:
+        world = worlds[0]
+        world.journal.output[process.key] = tuple(shown)
+        process.print(*shown)
+        world.clock.call_later(1.0, lambda: process.end(1))
+
+    worlds: list[WorkerWorld] = []
+
+    async def story(world: WorkerWorld) -> None:
+        worlds.append(world)
+        world.keeper.script = prints_all
+        job = {"command": shlex.join(["use", secret]), "env": {"DB_PASS": secret}}
+        run = world.server.schedule(POOL, job_variables=job)
+        await world.start()
+        await world.until_state(run, StateType.CRASHED)
+        await world.until_settled()
+        await world.stop()
+        assert "<********>" in message_of(world, run)
+        assert any("<********>" in line.message for line in world.server.logs)
+        records = repr(world.journal.records)
+        assert "use ********" in records
+        states = [state for known in world.server.runs.values() for state in known.history]
+        written.append(repr((states, world.server.logs, world.server.events)))
+        written.append(records)
+
+    play(story)
+    written.append(capsys.readouterr().out)
+    assert "<********>" in written[-1]
+    assert [form for form in forms_of(secret) for text in written if form in text] == []
 
 
 def test_output_is_withheld_when_its_secrets_cannot_be_learned_any_more() -> None:

@@ -1,5 +1,13 @@
 from __future__ import annotations
 
+import html
+import json
+import re
+import shlex
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Callable
+from urllib.parse import quote, urlencode
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,6 +38,20 @@ from actors.domain.masking import (
         "PREFECT_SERVER_DATABASE_CONNECTION_URL",
         "MYSQL_PWD",
         "dbPwd",
+        "DB_PASS",
+        "dbPass",
+        "DB_PASS_2",
+        "DB_PASS_PROD",
+        "SSHPASS",
+        "SSH_KEY",
+        "SSH_KEY_BASE64",
+        "FERNET_KEY",
+        "AIRFLOW__CORE__FERNET_KEY",
+        "X-Key",
+        "GITHUB_PAT",
+        "SESSION_JWT",
+        "NPM_AUTH",
+        "npm_config__auth",
     ],
 )
 def test_names_of_secrets_are_recognized(name: str) -> None:
@@ -38,7 +60,24 @@ def test_names_of_secrets_are_recognized(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["PATH", "KEYBOARD", "PRIMARY_KEY", "TOKENIZERS_PARALLELISM", "PWD", "OLDPWD", "PWDEBUG"],
+    [
+        "PATH",
+        "KEYBOARD",
+        "PYTHON_KEYRING_BACKEND",
+        "PRIMARY_KEY",
+        "SSH_PUBLIC_KEY",
+        "KEY_NAME",
+        "TOKENIZERS_PARALLELISM",
+        "PWD",
+        "OLDPWD",
+        "PWDEBUG",
+        "COMPASS",
+        "PASS_THROUGH",
+        "PATTERN",
+        "AUTHOR",
+        "SSH_AUTH_SOCK",
+        "_",
+    ],
 )
 def test_other_names_are_not(name: str) -> None:
     assert not is_secret_name(name)
@@ -94,18 +133,15 @@ def test_a_secret_of_several_lines_is_masked_line_by_line() -> None:
     assert masker.text("abcdef\n-----BEGIN") == "********\n********"
 
 
-def test_a_percent_encoded_secret_is_masked_too() -> None:
-    assert Masker(["p@ss/word"]).text("https://me:p%40ss%2Fword@x") == "https://me:********@x"
+def test_overlapping_secrets_are_masked_altogether() -> None:
+    assert Masker(["abcdef", "defghi"]).text("<abcdefghi>") == "<********>"
+    assert Masker(["abab"]).text("<ababab>") == "<********>"
 
 
-def test_nested_data_is_masked_in_its_texts_and_under_telling_keys() -> None:
-    data = {"a": ["x hunter22", 5], "password": "other", "api_token": None, "b": {"TOKEN": "t"}}
-    assert Masker(["hunter22"]).tree(data) == {
-        "a": ["x ********", 5],
-        "password": "********",
-        "api_token": None,
-        "b": {"TOKEN": "********"},
-    }
+def test_a_secret_is_masked_before_a_command_is_quoted() -> None:
+    masker = Masker(["it's a secret"])
+    argv = ["sh", "-c", 'echo "it\'s a secret"', "--key=it's a secret", "it's a secret", "a b"]
+    assert masker.command(argv) == ("sh -c 'echo \"********\"' '--key=********' ******** 'a b'")
 
 
 def test_secrets_of_nested_data_are_its_texts() -> None:
@@ -120,6 +156,85 @@ letters = st.text(st.characters(codec="ascii", exclude_characters="*%", categori
 def test_no_secret_is_left_in_a_masked_text(secrets: list[str], text: str) -> None:
     masked = Masker(secrets).text(f"{text}{''.join(secrets)} {text}")
     assert not [secret for secret in secrets if secret in masked]
+
+
+def in_both_quotes(text: str) -> str:
+    return repr(f"'\"{text}")
+
+
+def as_bash_traces(text: str) -> str:
+    return "'" + text.replace("'", r"'\''") + "'"
+
+
+WRITERS: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "repr": repr,
+    "repr in a longer text": in_both_quotes,
+    "repr of bytes": lambda text: repr(text.encode()),
+    "ascii": ascii,
+    "JSON": json.dumps,
+    "JSON in UTF-8": lambda text: json.dumps(text, ensure_ascii=False),
+    "JSON in JSON": lambda text: json.dumps(json.dumps({"text": text})),
+    "JSON in repr": lambda text: repr(json.dumps({"text": text})),
+    "URL": quote,
+    "URL, slashes too": lambda text: quote(text, safe=""),
+    "URL in lower case": lambda text: re.sub("%..", lambda m: m[0].lower(), quote(text, safe="")),
+    "form": lambda text: urlencode({"text": text}),
+    "shell": shlex.quote,
+    "bash -x": as_bash_traces,
+    "HTML": html.escape,
+}
+
+a_secret = (
+    st.text(
+        st.one_of(
+            st.sampled_from("'\"\\/&%$ +<>=:@"),
+            st.characters(codec="utf-8", exclude_characters="_", exclude_categories=["Cc"]),
+        ),
+        min_size=8,
+    )
+    .map(str.strip)
+    .filter(lambda text: len(text) >= 8 and len(text.splitlines()) == 1)
+)
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+@given(secret=a_secret)
+def test_a_secret_is_masked_however_it_is_written(
+    write: Callable[[str], str], secret: str
+) -> None:
+    before, _, after = write(f"_{secret}_").split("_")
+    assert Masker([secret]).text(write(f"_{secret}_")) == f"{before}_********_{after}"
+
+
+@pytest.mark.parametrize("encode", [b64encode, urlsafe_b64encode])
+@given(secret=a_secret, before=st.binary(), after=st.binary())
+def test_a_secret_is_masked_within_base64(
+    encode: Callable[[bytes], bytes], secret: str, before: bytes, after: bytes
+) -> None:
+    encoded = encode(before + secret.encode() + after).decode()
+    left = Masker([secret]).text(encoded).replace("********", "")
+    bits_left = 6 * (len(encoded) - len(left))
+    assert bits_left >= 8 * len(secret.encode()) - 10, "all but parts of its ends are masked"
+
+
+def test_basic_authorization_is_masked_whoever_the_user_is() -> None:
+    for user in ("me", "you", "root"):
+        header = b64encode(f"{user}:correct horse battery".encode()).decode()
+        shown = Masker(["correct horse battery"]).text(f"Authorization: Basic {header}")
+        assert len(shown) <= len("Authorization: Basic me: ******** ") + 6
+
+
+@pytest.mark.parametrize("secret", ["\ud800-lone-surrogate", "undecodable-\udcff\udcfe-bytes"])
+def test_a_secret_of_broken_unicode_is_masked_as_it_is_printed(secret: str) -> None:
+    printed = secret.encode("utf-8", "surrogatepass" if "\ud800" in secret else "surrogateescape")
+    masker = Masker([secret])
+    assert masker.text(f"<{secret}>") == "<********>"
+    assert masker.text(f"<{printed.decode('utf-8', 'replace')}>") == "<********>"
+
+
+def test_what_is_left_of_a_secret_without_its_control_characters_is_not_masked_if_short() -> None:
+    assert Masker(["a\x1b[1m\x01\x02\x03"]).text("a banana") == "a banana"
 
 
 @given(st.text())
