@@ -21,6 +21,7 @@ from .systemd import Systemd
 from .wrong_settings import unknown_variables
 
 if TYPE_CHECKING:
+    from .dump import Dumper
     from .settings import Settings
     from .system import ActorSystem
 
@@ -64,9 +65,8 @@ def run_worker(settings: Settings) -> int:
 class _Life:
     """One worker in this process, and what signals make of it.
 
-    Owns: _up (whether it can be given orders), _dump_wanted (before it was up), _draining, bequest
-    (the lock for a successor) and missed (stop signals that came too late for this worker: they
-    are for the successor).
+    Owns: _up (whether it can be given orders), _draining, bequest (the lock for a successor) and
+    missed (stop signals that came too late for this worker: they are for the successor).
     """
 
     def __init__(self, settings: Settings, pipe: logs.LogPipe, lock: int | None) -> None:
@@ -76,14 +76,13 @@ class _Life:
         self._up = False
         self._draining = False
         self._terminal = _has_terminal()
-        self._dump_wanted = False
-        self._dumping: asyncio.Task[None] | None = None
         self.bequest: int | None = None
         self.missed: list[int] = []
 
     async def live(self) -> None:
         """From the start of the actors to their end."""
         # imported here: a wrong setting is answered without it
+        from .dump import Dumper, dump_to_log
         from .system import ActorSystem
 
         errors = LoopErrors()
@@ -92,29 +91,32 @@ class _Life:
         system = ActorSystem(self._settings, notifier=notifier, lock=self._lock)
         self._pipe.mask = CurrentMask(lambda: system.secrets)
         self._pipe.context = lambda: {"worker": system.name or None, "pool": self._settings.pool}
+        dumper = Dumper(lambda: dump_to_log(system))
         with ExitStack() as at_end:
             at_end.callback(errors.log_counts)
             for handling in (
                 stop_signals(self._steps(system)),
                 on_signal(signal.SIGHUP, lambda: self._hang_up(system)),
-                on_signal(signal.SIGUSR1, lambda: self._dump(system)),
+                on_signal(signal.SIGUSR1, dumper.request),
             ):
                 at_end.enter_context(handling)
             if self._lock is not None:
                 successor.ready_for_signals()
-            await self._work(system)
+            await self._work(system, dumper)
             if self.bequest is not None:
                 successor.hold_signals_back()
 
-    async def _work(self, system: ActorSystem) -> None:
+    async def _work(self, system: ActorSystem, dumper: Dumper) -> None:
         async with system:
             self._up = True
             announce(self._pipe, "worker.started", f"Worker {system.name!r} started!")
-            if self._dump_wanted:
-                self._dump(system)
+            dumper.start()
             if self.missed:
                 self._drain(system)
-            await system.wait()
+            try:
+                await system.wait()
+            finally:
+                await dumper.finish()
         if self.bequest is None:
             announce(self._pipe, "worker.stopped", f"Worker {system.name!r} stopped!")
 
@@ -161,14 +163,6 @@ class _Life:
             log.warning("worker.not_replaced", hint="Its runs would end with it: it is embedded.")
         else:
             self.bequest = system.step_aside()
-
-    def _dump(self, system: ActorSystem) -> None:
-        """SIGUSR1: what is going on, as soon as there is something."""
-        from .dump import dump_to_log
-
-        self._dump_wanted = not self._up
-        if self._up:
-            self._dumping = asyncio.create_task(dump_to_log(system))
 
 
 def _has_terminal() -> bool:
