@@ -38,6 +38,7 @@ from .bodies import (
     queues_body,
     state_body,
 )
+from .flow_control import Priority
 from .reading import ListReader, read
 from .retry import LONGEST_WAIT
 from .session import Session
@@ -74,7 +75,9 @@ class PrefectApi:
 
     async def read_work_pool(self, name: str) -> WorkPool:
         """``GET /work_pools/{name}``."""
-        answer = await self._session.request("GET", f"/work_pools/{_part(name)}")
+        answer = await self._session.request(
+            "GET", f"/work_pools/{_part(name)}", priority=Priority.VITAL
+        )
         return read(WirePool, WirePool.pool, answer, f"work pool {name!r}")
 
     async def create_work_pool(
@@ -84,13 +87,17 @@ class PrefectApi:
         body: dict[str, Json] = {"name": name, "type": type}
         if base_job_template is not None:
             body["base_job_template"] = base_job_template
-        answer = await self._session.request("POST", "/work_pools/", body=body)
+        answer = await self._session.request(
+            "POST", "/work_pools/", body=body, priority=Priority.VITAL
+        )
         return read(WirePool, WirePool.pool, answer, f"new work pool {name!r}")
 
     async def update_base_job_template(self, name: str, template: Mapping[str, Json]) -> None:
         """``PATCH /work_pools/{name}``."""
         path = f"/work_pools/{_part(name)}"
-        await self._session.request("PATCH", path, body={"base_job_template": template})
+        await self._session.request(
+            "PATCH", path, body={"base_job_template": template}, priority=Priority.VITAL
+        )
 
     async def read_work_queues(self, pool: str, names: Collection[str]) -> list[WorkQueue]:
         """``POST /work_pools/{pool}/queues/filter``, all pages."""
@@ -102,7 +109,7 @@ class PrefectApi:
         """``POST /work_pools/{pool}/workers/heartbeat``."""
         body = {"name": worker, "heartbeat_interval_seconds": int(interval_seconds)}
         path = f"/work_pools/{_part(pool)}/workers/heartbeat"
-        await self._session.request("POST", path, body=body)
+        await self._session.request("POST", path, body=body, priority=Priority.VITAL)
 
     async def read_due_runs(
         self, pool: str, queues: Collection[str], *, before: datetime, limit: int | None = None
@@ -112,14 +119,14 @@ class PrefectApi:
         capped = None if limit is None else min(limit, MAX_LIMIT)
         try:
             answer = await self._session.request(
-                "POST", path, body=due_runs_body(queues, before, capped)
+                "POST", path, body=due_runs_body(queues, before, capped), priority=Priority.VITAL
             )
         except InvalidRequest as error:
             # PREFECT_SERVER_API_DEFAULT_LIMIT is lower there: let the server choose.
             if capped is None or "Invalid limit" not in str(error):
                 raise
             answer = await self._session.request(
-                "POST", path, body=due_runs_body(queues, before, None)
+                "POST", path, body=due_runs_body(queues, before, None), priority=Priority.VITAL
             )
         return self._lists.read(
             WireDueRun, WireDueRun.run, answer, f"due runs of work pool {pool!r}"
@@ -139,7 +146,9 @@ class PrefectApi:
 
     async def read_flow_run(self, run_id: FlowRunId) -> FlowRun:
         """``GET /flow_runs/{id}``."""
-        answer = await self._session.request("GET", f"/flow_runs/{_part(run_id)}")
+        answer = await self._session.request(
+            "GET", f"/flow_runs/{_part(run_id)}", priority=Priority.STATE
+        )
         return read(WireRun, WireRun.run, answer, f"flow run {run_id}")
 
     async def read_history(self, run_id: FlowRunId) -> list[State]:
@@ -164,7 +173,9 @@ class PrefectApi:
     async def propose_state(self, run_id: FlowRunId, proposal: Proposal) -> Verdict:
         """``POST /flow_runs/{id}/set_state``; NotFound when the run was deleted."""
         path = f"/flow_runs/{_part(run_id)}/set_state"
-        answer = await self._session.request("POST", path, body=state_body(proposal))
+        answer = await self._session.request(
+            "POST", path, body=state_body(proposal), priority=Priority.STATE
+        )
         verdict = read(WireVerdict, WireVerdict.verdict, answer, f"state of flow run {run_id}")
         if isinstance(verdict, Wait) and verdict.delay_seconds > LONGEST_WAIT:
             _log.warning(
@@ -179,12 +190,19 @@ class PrefectApi:
     async def set_infrastructure_pid(self, run_id: FlowRunId, infrastructure_pid: str) -> None:
         """``PATCH /flow_runs/{id}``."""
         body = {"infrastructure_pid": infrastructure_pid}
-        await self._session.request("PATCH", f"/flow_runs/{_part(run_id)}", body=body)
+        await self._session.request(
+            "PATCH", f"/flow_runs/{_part(run_id)}", body=body, priority=Priority.DETAIL
+        )
 
     async def add_labels(self, run_id: FlowRunId, labels: Mapping[str, str]) -> bool:
         """``PATCH /flow_runs/{id}/labels``, which servers before 3.1.x do not have."""
         try:
-            await self._session.request("PATCH", f"/flow_runs/{_part(run_id)}/labels", body=labels)
+            await self._session.request(
+                "PATCH",
+                f"/flow_runs/{_part(run_id)}/labels",
+                body=labels,
+                priority=Priority.DETAIL,
+            )
         except RouteMissing:
             return False
         return True
@@ -214,12 +232,16 @@ class PrefectApi:
     async def send_logs(self, lines: Sequence[LogLine]) -> None:
         """``POST /logs/``."""
         if lines:
-            await self._session.request("POST", "/logs/", body=logs_body(lines))
+            await self._session.request(
+                "POST", "/logs/", body=logs_body(lines), priority=Priority.DETAIL
+            )
 
     async def send_events(self, events: Sequence[WorkerEvent]) -> None:
         """``POST /events``: without a slash at the end, unlike all other collections."""
         if events:
-            await self._session.request("POST", "/events", body=events_body(events))
+            await self._session.request(
+                "POST", "/events", body=events_body(events), priority=Priority.DETAIL
+            )
 
     async def read_server_version(self) -> str:
         """``GET /admin/version``."""
@@ -238,7 +260,9 @@ class PrefectApi:
         page: Json = None
         for _ in range(MAX_PAGES):
             before = page
-            page = await self._session.request("POST", path, body=body(len(items)))
+            page = await self._session.request(
+                "POST", path, body=body(len(items)), priority=Priority.VITAL
+            )
             if not isinstance(page, list):
                 raise Unavailable(f"POST {path}: the answer is not a list")
             if not page or page == before:

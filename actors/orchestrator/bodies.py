@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
+from ..domain.errors import InvalidRequest
 from ..domain.ids import FlowRunId
 from ..domain.model import Json, LogLine, Proposal, StateType, WorkerEvent
 
@@ -105,3 +107,25 @@ def events_body(events: Iterable[WorkerEvent]) -> Json:
 def _storable(text: str) -> str:
     """``text`` without NUL, which a server on PostgreSQL cannot store."""
     return text.replace("\x00", "")
+
+
+def encoded(body: Json) -> bytes:
+    """``body`` as bytes of JSON; halves of surrogate pairs (undecodable output) replaced."""
+    try:
+        text = json.dumps(body, ensure_ascii=False, allow_nan=False, default=_plain)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InvalidRequest(f"what was to be sent is not JSON: {error}") from None
+    return text.encode("utf-8", "replace")
+
+
+def _plain(value: object) -> Json:
+    """JSON for what our own types hold beside JSON: read-only mappings, tuples, moments."""
+    match value:
+        case Mapping():
+            return dict(value)
+        case datetime():
+            return value.isoformat()
+        case set() | frozenset() | Sequence() if not isinstance(value, bytes):
+            return list(value)
+        case _:
+            raise TypeError(f"{type(value).__name__} is not JSON")

@@ -1,31 +1,87 @@
-"""How many requests may be under way at once: little by little more, at once much less.
+"""How many requests may be under way at once, and whose turn it is.
 
-A Prefect server on SQLite answers 503 under write contention; pressing on makes it worse. So
-the number of requests in flight grows by one for each full round of good answers and is halved
-by a 429, a 503 or a timeout, as in the additive-increase, multiplicative-decrease rule of TCP.
+The number of requests in flight grows by one for each full round of fast answers and is halved by
+an overloaded server, as in the additive-increase, multiplicative-decrease rule of TCP. A server is
+overloaded when it answers 429 or 503, not in time, or after far longer than usual. Where one more
+request in flight makes all of them slower it wins nothing, so the number stays.
 
-Once a server was overloaded, growing takes many rounds. SQLite takes one write at a time: there
-each refused request costs seconds of waiting, for a lock and before it is sent again, while a
-second one in flight wins next to nothing.
+A Prefect server on SQLite takes one write at a time, and it may freeze altogether while one waits
+for another's lock: there few are to be in flight. Once a server was overloaded, growing takes many
+rounds.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator
+from bisect import insort
+from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import IntEnum
 from typing import Final
 
 CAUTIOUS_ROUNDS: Final = 20
-"""Full rounds of good answers for one more request in flight, on a server once overloaded."""
+"""Full rounds of fast answers for one more request in flight, on a server once overloaded."""
+
+FAST: Final = 2.0
+"""So many times the usual time is still fast."""
+
+FAST_SECONDS: Final = 0.05
+"""What takes no longer is fast, whatever is usual."""
+
+OVERLOADED: Final = 10.0
+"""From so many times the usual time on the server is overloaded."""
+
+OVERLOADED_SECONDS: Final = 1.0
+"""But nothing that took less says so."""
+
+UNKNOWN_SECONDS: Final = 1.0
+"""What is assumed to be usual before anything is known."""
+
+FAIR_TURN: Final = 8
+"""Each so-many-th place goes to the request that has waited longest, so that none starves."""
+
+
+class Priority(IntEnum):
+    """Who goes first when not all can."""
+
+    VITAL = 0
+    """Polls and heartbeats: few, one after the other; they wait for nobody."""
+    STATE = 1
+    """Claims and reports."""
+    READ = 2
+    """What is needed to start a run."""
+    DETAIL = 3
+    """What may come later: pids, labels, logs, events."""
+
+
+class UsualSeconds:
+    """How long requests of one kind take when no other is in flight: a slow moving average.
+
+    It falls at once and rises slowly, so that one hanging request does not become the usual.
+    """
+
+    def __init__(self) -> None:
+        self._seconds: dict[Hashable, float] = {}
+
+    def of(self, kind: Hashable) -> float:
+        """The seconds that are usual; a guess for a kind that was never measured."""
+        return self._seconds.get(kind, UNKNOWN_SECONDS)
+
+    def measured(self, kind: Hashable, seconds: float) -> None:
+        """A request took so long, and no other was in flight meanwhile."""
+        before = self._seconds.get(kind)
+        if before is None or seconds < before:
+            self._seconds[kind] = seconds
+        else:
+            self._seconds[kind] = before + (min(seconds, FAST * before) - before) / 10
 
 
 class AdaptiveLimit:
     """The pure rule. A *ticket* is the number of a request in order of admission."""
 
     def __init__(self, *, maximum: int, start: int | None = None) -> None:
-        self._maximum = float(maximum)
+        self.maximum = maximum
         self._limit = float(min(maximum, maximum if start is None else start))
         self._last_ticket = 0
         self._cut_at = 0
@@ -40,10 +96,20 @@ class AdaptiveLimit:
         self._last_ticket += 1
         return self._last_ticket
 
-    def succeeded(self) -> None:
-        """An answer came: a full round of them raises the limit by one, later on many do."""
-        rounds = CAUTIOUS_ROUNDS if self._cut_at else 1
-        self._limit = min(self._maximum, self._limit + 1 / (rounds * self._limit))
+    def is_latest(self, ticket: int) -> bool:
+        """Whether nothing was admitted since."""
+        return ticket == self._last_ticket
+
+    def answered(self, ticket: int, seconds: float, *, usual: float) -> None:
+        """An answer came after so many seconds: a full round of fast ones raises the limit by one.
+
+        ``usual`` are the seconds that such a request takes when no other is in flight.
+        """
+        if seconds > max(OVERLOADED * usual, OVERLOADED_SECONDS):
+            self.overloaded(ticket)
+        elif seconds <= max(FAST * usual, FAST_SECONDS):
+            rounds = CAUTIOUS_ROUNDS if self._cut_at else 1
+            self._limit = min(self.maximum, self._limit + 1 / (rounds * self._limit))
 
     def overloaded(self, ticket: int) -> None:
         """The request with this ticket met an overloaded server: halve.
@@ -55,48 +121,115 @@ class AdaptiveLimit:
             self._cut_at = self._last_ticket
 
 
+@dataclass(slots=True, kw_only=True)
+class Passage:
+    """One request on its way through the gate."""
+
+    ticket: int
+    was_alone: bool
+    """Whether no other was in flight when it was admitted."""
+    counts: bool
+    """Whether it takes up one of the places that the limit allows."""
+
+
+_Waiting = tuple[Priority, int, asyncio.Future[None]]
+
+
 class Gate:
-    """Lets requests through in order of arrival, as many at once as the limit allows."""
+    """Lets requests through by priority, as many at once as the limit allows.
+
+    One that hangs gives its place to the next (:meth:`hangs`), up to the limit's maximum in all.
+    """
 
     def __init__(self, limit: AdaptiveLimit) -> None:
         self.limit = limit
-        self._in_flight = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self.usual = UsualSeconds()
+        self._counting = 0
+        self._through = 0
+        self._vital = 0
+        self._arrivals = 0
+        self._admissions = 0
+        self._waiting: list[_Waiting] = []
 
     @property
     def in_flight(self) -> int:
         """Requests that are through and not done."""
-        return self._in_flight
+        return self._through + self._vital
 
     @asynccontextmanager
-    async def pass_through(self) -> AsyncIterator[int]:
-        """Wait for a place, hold it, and give the ticket for what happens to the request."""
-        await self._enter()
+    async def pass_through(self, priority: Priority) -> AsyncIterator[Passage]:
+        """Wait for a place and hold it; vital requests need none."""
+        vital = priority is Priority.VITAL
+        if vital:
+            self._vital += 1
+        else:
+            await self._enter(priority)
+        alone = self.in_flight == 1
+        passage = Passage(ticket=self.limit.admitted(), was_alone=alone, counts=not vital)
         try:
-            yield self.limit.admitted()
+            yield passage
         finally:
-            self._in_flight -= 1
+            self.hangs(passage)
+            if vital:
+                self._vital -= 1
+            else:
+                self._through -= 1
             self._admit_waiting()
 
-    async def _enter(self) -> None:
-        if not self._waiting and self._in_flight < self.limit.value:
-            self._in_flight += 1
+    def hangs(self, passage: Passage) -> None:
+        """This request waits for its answer for too long to hold up others: they may go on."""
+        if passage.counts:
+            passage.counts = False
+            self._counting -= 1
+            self._admit_waiting()
+
+    def answered(self, passage: Passage, kind: Hashable, seconds: float) -> None:
+        """Learn from an answer how many requests this server bears."""
+        if passage.was_alone and self.limit.is_latest(passage.ticket):
+            self.usual.measured(kind, seconds)
+        self.limit.answered(passage.ticket, seconds, usual=self.usual.of(kind))
+
+    @property
+    def _has_place(self) -> bool:
+        return self._counting < self.limit.value and self._through < self.limit.maximum
+
+    def _take_place(self) -> None:
+        self._counting += 1
+        self._through += 1
+
+    def _give_back_place(self) -> None:
+        self._counting -= 1
+        self._through -= 1
+
+    async def _enter(self, priority: Priority) -> None:
+        if not self._waiting and self._has_place:
+            self._take_place()
             return
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(place)
+        self._arrivals += 1
+        waiting = (priority, self._arrivals, place)
+        insort(self._waiting, waiting)
         try:
             await place
         except asyncio.CancelledError:
             if place.done() and not place.cancelled():
-                self._in_flight -= 1  # the place was ours already: pass it on
+                self._give_back_place()  # the place was ours already: pass it on
                 self._admit_waiting()
-            else:
-                self._waiting.remove(place)
+            elif waiting in self._waiting:
+                self._waiting.remove(waiting)
             raise
 
     def _admit_waiting(self) -> None:
-        while self._waiting and self._in_flight < self.limit.value:
-            place = self._waiting.popleft()
+        while self._waiting and self._has_place:
+            self._admissions += 1
+            fair = self._admissions % FAIR_TURN == 0
+            waiting = min(self._waiting, key=_arrival) if fair else self._waiting[0]
+            self._waiting.remove(waiting)
+            place = waiting[2]
             if not place.done():
-                self._in_flight += 1
+                self._take_place()
                 place.set_result(None)
+
+
+def _arrival(waiting: _Waiting) -> int:
+    return waiting[1]

@@ -6,22 +6,18 @@ anything else (a place, a back-off, a token) waits on the loop.
 
 from __future__ import annotations
 
-import asyncio
-import json
 import random
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import structlog
 
-from ..domain.complaint import Complaint
 from ..domain.errors import (
     Forbidden,
-    InvalidRequest,
     OrchestratorError,
     Unauthorized,
     Unavailable,
@@ -30,11 +26,14 @@ from ..domain.masking import Masker
 from ..domain.model import Json
 from ..domain.ports import Clock
 from .answers import CsrfRefused, json_of
+from .bodies import encoded
 from .csrf import CsrfGuard
 from .exchange import Answer, CalledOff, ExchangeFailed, Lifeline, Outgoing, Trouble
-from .flow_control import AdaptiveLimit, Gate
+from .flow_control import OVERLOADED, AdaptiveLimit, Gate, Passage, Priority
+from .maintenance import Maintenance
 from .options import Credentials, SessionOptions
 from .retry import parse_retry_after
+from .silence import Silence
 from .threads import ThreadPool
 
 if TYPE_CHECKING:
@@ -44,14 +43,36 @@ Query = Mapping[str, str]
 
 _log = structlog.get_logger(__name__)
 
-LONG_WAIT: Final = 60.0
-"""Seconds from which on a wait that the server asked for is logged."""
+VITAL_AT_ONCE: Final = 4
+"""Vital requests that are in flight at most: poll, heartbeat, look for cancelled runs, token."""
 
-SHORTEST_SLEEP: Final = 2.0
-"""Seconds of announced maintenance that are waited even when other requests are answered."""
+VITAL_SECONDS: Final = 20.0
+"""For how long a vital request waits for its answer, doubled with each further try."""
+
+HANGS_SECONDS: Final = 10.0
+"""Seconds without an answer after which a request holds up no other."""
 
 _HOPELESS = frozenset({Trouble.UNTRUSTED, Trouble.UNUSABLE, Trouble.MISCONFIGURED})
 """Troubles that a second try right away would only meet again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    """What is asked; each try of it sends this."""
+
+    method: str
+    address: str
+    """Path and query."""
+    content: bytes | None = None
+    what: str
+    """In words, for messages."""
+    priority: Priority
+
+    @property
+    def kind(self) -> tuple[str, str, Priority]:
+        """Requests of one kind take about equally long."""
+        place = self.address.partition("?")[0].split("/")[1]
+        return self.method, place, self.priority
 
 
 class Session:
@@ -80,14 +101,14 @@ class Session:
         self._csrf = CsrfGuard(enabled=options.csrf)
         limit = AdaptiveLimit(maximum=options.max_concurrency, start=options.start_concurrency)
         self._gate = Gate(limit)
-        self._threads = ThreadPool(options.max_concurrency, name="api")
+        self._connections = options.max_concurrency + VITAL_AT_ONCE
+        self._threads = ThreadPool(self._connections, name="api")
         self._lifelines: set[Lifeline] = set()
         self._transport: Transport | None = None
         self._transport_lock = threading.Lock()
         self._has_connected = False
-        self._maintenance_until: float | None = None
-        self._long_wait = Complaint()
-        self._sleeps: dict[asyncio.Future[None], float] = {}
+        self._maintenance = Maintenance(clock)
+        self._silence = Silence(clock)
         self._closed = False
         if options.verify is False:
             _log.warning("api.certificates_not_checked", url=self.shown_url)
@@ -108,7 +129,7 @@ class Session:
 
         A time in the past is when that was over; None: it has never announced any.
         """
-        return self._maintenance_until
+        return self._maintenance.until
 
     @property
     def shown_url(self) -> str:
@@ -117,23 +138,33 @@ class Session:
         return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
     async def request(
-        self, method: str, path: str, *, query: Query | None = None, body: Json = None
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: Json = None,
+        priority: Priority = Priority.READ,
     ) -> Json:
         """The JSON that the server answers, None where it answers nothing.
 
         ``path`` begins with a slash and is percent-encoded; ``body`` is any JSON, None: no body.
         """
-        content = None if body is None else _encoded(body)
-        what = f"{method} {path}"
-        address = path if not query else f"{path}?{urlencode(query)}"
+        request = _Request(
+            method=method,
+            address=path if not query else f"{path}?{urlencode(query)}",
+            content=None if body is None else encoded(body),
+            what=f"{method} {path}",
+            priority=priority,
+        )
         used = self._credentials
         try:
             try:
-                return json_of(await self._persist(method, address, content, what), what)
+                return json_of(await self._persist(request), request.what)
             except (Unauthorized, Forbidden) as error:
                 if isinstance(error, CsrfRefused) or not self._has_other_credentials(used):
                     raise
-            return json_of(await self._persist(method, address, content, what), what)
+            return json_of(await self._persist(request), request.what)
         except OrchestratorError as error:
             masked = Masker(self._secrets).text(str(error))
             raise type(error)(masked, status=error.status) from None
@@ -141,8 +172,7 @@ class Session:
     async def aclose(self) -> None:
         """End what is under way, the threads and the connections; requests fail from now on."""
         self._closed = True
-        for sleep in self._sleeps:
-            sleep.cancel()
+        self._maintenance.close()
         for lifeline in self._lifelines:
             lifeline.call_off()
         await self._threads.aclose()
@@ -166,108 +196,98 @@ class Session:
         self._secrets |= fresh.secrets()
         return True
 
-    async def _persist(
-        self, method: str, address: str, content: bytes | None, what: str
-    ) -> Answer:
+    async def _persist(self, request: _Request) -> Answer:
         """The answer after Prefect's retry ladder; of the last try when none was good."""
         policy = self._options.retry
         deadline = self._clock.monotonic() + self._options.total_seconds
         sends = 0
         while True:
-            outgoing = await self._prepare(method, address, content)
-            outcome = await self._send(outgoing)
+            outgoing = await self._prepare(request)
+            outcome = await self._send(outgoing, request, patience=self._patience(request, sends))
             again, maintenance = self._is_worth_retrying(outcome, outgoing)
             sends += not maintenance
             if isinstance(outcome, Answer) and outcome.status < 400:
-                self._maintenance_is_over()
+                self._maintenance.is_over()
             if not again or sends > policy.max_retries:
                 break
             asked = self._retry_after(outcome)
             delay = policy.delay(sends, asked, self._uniform)
             if maintenance:
                 deadline += delay
-                self._maintenance_lasts(delay, asked)
-                await self._sleep_until_answered(delay)
+                await self._maintenance.wait(delay, asked=asked)
             elif self._clock.monotonic() + delay > deadline:
                 break
             else:
                 await self._clock.sleep(delay)
         if isinstance(outcome, ExchangeFailed):
-            raise self._no_answer(what, outcome)
+            raise self._no_answer(request.what, outcome)
         return outcome
 
-    def _maintenance_lasts(self, seconds: float, asked: float | None) -> None:
-        until = self._clock.monotonic() + seconds
-        self._maintenance_until = max(until, self._maintenance_until or until)
-        if seconds >= LONG_WAIT and self._long_wait.raise_("maintenance"):
-            _log.warning(
-                "api.told_to_wait",
-                asked_seconds=asked,
-                granted_seconds=round(seconds, 1),
-                hint="The server announced maintenance; it is asked again then.",
-            )
-
-    def _maintenance_is_over(self) -> None:
-        """Whatever was announced: the server answers again, so nobody need wait any longer.
-
-        But who has just lain down sleeps on: he may ask for what is still in maintenance.
-        """
-        now = self._clock.monotonic()
-        self._long_wait.settle()
-        if self._maintenance_until is not None:
-            self._maintenance_until = min(self._maintenance_until, now)
-        for sleep, since in self._sleeps.items():
-            if now - since >= SHORTEST_SLEEP:
-                sleep.cancel()
-
-    async def _sleep_until_answered(self, seconds: float) -> None:
-        """Wait, but no longer than until the server has answered another request."""
-        sleep = asyncio.ensure_future(self._clock.sleep(seconds))
-        self._sleeps[sleep] = self._clock.monotonic()
-        try:
-            await asyncio.wait([sleep])
-        finally:
-            del self._sleeps[sleep]
-            sleep.cancel()
-
-    async def _prepare(self, method: str, address: str, content: bytes | None) -> Outgoing:
+    async def _prepare(self, request: _Request) -> Outgoing:
         headers = self._options.headers(self._credentials)
-        if content is not None:
+        if request.content is not None:
             headers["Content-Type"] = "application/json"
-        headers |= await self._csrf.headers(method, self._fetch, self._clock.now())
-        url = self._options.base_url.rstrip("/") + address
-        return Outgoing(method=method, url=url, headers=headers, body=content)
+        headers |= await self._csrf.headers(request.method, self._fetch, self._clock.now())
+        url = self._options.base_url.rstrip("/") + request.address
+        return Outgoing(method=request.method, url=url, headers=headers, body=request.content)
 
     async def _fetch(self, address: str) -> Json:
         what = f"GET {address.partition('?')[0]}"
-        return json_of(await self._persist("GET", address, None, what), what)
+        fetching = _Request(method="GET", address=address, what=what, priority=Priority.VITAL)
+        return json_of(await self._persist(fetching), what)
 
-    async def _send(self, outgoing: Outgoing) -> Answer | ExchangeFailed:
-        async with self._gate.pass_through() as ticket:
+    def _patience(self, request: _Request, sends: int) -> float:
+        """Seconds until an exchange is called off, after so many sends.
+
+        What is vital is rather asked again soon, on another connection.
+        """
+        longest = self._options.exchange_deadline
+        if request.priority is not Priority.VITAL:
+            return longest
+        return min(longest, VITAL_SECONDS * 2.0 ** min(sends, 10))
+
+    async def _send(
+        self, outgoing: Outgoing, request: _Request, *, patience: float
+    ) -> Answer | ExchangeFailed:
+        async with self._gate.pass_through(request.priority) as passage:
+            sent_at = self._clock.monotonic()
+            usual = self._gate.usual.of(request.kind)
+            hanging = self._clock.call_later(
+                max(HANGS_SECONDS, OVERLOADED * usual),
+                partial(self._on_hanging, request.what, passage, sent_at),
+            )
             try:
-                answer = await self._exchange(outgoing)
+                answer = await self._exchange(outgoing, patience)
             except ExchangeFailed as failure:
                 if failure.trouble is Trouble.TIMED_OUT:
-                    self._gate.limit.overloaded(ticket)
+                    self._gate.limit.overloaded(passage.ticket)
                 return failure
+            finally:
+                hanging.cancel()
             self._has_connected = True
+            self._silence.answered()
             if answer.status in (429, 503):
-                self._gate.limit.overloaded(ticket)
+                self._gate.limit.overloaded(passage.ticket)
             else:
-                self._gate.limit.succeeded()
+                seconds = self._clock.monotonic() - sent_at
+                self._gate.answered(passage, request.kind, seconds)
             return answer
 
-    async def _exchange(self, outgoing: Outgoing) -> Answer:
+    def _on_hanging(self, what: str, passage: Passage, sent_at: float) -> None:
+        self._silence.unanswered(what, sent_at)
+        self._gate.limit.overloaded(passage.ticket)
+        self._gate.hangs(passage)
+
+    async def _exchange(self, outgoing: Outgoing, patience: float) -> Answer:
         if self._closed:
             raise ExchangeFailed(Trouble.MISCONFIGURED, "the client is closed")
         lifeline = Lifeline()
         self._lifelines.add(lifeline)
-        deadline = self._options.exchange_deadline
-        timer = self._clock.call_later(deadline, lifeline.call_off)
+        timer = self._clock.call_later(patience, lifeline.call_off)
         try:
             return await self._threads.run(partial(self._blocking_exchange, outgoing, lifeline))
         except CalledOff:
-            why = "the client is closed" if self._closed else f"no whole answer in {deadline:g} s"
+            why = "the client is closed" if self._closed else f"no whole answer in {patience:g} s"
             raise ExchangeFailed(Trouble.TIMED_OUT, why) from None
         finally:
             timer.cancel()
@@ -280,7 +300,7 @@ class Session:
         with self._transport_lock:
             if self._transport is None:
                 self._transport = Transport(
-                    connections=self._options.max_concurrency,
+                    connections=self._connections,
                     timeout_seconds=self._options.timeout_seconds,
                     verify=self._options.verify,
                     proxies=self._options.proxies,
@@ -312,25 +332,3 @@ class Session:
         if failure.trouble is Trouble.UNREACHABLE:
             hint = "; is the server running, and PREFECT_API_URL right?"
         return Unavailable(f"{what}: no answer from {self.shown_url}: {failure}{hint}")
-
-
-def _encoded(body: Json) -> bytes:
-    """``body`` as bytes of JSON; halves of surrogate pairs (undecodable output) replaced."""
-    try:
-        text = json.dumps(body, ensure_ascii=False, allow_nan=False, default=_plain)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise InvalidRequest(f"what was to be sent is not JSON: {error}") from None
-    return text.encode("utf-8", "replace")
-
-
-def _plain(value: object) -> Json:
-    """JSON for what our own types hold beside JSON: read-only mappings, tuples, moments."""
-    match value:
-        case Mapping():
-            return dict(value)
-        case datetime():
-            return value.isoformat()
-        case set() | frozenset() | Sequence() if not isinstance(value, bytes):
-            return list(value)
-        case _:
-            raise TypeError(f"{type(value).__name__} is not JSON")

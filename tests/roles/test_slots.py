@@ -207,3 +207,30 @@ def test_a_slot_is_free_again_after_every_kind_of_end(kind: str) -> None:
         assert most == 1
 
     play(story)
+
+
+def test_a_run_that_is_over_frees_its_slot_whatever_hangs() -> None:
+    """The server answers neither its report nor its pid, its labels and its log."""
+    hanging = {"read_flow_run", "set_infrastructure_pid", "add_labels", "send_logs", "send_events"}
+
+    async def story(world: WorkerWorld) -> None:
+        over = asyncio.Event()
+
+        async def faults(operation: str, phase: str) -> None:
+            if operation in hanging and phase == "before":
+                await over.wait()
+
+        world.orchestrator.faults = faults
+        world.keeper.script = world.sleeper
+        await world.start(limit=1)
+        runs = [world.server.schedule(POOL) for _ in range(3)]
+        for _ in runs:
+            await world.until(lambda: bool(world.keeper.alive()))
+            [process] = world.keeper.alive()
+            process.end(3)
+        assert StateType.CRASHED not in {world.state(run) for run in runs}
+        over.set()
+        for run in runs:
+            await world.until_state(run, StateType.CRASHED)
+
+    play(story)

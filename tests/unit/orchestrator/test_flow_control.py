@@ -1,17 +1,35 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.orchestrator.flow_control import CAUTIOUS_ROUNDS, AdaptiveLimit, Gate
+from actors.orchestrator.flow_control import (
+    CAUTIOUS_ROUNDS,
+    FAIR_TURN,
+    AdaptiveLimit,
+    Gate,
+    Priority,
+    UsualSeconds,
+)
+
+USUAL = 0.1
+"""Seconds."""
 
 
-def test_a_round_of_good_answers_admits_one_more() -> None:
+def fast(limit: AdaptiveLimit) -> None:
+    limit.answered(limit.admitted(), USUAL, usual=USUAL)
+
+
+# -- the rule ------------------------------------------------------------------------------
+
+
+def test_a_round_of_fast_answers_admits_one_more() -> None:
     limit = AdaptiveLimit(maximum=8, start=2)
     for _ in range(3):
-        limit.succeeded()
+        fast(limit)
     assert limit.value == 3
 
 
@@ -21,14 +39,45 @@ def test_an_overloaded_server_halves_the_limit() -> None:
     assert limit.value == 4
 
 
-def test_after_that_it_takes_many_rounds_of_good_answers_to_admit_one_more() -> None:
+def test_an_answer_that_takes_far_longer_than_usual_comes_from_an_overloaded_server() -> None:
+    limit = AdaptiveLimit(maximum=8)
+    limit.answered(limit.admitted(), 20 * USUAL, usual=USUAL)
+    assert limit.value == 4
+    limit.answered(limit.admitted(), 20 * USUAL, usual=20 * USUAL)
+    assert limit.value == 4
+
+
+def test_what_takes_less_than_a_second_tells_of_no_overload() -> None:
+    limit = AdaptiveLimit(maximum=8)
+    limit.answered(limit.admitted(), 0.9, usual=0.001)
+    assert limit.value == 8
+
+
+def test_where_answers_become_slower_with_each_request_in_flight_there_are_no_more_of_them() -> (
+    None
+):
+    """A server that does one thing at a time: two in flight take twice as long, and so on."""
+    limit = AdaptiveLimit(maximum=8, start=1)
+    for _ in range(1000):
+        limit.answered(limit.admitted(), USUAL * limit.value, usual=USUAL)
+    assert limit.value == 3
+
+
+def test_a_server_that_does_many_things_at_once_gets_many_requests() -> None:
+    limit = AdaptiveLimit(maximum=8, start=1)
+    for _ in range(1 + 2 + 3 + 4 + 5 + 6 + 7 + 8):
+        fast(limit)
+    assert limit.value == 8
+
+
+def test_after_an_overload_it_takes_many_rounds_of_fast_answers_to_admit_one_more() -> None:
     limit = AdaptiveLimit(maximum=4, start=4)
     limit.overloaded(limit.admitted())
     for _ in range(2 * CAUTIOUS_ROUNDS):
         assert limit.value == 2
-        limit.succeeded()
+        fast(limit)
     for _ in range(CAUTIOUS_ROUNDS):
-        limit.succeeded()
+        fast(limit)
     assert limit.value == 3
 
 
@@ -42,35 +91,167 @@ def test_requests_that_were_under_way_together_halve_it_once() -> None:
     assert limit.value == 2
 
 
-@given(st.lists(st.booleans()), st.integers(1, 16))
-def test_the_limit_stays_between_one_and_the_maximum(good: list[bool], maximum: int) -> None:
+@given(st.lists(st.none() | st.floats(0, 1e6)), st.integers(1, 16), st.floats(0, 1e3))
+def test_the_limit_stays_between_one_and_the_maximum(
+    answers: list[float | None], maximum: int, usual: float
+) -> None:
     limit = AdaptiveLimit(maximum=maximum)
-    for answer in good:
+    for seconds in answers:
         ticket = limit.admitted()
-        if answer:
-            limit.succeeded()
-        else:
+        if seconds is None:
             limit.overloaded(ticket)
+        else:
+            limit.answered(ticket, seconds, usual=usual)
         assert 1 <= limit.value <= maximum
+
+
+# -- what is usual ------------------------------------------------------------------------------
+
+
+def test_each_kind_has_its_usual_time() -> None:
+    usual = UsualSeconds()
+    usual.measured("claim", 0.1)
+    usual.measured("poll", 1.0)
+    assert (usual.of("claim"), usual.of("poll")) == (0.1, 1.0)
+
+
+def test_one_hanging_request_does_not_become_the_usual() -> None:
+    usual = UsualSeconds()
+    usual.measured("claim", 0.1)
+    usual.measured("claim", 55.0)
+    assert usual.of("claim") < 0.12
+
+
+def test_a_first_measurement_that_hung_is_forgotten_with_the_next() -> None:
+    usual = UsualSeconds()
+    usual.measured("claim", 55.0)
+    usual.measured("claim", 0.1)
+    assert usual.of("claim") == 0.1
+
+
+def test_a_server_that_became_slower_is_learned_in_time() -> None:
+    usual = UsualSeconds()
+    usual.measured("claim", 0.1)
+    for _ in range(100):
+        usual.measured("claim", 1.0)
+    assert 0.9 < usual.of("claim") <= 1.0
+
+
+# -- the gate ------------------------------------------------------------------------------
+
+
+class Crowd:
+    """Requests that pass through a gate and stay until they may leave."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
+        self.entered: list[str] = []
+        self.leave = asyncio.Event()
+        self.tasks: list[asyncio.Task[None]] = []
+
+    def send(self, priority: Priority, *names: str) -> None:
+        self.tasks += [asyncio.create_task(self._pass_through(priority, name)) for name in names]
+
+    async def _pass_through(self, priority: Priority, name: str) -> None:
+        async with self.gate.pass_through(priority):
+            self.entered.append(name)
+            await self.leave.wait()
+
+    async def see_through(self) -> list[str]:
+        self.leave.set()
+        await asyncio.gather(*self.tasks)
+        assert self.gate.in_flight == 0
+        return self.entered
 
 
 def test_the_gate_lets_as_many_through_as_the_limit_allows_in_order() -> None:
     async def main() -> None:
         gate = Gate(AdaptiveLimit(maximum=2))
-        leave = asyncio.Event()
-        entered: list[int] = []
-
-        async def pass_through(number: int) -> None:
-            async with gate.pass_through():
-                entered.append(number)
-                await leave.wait()
-
-        tasks = [asyncio.create_task(pass_through(number)) for number in range(5)]
+        crowd = Crowd(gate)
+        crowd.send(Priority.STATE, *"abcde")
         await asyncio.sleep(0)
-        assert (entered, gate.in_flight) == ([0, 1], 2)
-        leave.set()
-        await asyncio.gather(*tasks)
-        assert (entered, gate.in_flight) == ([0, 1, 2, 3, 4], 0)
+        assert (crowd.entered, gate.in_flight) == (["a", "b"], 2)
+        assert await crowd.see_through() == list("abcde")
+
+    asyncio.run(main())
+
+
+def test_claims_come_first_and_details_last_whatever_came_before() -> None:
+    async def main() -> None:
+        crowd = Crowd(Gate(AdaptiveLimit(maximum=1)))
+        crowd.send(Priority.READ, "first")
+        await asyncio.sleep(0)
+        crowd.send(Priority.DETAIL, "pid", "label")
+        crowd.send(Priority.READ, "deployment")
+        crowd.send(Priority.STATE, "claim", "report")
+        await asyncio.sleep(0)
+        wanted = ["first", "claim", "report", "deployment", "pid", "label"]
+        assert await crowd.see_through() == wanted
+
+    asyncio.run(main())
+
+
+def test_details_do_not_starve_while_claims_keep_coming() -> None:
+    async def main() -> None:
+        crowd = Crowd(Gate(AdaptiveLimit(maximum=1)))
+        crowd.send(Priority.READ, "first")
+        await asyncio.sleep(0)
+        crowd.send(Priority.DETAIL, "pid")
+        await asyncio.sleep(0)
+        crowd.send(Priority.STATE, *map(str, range(100)))
+        await asyncio.sleep(0)
+        entered = await crowd.see_through()
+        assert entered.index("pid") <= FAIR_TURN
+
+    asyncio.run(main())
+
+
+def test_polls_and_heartbeats_wait_for_nobody() -> None:
+    async def main() -> None:
+        crowd = Crowd(Gate(AdaptiveLimit(maximum=1)))
+        crowd.send(Priority.STATE, "hanging", "waiting")
+        crowd.send(Priority.VITAL, "poll", "heartbeat")
+        await asyncio.sleep(0)
+        assert crowd.entered == ["hanging", "poll", "heartbeat"]
+        await crowd.see_through()
+
+    asyncio.run(main())
+
+
+def test_a_request_that_hangs_gives_its_place_to_the_next_but_not_to_any_number() -> None:
+    async def main() -> None:
+        gate = Gate(AdaptiveLimit(maximum=2, start=1))
+        crowd = Crowd(gate)
+        async with AsyncExitStack() as hanging:
+            first = await hanging.enter_async_context(gate.pass_through(Priority.STATE))
+            crowd.send(Priority.STATE, "next", "last")
+            await asyncio.sleep(0)
+            assert crowd.entered == []
+            gate.hangs(first)
+            gate.hangs(first)
+            await asyncio.sleep(0)
+            assert crowd.entered == ["next"]
+        await asyncio.sleep(0)
+        assert crowd.entered == ["next"]  # its place was given away, so that none became free
+        assert await crowd.see_through() == ["next", "last"]
+
+    asyncio.run(main())
+
+
+def test_what_is_usual_is_learned_from_requests_that_were_alone() -> None:
+    async def main() -> None:
+        gate = Gate(AdaptiveLimit(maximum=8))
+        async with gate.pass_through(Priority.STATE) as alone:
+            pass
+        gate.answered(alone, "claim", 0.1)
+        async with (
+            gate.pass_through(Priority.STATE) as first,
+            gate.pass_through(Priority.STATE) as second,
+        ):
+            pass
+        gate.answered(first, "claim", 0.15)
+        gate.answered(second, "claim", 0.01)
+        assert gate.usual.of("claim") == 0.1
 
     asyncio.run(main())
 
@@ -80,17 +261,18 @@ def test_places_of_cancelled_waiters_are_not_lost() -> None:
         gate = Gate(AdaptiveLimit(maximum=1))
 
         async def pass_through() -> None:
-            async with gate.pass_through():
+            async with gate.pass_through(Priority.STATE):
                 await asyncio.sleep(0)
 
-        async with gate.pass_through():
-            waiting = [asyncio.create_task(pass_through()) for _ in range(3)]
+        async with gate.pass_through(Priority.STATE):
+            waiting = [asyncio.create_task(pass_through()) for _ in range(4)]
             await asyncio.sleep(0)
             waiting[0].cancel()  # while it waits
             await asyncio.sleep(0)
-        waiting[1].cancel()  # when the place is its own but it has not run yet
+            waiting[1].cancel()  # and has not run yet when the place would be its own
+        waiting[2].cancel()  # when the place is its own but it has not run yet
         await asyncio.wait(waiting)
-        assert [task.cancelled() for task in waiting] == [True, True, False]
+        assert [task.cancelled() for task in waiting] == [True, True, True, False]
         assert gate.in_flight == 0
 
     asyncio.run(main())

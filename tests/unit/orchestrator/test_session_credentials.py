@@ -67,6 +67,7 @@ def test_a_request_refused_beside_another_that_read_the_new_key_already_is_sent_
         scenario,
         credentials=Credentials(api_key="old"),
         reread=lambda: Credentials(api_key="new"),
+        start_concurrency=2,
     )
     assert answers == ["in", "in"]
 

@@ -1,0 +1,71 @@
+"""Maintenance that a server has announced, and who waits for its end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from ..domain.complaint import Complaint
+from ..domain.ports import Clock
+
+LONG_WAIT: Final = 60.0
+"""Seconds from which on a wait is logged."""
+
+SHORTEST_SLEEP: Final = 2.0
+"""Seconds that are waited even when other requests are answered: those may be elsewhere."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Maintenance:
+    """Owns: _until, when it is over on the monotonic clock; _sleeps, who waits since when."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._until: float | None = None
+        self._sleeps: dict[asyncio.Future[None], float] = {}
+        self._long_wait = Complaint()
+
+    @property
+    def until(self) -> float | None:
+        """When it is over, or was; None: the server has never announced any."""
+        return self._until
+
+    async def wait(self, seconds: float, *, asked: float | None) -> None:
+        """Wait for so long, but no longer than until the server has answered another request.
+
+        ``asked`` are the seconds that the server wished for.
+        """
+        now = self._clock.monotonic()
+        self._until = max(now + seconds, self._until or now)
+        if seconds >= LONG_WAIT and self._long_wait.raise_("maintenance"):
+            _log.warning(
+                "api.told_to_wait",
+                asked_seconds=asked,
+                granted_seconds=round(seconds, 1),
+                hint="The server announced maintenance; it is asked again then.",
+            )
+        sleep = asyncio.ensure_future(self._clock.sleep(seconds))
+        self._sleeps[sleep] = now
+        try:
+            await asyncio.wait([sleep])
+        finally:
+            del self._sleeps[sleep]
+            sleep.cancel()
+
+    def is_over(self) -> None:
+        """The server has answered: whatever was announced, nobody need wait any longer."""
+        now = self._clock.monotonic()
+        self._long_wait.settle()
+        if self._until is not None:
+            self._until = min(self._until, now)
+        for sleep, since in self._sleeps.items():
+            if now - since >= SHORTEST_SLEEP:
+                sleep.cancel()
+
+    def close(self) -> None:
+        """Wake all who wait."""
+        for sleep in self._sleeps:
+            sleep.cancel()
