@@ -138,8 +138,7 @@ class ProcessSupervisor(AsyncioActor):
     def _take(self, stimulus: on.Stimulus) -> None:
         before = self._run
         self._run, effects = step(before, stimulus, now=self._ports.clock.now())
-        if self._record.pid is not None and before.record.pid is None:
-            self._output.located(self._record.pid)
+        self._output.identify(self._record)
         changed = self._record != before.record or isinstance(stimulus, on.Begun)
         if changed and not self._run.is_over:  # closed when the keeper has forgotten it
             self._save()

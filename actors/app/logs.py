@@ -2,9 +2,9 @@
 
 On a terminal lines are pretty, elsewhere they are JSON, one object a line:
 ``{"timestamp": ..., "level": ..., "event": "run.exited", "worker": ..., "flow_run_id": ...}``.
-What is known about a line's run (flow_run_id, flow_run_name, pid) is bound by whoever logs, or by
-``structlog.contextvars`` around it; worker and pool are bound here. Fields that are None are left
-out. Secrets are masked in every text before it is written.
+What is known about a line's run (flow_run_id, flow_run_name, job_name, pid) is bound by whoever
+logs, or by ``structlog.contextvars`` around it; worker and pool are bound here. Fields that are
+None are left out. Secrets are masked in every text before it is written.
 """
 
 from __future__ import annotations

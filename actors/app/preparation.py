@@ -59,7 +59,6 @@ class Preparer:
         job = build_job(
             resolved,
             run=run,
-            deployment=deployment,
             flow=flow,
             engine_python=await self.engine_python() if engine else "",
         )

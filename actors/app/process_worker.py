@@ -198,7 +198,6 @@ class ProcessWorker:
         job = build_job(
             Resolved(configuration.model_dump(mode="json")),
             run=flow_run,
-            deployment=None,
             flow=None,
             engine_python=await adapters.python() if needs_engine(configuration.command) else "",
         )

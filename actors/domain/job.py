@@ -15,7 +15,8 @@ from .environment import can_be_passed
 from .errors import InvalidJob
 from .job_configuration import ProcessJobConfiguration, ProcessVariables
 from .masking import Masker, secrets_in_environment
-from .model import Deployment, Flow, FlowRun, Json
+from .model import Flow, FlowRun, Json
+from .plain_text import plain
 from .record import JobNote, Limits
 from .template import Resolved, fill
 
@@ -37,13 +38,13 @@ class Job:
     """
 
     argv: tuple[str, ...] = field(repr=False)
-    name: str
+    name: str | None = field(default=None, repr=False)
+    """None: as its flow run."""
     env: Mapping[str, str | None] = field(default_factory=dict, repr=False)
     """The job's own layer of the environment (contract 7.3); null takes a variable back."""
     working_dir: Path | None = None
     """None: a temporary directory."""
     stream_output: bool = True
-    labels: Mapping[str, str] = field(default_factory=dict)
     is_engine: bool = True
     """Whether it is Prefect's engine: it waits until the run is due and reports its states."""
     uses_runner: bool = False
@@ -60,6 +61,7 @@ class Job:
         directory = self.working_dir
         return JobNote(
             command=masker.command(self.argv),
+            name=None if self.name is None else masker.text(self.name),
             working_dir=None if directory is None else masker.text(str(directory)),
             stream_output=self.stream_output,
             is_engine=self.is_engine,
@@ -73,7 +75,6 @@ def build_job(
     resolved: Resolved,
     *,
     run: FlowRun,
-    deployment: Deployment | None,
     flow: Flow | None,
     engine_python: str,
 ) -> Job:
@@ -90,7 +91,6 @@ def build_job(
         env=configuration.env,
         working_dir=configuration.working_dir,
         stream_output=configuration.stream_output,
-        labels=_labels(run, deployment, flow) | configuration.labels,
         is_engine=is_engine(argv),
         uses_runner=uses_runner(argv),
         report_states=configuration.report_states,
@@ -155,11 +155,11 @@ def _as_text(argv: tuple[str, ...]) -> str:
     return " ".join(" ".join(argv).split())
 
 
-def _name(template: str | None, run: FlowRun, flow: Flow | None) -> str:
+def _name(template: str | None, run: FlowRun, flow: Flow | None) -> str | None:
     """The job's name, with ``{{ ctx.flow.* }}`` and ``{{ ctx.flow_run.* }}`` (rule of 3.8)."""
     context = {"flow": asdict(flow) if flow else {}, "flow_run": _run_context(run)}
     named = fill({"name": template}, {"ctx": context}, {}).get("name")
-    return str(named) if named else run.name
+    return " ".join(plain(str(named or "")).split()) or None
 
 
 def _run_context(run: FlowRun) -> dict[str, Json]:
@@ -175,19 +175,3 @@ def _run_context(run: FlowRun) -> dict[str, Json]:
         "next_scheduled_start_time": due,
         "expected_start_time": due,
     }
-
-
-def _labels(run: FlowRun, deployment: Deployment | None, flow: Flow | None) -> dict[str, str]:
-    """What Prefect calls the base labels; processes have no place for them (contract 7.3)."""
-    labels: dict[str, str | None] = {
-        "prefect.io/flow-run-id": run.id,
-        "prefect.io/flow-run-name": run.name,
-    }
-    if deployment is not None:
-        labels["prefect.io/deployment-id"] = deployment.id
-        labels["prefect.io/deployment-name"] = deployment.name
-        labels["prefect.io/deployment-updated"] = deployment.updated
-    if flow is not None:
-        labels["prefect.io/flow-id"] = flow.id
-        labels["prefect.io/flow-name"] = flow.name
-    return {name: value for name, value in labels.items() if value is not None}

@@ -26,7 +26,7 @@ class ProcessVariables(BaseModel):
 
     name: str | None = Field(
         default=None,
-        description="How the run's process is called in logs. Empty: as its flow run.",
+        description="How the run's job is called in logs, besides its flow run's name.",
     )
     env: dict[str, str | None] = Field(
         default_factory=dict,

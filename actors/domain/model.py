@@ -109,7 +109,6 @@ class Deployment:
     flow_id: FlowId | None = None
     job_variables: Mapping[str, Json] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
-    updated: str | None = None
     storage_document_id: str | None = None
 
 

@@ -65,6 +65,8 @@ class JobNote:
 
     command: str
     """The command line as a person would read it, without secrets."""
+    name: str | None = None
+    """How the job is called, without secrets; None: as its flow run."""
     working_dir: str | None = None
     stream_output: bool = True
     is_engine: bool = True

@@ -146,7 +146,9 @@ class Beginning(Turn):
             return
         self._save(phase=Phase.RUNNING, pid=pid, started_at=self.now)
         self._do(TellPid(pid=pid), AddLabels())
-        self._remark(logging.INFO, f"Process {pid} started.")
+        job = self._record.job
+        named = "" if job is None or job.name is None else f" ({job.name})"
+        self._remark(logging.INFO, f"Process {pid}{named} started.")
         if self._record.cancelling is not None or self._record.reason is not None:
             self._end_tree()
             return

@@ -191,7 +191,6 @@ class WireDeployment(Wire):
     flow_id: Id | None = None
     job_variables: Object = Field(default_factory=dict)
     tags: list[str] = Field(default_factory=list)
-    updated: str | None = None
     storage_document_id: str | None = None
 
     def deployment(self) -> Deployment:
@@ -202,7 +201,6 @@ class WireDeployment(Wire):
             flow_id=None if self.flow_id is None else FlowId(self.flow_id),
             job_variables=self.job_variables,
             tags=tuple(self.tags),
-            updated=self.updated,
             storage_document_id=self.storage_document_id,
         )
 

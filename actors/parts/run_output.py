@@ -47,10 +47,14 @@ class RunOutput:
         self.log = structlog.get_logger("actors.process_supervisor").bind(
             flow_run_id=record.run.id, flow_run_name=record.run.name
         )
+        self.identify(record)
 
-    def located(self, pid: int) -> None:
-        """Name the process in the log from now on."""
-        self.log = self.log.bind(pid=pid)
+    def identify(self, record: RunRecord) -> None:
+        """Name the job and the process in the log from now on, as far as they are known."""
+        if record.job is not None and record.job.name is not None:
+            self.log = self.log.bind(job_name=record.job.name)
+        if record.pid is not None:
+            self.log = self.log.bind(pid=record.pid)
 
     def withhold(self) -> None:
         """Hold back what the run prints, until :meth:`know`."""

@@ -127,7 +127,6 @@ class PrefectWorld:
             flow_id=flow_id or self.add_flow(),
             job_variables=job_variables or {},
             tags=tags,
-            updated=self._clock.now().isoformat(),
         )
         if concurrency_limit is not None:
             self.limits[deployment_id] = concurrency_limit

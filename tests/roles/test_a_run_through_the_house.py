@@ -6,6 +6,8 @@ import asyncio
 from typing import Literal
 
 import pytest
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
 
 from actors.domain.errors import NotFound, Unavailable
 from actors.domain.model import StateType
@@ -29,6 +31,33 @@ def test_a_due_run_is_claimed_started_and_left_completed() -> None:
         assert pid is not None
         assert pid.startswith("here:")
         assert world.server.run(run).labels["prefect.worker.name"] == "w"
+
+    play(story)
+
+
+def test_a_named_job_goes_by_its_name_in_both_logs_for_a_successor_too() -> None:
+    def named(lines: list[EventDict]) -> set[str]:
+        return {line["event"] for line in lines if line.get("job_name") == "nightly run-1"}
+
+    async def story(world: WorkerWorld) -> None:
+        world.keeper.script = world.sleeper
+        run = world.server.schedule(
+            POOL, job_variables={"name": "nightly {{ ctx.flow_run.name }}"}
+        )
+        with capture_logs() as first:
+            await world.start()
+            await world.until(lambda: any("started" in line.message for line in world.server.logs))
+            [process] = world.keeper.alive()
+            await world.kill()
+        with capture_logs() as second:
+            await world.start()
+            process.end(1)
+            await world.until_settled()
+        pid = process.identity.pid
+        said = [line.message for line in world.server.logs if line.flow_run_id == run]
+        assert f"Process {pid} (nightly run-1) started." in said
+        assert "run.remark" in named(first)
+        assert {"run.adopted", "run.exited", "run.settled"} <= named(second)
 
     play(story)
 

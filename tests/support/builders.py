@@ -8,9 +8,7 @@ from actors.domain.ids import DeploymentId, FlowId, FlowRunId
 from actors.domain.model import Deployment, Flow, FlowRun, State, StateType, WorkPool
 
 FLOW = Flow(id=FlowId("flow-id"), name="hello", tags=("gamma",))
-DEPLOYMENT = Deployment(
-    id=DeploymentId("deployment-id"), name="d-run", tags=("beta", "alpha"), updated="2026-11-23"
-)
+DEPLOYMENT = Deployment(id=DeploymentId("deployment-id"), name="d-run", tags=("beta", "alpha"))
 POOL = WorkPool(id="pool-id", name="cap-pool", type="process", base_job_template={})
 
 
