@@ -96,18 +96,28 @@ def _json(status: HTTPStatus, *, headers: Sequence[tuple[str, str]] = (), **body
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return _bound(host, port)
+    except OSError as error:
+        cause = _WHY_NOT_BOUND.get(error.errno or 0, error.strerror or str(error))
+        reason: Exception = error
+    except (TypeError, UnicodeError) as error:  # what bind raises depends on the Python
+        cause, reason = "that is no name of a host", error
+    raise SettingsError(
+        f"The health server cannot listen on {host} port {port}: {cause}. Choose another"
+        " address with --health-host and --health-port (PREFECT_WORKER_WEBSERVER_HOST and"
+        " PREFECT_WORKER_WEBSERVER_PORT), or leave out --with-healthcheck."
+    ) from reason
+
+
+def _bound(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening = socket.socket(family, socket.SOCK_STREAM)  # fails on a machine without IPv6
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
         listening.listen(BACKLOG)
-    except OSError as error:
+    except BaseException:
         listening.close()
-        cause = _WHY_NOT_BOUND.get(error.errno or 0, error.strerror or str(error))
-        raise SettingsError(
-            f"The health server cannot listen on {host} port {port}: {cause}. Choose another"
-            " address with --health-host and --health-port (PREFECT_WORKER_WEBSERVER_HOST and"
-            " PREFECT_WORKER_WEBSERVER_PORT), or leave out --with-healthcheck."
-        ) from error
+        raise
     return listening

@@ -93,12 +93,22 @@ def test_a_port_in_use_is_named_with_the_remedy() -> None:
     assert "--health-port" in str(caught.value)
 
 
-def test_an_address_that_is_not_this_machines_is_named() -> None:
+@pytest.mark.parametrize(
+    ("host", "cause"),
+    [
+        ("192.0.2.1", "this machine has no such address"),
+        ("2001:db8::1", ""),  # or it has no IPv6
+        ("größe..x", "that is no name of a host"),
+        ("nul\0", "that is no name of a host"),
+    ],
+)
+def test_an_address_that_is_not_this_machines_is_named(host: str, cause: str) -> None:
     async def start() -> None:
-        HealthServer(Verdict(), host="192.0.2.1", port=0).start()
+        HealthServer(Verdict(), host=host, port=0).start()
 
-    with pytest.raises(SettingsError, match="this machine has no such address"):
+    with pytest.raises(SettingsError) as caught:
         asyncio.run(start())
+    assert f"cannot listen on {host} port 0: {cause}" in str(caught.value)
 
 
 def test_stopping_gives_the_port_back_even_when_a_probe_does_not_hang_up() -> None:
