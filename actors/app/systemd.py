@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
@@ -16,15 +17,18 @@ import structlog
 
 log = structlog.get_logger("actors.systemd")
 
-SEND_SECONDS: Final = 0.5
-"""How long a message may wait for systemd to read others."""
+MAX_UNSENT: Final = 16
+"""How many messages are kept for a systemd that does not read."""
 
 MAX_STATUS: Final = 512
 """Characters; systemd refuses messages that are much longer than a page."""
 
 
 class Systemd:
-    """The ServiceNotifier port over systemd's socket.
+    """The ServiceNotifier port over systemd's socket. It never waits.
+
+    Owns: _unsent, messages that the socket had no room for. They are sent before the next one,
+    of too many the newest.
 
     What cannot be sent is said in the debug log alone: a manager that went away is no reason to
     do anything else than before.
@@ -34,6 +38,7 @@ class Systemd:
         # "@" stands for the NUL byte of an abstract address (unix(7))
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._watchdog_seconds = watchdog_seconds
+        self._unsent: deque[bytes] = deque(maxlen=MAX_UNSENT)
 
     @classmethod
     def from_environment(
@@ -77,11 +82,13 @@ class Systemd:
             self._send("WATCHDOG=1")
 
     def _send(self, *assignments: str) -> None:
-        message = "\n".join(assignments).encode(errors="backslashreplace")
+        self._unsent.append("\n".join(assignments).encode(errors="backslashreplace"))
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-                channel.settimeout(SEND_SECONDS)
-                channel.sendto(message, self._address)
+                channel.setblocking(False)
+                while self._unsent:
+                    channel.sendto(self._unsent[0], self._address)
+                    self._unsent.popleft()
         except OSError as error:
             log.debug("systemd.unreachable", error=str(error), message=assignments[0])
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 import subprocess
@@ -76,6 +77,30 @@ def test_the_watchdog_counts_where_it_is_meant_for_us(
     systemd = Systemd.from_environment({"NOTIFY_SOCKET": "/run/x", **environ}, pid=77)
     assert systemd is not None
     assert systemd.watchdog_seconds == seconds
+
+
+def test_a_manager_that_does_not_read_is_not_waited_for_and_hears_the_newest_later(
+    manager: tuple[str, socket.socket],
+) -> None:
+    address, listener = manager
+    listener.setblocking(False)
+    systemd = Systemd(address)
+    said: list[int] = []
+
+    def read() -> None:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                said.append(int(listener.recv(4096).decode().removeprefix("STATUS=")))
+
+    for number in range(1000):  # more than the queue of a socket takes, unix(7)
+        systemd.status(str(number))
+    for number in range(1000, 1005):
+        read()
+        systemd.status(str(number))
+    read()
+    assert said == sorted(said)
+    assert said[-6:] == [999, *range(1000, 1005)]
+    assert len(said) < 1000
 
 
 def test_a_manager_that_is_gone_is_no_trouble(tmp_path: Path) -> None:
