@@ -11,13 +11,14 @@ from typing import Any, assert_never
 import structlog
 
 from .domain.complaint import Complaint
+from .domain.errors import StateFolderError
 from .domain.failures import bug_in_words
 from .domain.ids import ClaimKey, new_transition_id
 from .domain.memory import MemorySample
 from .domain.policy import Backoff
 from .domain.ports import Clock, Journal, Launcher
 from .domain.process import KeptRun, ProcessIdentity
-from .domain.record import Reason
+from .domain.record import Reason, RunRecord
 from .domain.run import Run, found_run, new_run
 from .messages.lifetime import Drain, EndAllRuns, Idle, LeaveAllRuns, OnlyReports
 from .messages.runs import (
@@ -51,6 +52,9 @@ log = structlog.get_logger("actors.dispatcher")
 
 STOP_SECONDS = 2.0
 """How long a supervisor may take to stop; it has nothing to wait for."""
+
+JOURNAL_SECONDS = 8.0
+"""How long the disk may take at the start; a service has little more time to start."""
 
 KEEPER_PAUSE_SECONDS = 1.0
 """Between two questions to a keeper that does not answer."""
@@ -96,6 +100,22 @@ class _Readopt:
     """Why no more than its end is tried; None: it is resumed."""
 
 
+@dataclass(frozen=True, slots=True)
+class _RecordRead:
+    """What the journal has of a run whose supervisor failed; None: nothing."""
+
+    key: ClaimKey
+    record: RunRecord | None
+    cause: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _DiskChecked:
+    """Whether the state folder could be written."""
+
+    error: Exception | None = None
+
+
 Message = (
     DueRuns
     | ClaimAnswered
@@ -112,6 +132,8 @@ Message = (
     | CancelIfOurs
     | RunsInHand
     | _Readopt
+    | _RecordRead
+    | _DiskChecked
     | _GivingBack
     | LeaveAllRuns
     | _Kept
@@ -154,15 +176,14 @@ class Dispatcher(AsyncioActor):
         self._poller = poller
         self._guardian = guardian
         self._runs = RunTable()
-        self._door = Door(
-            limit=limit, memory_pause_percent=memory_pause_percent, journal=journal, clock=clock
-        )
+        self._door = Door(limit=limit, memory_pause_percent=memory_pause_percent, clock=clock)
         self._draining = False
         self._ending = False
         self._giving_back: set[ClaimKey] | None = None
         self._keeper_asked = False
         self._settled_early: set[ClaimKey] = set()  # the keeper's answer may be older than this
         self._postponed: DueRuns | None = None
+        self._checking_disk = False
         self._complaint = Complaint()
 
     def on_start(self) -> Any:
@@ -189,10 +210,19 @@ class Dispatcher(AsyncioActor):
         for ref, answer in zip(refs, answers, strict=True):
             if isinstance(answer, Situation):
                 self._keep(self._in_hand(answer, ref))
-        for record in self._journal.open_records():
+        for record in await self._read_journal():
             if self._runs.of_claim(record.key) is None:
                 self._supervise(SupervisorStart(Run.from_record(record)))
         self._ask_keeper()
+
+    async def _read_journal(self) -> list[RunRecord]:
+        try:
+            async with asyncio.timeout(JOURNAL_SECONDS):
+                return await self._journal.open_records()
+        except TimeoutError:
+            raise StateFolderError(
+                f"The state folder was not read in {JOURNAL_SECONDS:g} s: is its disk stuck?"
+            ) from None
 
     def _ask_keeper(self) -> None:
         """It may know runs whose records were lost. Until it answers nothing is admitted."""
@@ -205,9 +235,7 @@ class Dispatcher(AsyncioActor):
                 self._supervise(SupervisorStart(found_run(run.key, worker=self._worker)))
         self._keeper_asked = True
         self._settled_early.clear()
-        postponed, self._postponed = self._postponed, None
-        if postponed is not None:
-            self._admit(postponed)
+        self._consider_postponed()
         self._say_if_idle()
 
     def on_receive(self, message: Message) -> Reply:
@@ -215,7 +243,10 @@ class Dispatcher(AsyncioActor):
         match message:
             case DueRuns():
                 if not self._draining:
-                    self._admit(message)
+                    self._postponed = message
+                    self._consider_postponed()
+            case _DiskChecked(error=error):
+                self._disk_checked(error)
             case ClaimAnswered(key=key):
                 self._runs.change(key, claimed=True)
             case SlotFreed(key=key):
@@ -225,7 +256,12 @@ class Dispatcher(AsyncioActor):
             case SupervisorEnded(key=key, failure=failure):
                 self._supervisor_ended(key, failure)
             case _Readopt(key=key, cause=cause):
-                self._readopt(key, cause)
+                self.pipe(
+                    self._journal.record(key),
+                    on_result=lambda record: _RecordRead(key, record, cause),
+                )
+            case _RecordRead(key=key, record=record, cause=cause):
+                self._readopt(key, record, cause)
             case _Kept(runs=runs):
                 self._find_strays(runs)
             case _KeeperSilent(error=error):
@@ -279,10 +315,34 @@ class Dispatcher(AsyncioActor):
         if self._door.measured(sample) and not self._draining:
             self._poller.tell(PollNow())
 
-    def _admit(self, due: DueRuns) -> None:
-        if not self._keeper_asked:
-            self._postponed = due
+    def _consider_postponed(self) -> None:
+        """Admit what the last poll brought, once keeper and disk have answered.
+
+        What cannot be written down is not claimed: its process could not be recorded either. A
+        disk that is stuck gives no answer, and nothing is claimed.
+        """
+        due = self._postponed
+        if due is None or not self._keeper_asked or self._checking_disk:
             return
+        if self._door.wanted(due, self._runs):
+            self._checking_disk = True
+            checking = self._journal.check()
+            self.pipe(checking, on_result=lambda _: _DiskChecked(), on_error=_DiskChecked)
+        else:
+            self._postponed = None
+            self._admit(due)
+
+    def _disk_checked(self, error: Exception | None) -> None:
+        if error is not None and not isinstance(error, StateFolderError):
+            raise error
+        self._checking_disk = False
+        self._door.disk_checked(error)
+        due, self._postponed = self._postponed, None
+        if due is not None and error is None:
+            self._admit(due)
+        self._say_if_idle()
+
+    def _admit(self, due: DueRuns) -> None:
         for run in self._door.choose(due, self._runs):
             fresh = new_run(run, worker=self._worker, transition=new_transition_id(self._rng))
             self._supervise(SupervisorStart(fresh, due.pool, due.asked_at))
@@ -381,12 +441,11 @@ class Dispatcher(AsyncioActor):
         cause = bug_in_words(failure) if failures >= MAX_FAILURES else None
         self.after(pause, _Readopt(key, cause))
 
-    def _readopt(self, key: ClaimKey, cause: str | None) -> None:
+    def _readopt(self, key: ClaimKey, record: RunRecord | None, cause: str | None) -> None:
         held = self._runs.of_claim(key)
         if held is None:
             return
         known = held.situation
-        record = next((r for r in self._journal.open_records() if r.key == key), None)
         if record is None:
             # A full disk never took it: its claim is enough to find out how far it came.
             log.error("run.unrecorded", flow_run_id=known.run.id)
@@ -408,5 +467,6 @@ class Dispatcher(AsyncioActor):
             self._guardian.tell(OnlyReports())
 
     def _say_if_idle(self) -> None:
-        if self._draining and self._keeper_asked and not self._runs:
+        nothing_comes = self._keeper_asked and self._postponed is None
+        if self._draining and nothing_comes and not self._runs:
             self._guardian.tell(Idle())

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from dataclasses import replace
+
 from .domain import effects as do
 from .domain import stimuli as on
-from .domain.errors import CouldNotStart
+from .domain.complaint import Complaint
+from .domain.errors import CouldNotStart, StateFolderError
 from .domain.masking import Masker
 from .domain.memory import exceeds
 from .domain.ports import KernelWitness
@@ -34,6 +39,7 @@ from .messages.supervision import (
     Again,
     Aside,
     Checked,
+    Closed,
     Failed,
     Happened,
     ProcessStarted,
@@ -41,22 +47,27 @@ from .messages.supervision import (
     Recall,
     Recalled,
     Said,
+    SaveEnded,
+    SaveIsLate,
     SecretsLearned,
     Told,
 )
-from .parts.record_keeping import RecordKeeping
+from .parts.record_keeping import LATE_SECONDS, RecordKeeping, Step
 from .parts.run_effects import RunEffects
 from .parts.run_output import WITHHELD, RunOutput, learn_secrets
 from .parts.supervisor_ports import SupervisorPorts
-from .runtime import AsyncioActor
+from .runtime import AsyncioActor, Timer
 
 
 class ProcessSupervisor(AsyncioActor):
     """Owns: _run, the state of one flow run from claim to the last report.
 
-    The machine in ``domain/run.py`` decides, the hands carry it out. Temporary: never restarted.
-    Whatever ends it, its record in the journal says how far it came, and a successor started by
-    the Dispatcher resumes from there.
+    The machine in ``domain/run.py`` decides as soon as something happens. The hands carry it out
+    once the record of the decision is saved, so no effect ever comes before its record, or before
+    the effects of an earlier decision (see RecordKeeping).
+
+    Temporary: never restarted. Whatever ends it, its record in the journal says how far it came,
+    and a successor started by the Dispatcher resumes from there.
     """
 
     def __init__(self, start: SupervisorStart, ports: SupervisorPorts) -> None:
@@ -65,14 +76,16 @@ class ProcessSupervisor(AsyncioActor):
         self._adopted = start.adopted
         self._failure = start.failure
         self._ports = ports
-        self._keeping = RecordKeeping(ports.journal)
+        self._keeping = RecordKeeping()
         self._output = RunOutput(start.run.record, ports.journal)
         self._hands = RunEffects(self, ports, start, self._output)
         self._witness: KernelWitness | None = None
         self._memory_limited: ProcessIdentity | None = None
         self._on_hold: list[ProcessFact | CancelRun | EndRun] | None = None
-        self._settling: do.Settle | None = None
+        self._settle_tried = self._may_leave = self._closing = False
         self._could_not_spawn: on.CouldNotSpawn | None = None
+        self._late: Timer | None = None
+        self._unsaved = Complaint()
 
     @property
     def _record(self) -> RunRecord:
@@ -116,7 +129,18 @@ class ProcessSupervisor(AsyncioActor):
                 self._secrets_learned(preparation.masker)
                 self._take(self._hands.ready(preparation, self._record))
             case Said():
-                self._take(self._hands.said(message, self._record))
+                if (answered := self._hands.said(message, self._record)) is not None:
+                    self._take(answered)
+            case SaveEnded(error=error):
+                if self._late is not None:
+                    self._late.cancel()
+                self._complain(error)
+                self._proceed(self._keeping.save_ended(succeeded=error is None))
+            case SaveIsLate(record=record):
+                self._proceed(self._keeping.save_is_late(record))
+            case Closed(error=error):
+                self._complain(error)
+                self._closed()
             case Checked(state=state):
                 self._take(self._hands.checked(state))
                 self._leave_if_done()
@@ -139,20 +163,37 @@ class ProcessSupervisor(AsyncioActor):
         before = self._run
         self._run, effects = step(before, stimulus, now=self._ports.clock.now())
         self._output.identify(self._record)
-        changed = self._record != before.record or isinstance(stimulus, on.Begun)
-        if changed and not self._run.is_over:  # closed when the keeper has forgotten it
-            self._save()
         if before.is_claiming and not self._run.is_claiming:
             self._ports.dispatcher.tell(ClaimAnswered(key=self._record.key))
-        for effect in effects:
-            self._carry_out(effect)
+        # one that is over is closed, once the keeper has forgotten it
+        changed = self._record != before.record and not self._run.is_over
+        is_news = changed or isinstance(stimulus, on.Begun)
+        self._proceed(self._keeping.stepped(self._record, effects, is_news=is_news))
+        if self._run.ends_unstarted and self._keeping.withdraw(do.Spawn):
+            self._take(on.CouldNotSpawn(cause="It was to be ended before."))
+
+    def _proceed(self, steps: list[Step]) -> None:
+        """Carry out what is recorded, and save what is not."""
+        for made in steps:
+            for effect in made.effects:
+                self._carry_out(effect, made.record)
+        self._save()
 
     def _save(self) -> None:
-        self._complain(self._keeping.save(self._run))
+        record = self._keeping.next_save()
+        if record is not None:
+            saving = self._ports.journal.save(record.for_keeping())
+            self.pipe(saving, on_result=lambda _: SaveEnded(), on_error=SaveEnded)
+            self._late = self.after(LATE_SECONDS, SaveIsLate(record))
 
-    def _complain(self, trouble: str | None) -> None:
-        if trouble is not None:
-            self._output.log.error("journal.failed", error=trouble)
+    def _complain(self, error: Exception | None) -> None:
+        """A journal that cannot be written is said once; anything else is a bug."""
+        if error is None:
+            return
+        if not isinstance(error, StateFolderError):
+            raise error
+        if self._unsaved.raise_(str(error)):
+            self._output.log.error("journal.failed", error=str(error))
 
     def _situation(self) -> Situation:
         return Situation(
@@ -166,35 +207,49 @@ class ProcessSupervisor(AsyncioActor):
 
     # -- effects ---------------------------------------------------------------------------
 
-    def _carry_out(self, effect: do.Effect) -> None:
+    def _carry_out(self, effect: do.Effect, record: RunRecord) -> None:
         if isinstance(effect, do.Settle):
             self._settle(effect)
         elif isinstance(effect, do.Abandon):
             self._hands.carry_out(effect, self._record)
             self._leave(self._record.reason)
         else:
-            self._hands.carry_out(effect, self._record)
+            self._hands.carry_out(effect, record)
 
     def _settle(self, effect: do.Settle) -> None:
         """First the keeper forgets, the journal last of all: whatever comes between is resumed.
 
         But what could not be written down stays with the keeper, or a successor that reads an
-        old record would believe that the run was lost.
+        old record would believe that the run was lost. So it is tried again first, as a run that
+        has still to be settled.
         """
-        self._settling = effect
-        if not self._keeping.is_saved:
-            self._complain(self._keeping.save_as_unsettled(self._run))
+        if not self._settle_tried and not self._keeping.is_saved:
+            self._settle_tried = True
+            unsettled = replace(self._record, phase=Phase.REPORTING, report=None)
+            self._proceed(self._keeping.stepped(unsettled, [effect], is_news=True))
+            return
+        self._may_leave = True
         if self._keeping.is_saved:
             self._hands.carry_out(effect, self._record)
         self._leave_if_done()
 
     def _leave_if_done(self) -> None:
-        if self._settling is not None and self._hands.are_idle:
-            reason = self._settling.reason
-            if self._hands.has_ended_tree:
-                self._complain(self._keeping.close(self._run))
-            self._output.log.info("run.settled", reason=None if reason is None else str(reason))
-            self._leave(reason)
+        if self._may_leave and self._hands.are_idle and not self._closing:
+            self._closing = True
+            self.pipe(self._close(), on_result=lambda _: Closed(), on_error=Closed)
+
+    async def _close(self) -> None:
+        """What the keeper still has is not closed: nobody would look after it."""
+        is_known = self._keeping.is_saved or self._record.reason is None
+        if is_known and self._hands.has_ended_tree:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LATE_SECONDS):
+                    await self._ports.journal.close(self._record.for_keeping())
+
+    def _closed(self) -> None:
+        reason = self._record.reason
+        self._output.log.info("run.settled", reason=None if reason is None else str(reason))
+        self._leave(reason)
 
     def _leave(self, reason: Reason | None) -> None:
         self._ports.dispatcher.tell(RunSettled(key=self._record.key, reason=reason))
@@ -241,11 +296,13 @@ class ProcessSupervisor(AsyncioActor):
                 self._take(
                     on.Exited(
                         status=status,
-                        tail=self._output.tail(),
+                        tail=self._output.placeholder,
                         kernel_kill=killed,
-                        tail_follows=self._output.is_withheld,
+                        tail_follows=True,
                     )
                 )
+                if not self._output.is_withheld:
+                    self._read_tail()
             case TreeGone(leftovers=leftovers):
                 self._take(on.Vacated(leftovers=len(leftovers.processes)))
             case OutputWritten(lines=lines, dropped=dropped):
@@ -310,5 +367,9 @@ class ProcessSupervisor(AsyncioActor):
         was_withheld = self._output.is_withheld
         for message in self._output.know(masker):
             self._hear(message)
-        if was_withheld:
-            self._take(on.TailKnown(tail=self._output.tail()))
+        if was_withheld and self._record.exit is not None:
+            self._read_tail()
+
+    def _read_tail(self) -> None:
+        """The machine has heard of the exit already, which waits for no disk."""
+        self.pipe(self._output.tail(), lambda tail: Happened(on.TailKnown(tail=tail)))

@@ -17,6 +17,7 @@ from ..domain.masking import secrets_in_environment
 from ..domain.ports import Clock, Journal, Launcher, Orchestrator
 from ..orchestrator.api import PrefectApi
 from ..orchestrator.session import Session
+from ..orchestrator.threads import ThreadPool
 from ..processes.journal import FolderJournal
 from ..processes.launcher import KeeperLauncher, KeeperOptions
 from ..processes.state_folder import StateFolder
@@ -27,6 +28,12 @@ from .profile_in_force import ProfileInForce
 from .settings import Settings
 
 PROGRAM: Final = "actor-worker"
+
+FILE_THREADS: Final = 4
+"""How many files are read at a time."""
+
+FILE_PATIENCE_SECONDS: Final = 1.0
+"""How long the end waits for a file that a disk does not give."""
 
 
 class EnginePython:
@@ -120,7 +127,9 @@ async def open_adapters(
     hostname = socket.gethostname()
     python = EnginePython(prefect_python.find(settings.python))
     opened.push_async_callback(python.aclose)
-    profile = ProfileInForce(settings.prefect)
+    files = ThreadPool(FILE_THREADS, name="files")
+    opened.push_async_callback(files.aclose, patience_seconds=FILE_PATIENCE_SECONDS)
+    profile = ProfileInForce(settings.prefect, files)
     session: Session | None = None
     if orchestrator is None:
         session = Session(
@@ -133,6 +142,11 @@ async def open_adapters(
     if launcher is None:
         options = KeeperOptions(embedded=settings.embedded)
         launcher = await opened.enter_async_context(KeeperLauncher(folder, options))
+    if journal is None:
+        writer = ThreadPool(1, name="journal")
+        opened.push_async_callback(writer.aclose, patience_seconds=FILE_PATIENCE_SECONDS)
+        journal = FolderJournal(folder, writer=writer, readers=files)
+        opened.push_async_callback(journal.aclose)
     environment = dict(os.environ)
     return Adapters(
         name=seat.name,
@@ -140,7 +154,7 @@ async def open_adapters(
         folder=folder,
         orchestrator=orchestrator,
         launcher=launcher,
-        journal=journal or FolderJournal(folder),
+        journal=journal,
         python=python,
         profile=profile,
         environment=environment,

@@ -28,6 +28,10 @@ FLOW_SECONDS = 60.0
 """How long a flow is remembered: its tags, which are in events, may be changed."""
 
 
+async def _no_settings() -> Mapping[str, str]:
+    return {}
+
+
 @dataclass(kw_only=True)
 class Preparer:
     """Prepares runs of one worker; an instance is a :data:`~actors.domain.preparation.Prepare`.
@@ -40,11 +44,11 @@ class Preparer:
     """
 
     orchestrator: Orchestrator
-    folder: Callable[[ClaimKey], Path]
+    folder: Callable[[ClaimKey], Awaitable[Path]]
     worker: str
     engine_python: Callable[[], Awaitable[str]]
     base_env: Mapping[str, str]
-    prefect_env: Callable[[], Mapping[str, str]] = dict
+    prefect_env: Callable[[], Awaitable[Mapping[str, str]]] = _no_settings
     secrets: Callable[[], frozenset[str]] = frozenset
     end_leftovers: bool = True
     monotonic: Callable[[], float] = time.monotonic
@@ -62,7 +66,7 @@ class Preparer:
             flow=flow,
             engine_python=await self.engine_python() if engine else "",
         )
-        order = self._order(record.key, run, job, deployment, flow)
+        order = await self._order(record.key, run, job, deployment, flow)
         masker = Masker(
             job.secrets
             | self.secrets()
@@ -121,7 +125,7 @@ class Preparer:
         )
         return resolve(populated, await fetch(self.orchestrator, populated))
 
-    def _order(
+    async def _order(
         self,
         key: ClaimKey,
         run: FlowRun,
@@ -131,11 +135,11 @@ class Preparer:
     ) -> SpawnOrder:
         return SpawnOrder(
             key=key,
-            folder=self.folder(key),
+            folder=await self.folder(key),
             argv=job.argv,
             env=run_environment(
                 base=self.base_env,
-                prefect_settings=self.prefect_env(),
+                prefect_settings=await self.prefect_env(),
                 run=run,
                 deployment=deployment,
                 flow=flow,

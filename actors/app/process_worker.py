@@ -202,7 +202,7 @@ class ProcessWorker:
             engine_python=await adapters.python() if needs_engine(configuration.command) else "",
         )
         watch = _Watch(job, Masker(job.secrets | adapters.secrets))
-        order = self._order(adapters, flow_run, job)
+        order = await self._order(adapters, flow_run, job)
         identity = await adapters.launcher.spawn(order, watch.hear)
         if task_status is not None:
             task_status.started(f"{adapters.hostname}:{identity.pid}")
@@ -243,15 +243,15 @@ class ProcessWorker:
         while await _is_there(adapters, kept.key):  # noqa: ASYNC110
             await asyncio.sleep(CHECK_SECONDS)
 
-    def _order(self, adapters: Adapters, run: FlowRun, job: Job) -> SpawnOrder:
+    async def _order(self, adapters: Adapters, run: FlowRun, job: Job) -> SpawnOrder:
         key = claim_key(run.id, new_transition_id())
         return SpawnOrder(
             key=key,
-            folder=adapters.journal.folder(key),
+            folder=await adapters.journal.folder(key),
             argv=job.argv,
             env=run_environment(
                 base=os.environ,
-                prefect_settings=adapters.profile.environment(),
+                prefect_settings=await adapters.profile.environment(),
                 run=run,
                 deployment=None,
                 flow=None,

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Final
+
 import structlog
 
 from ..domain.complaint import Complaint
 from ..domain.errors import SettingsError
+from ..domain.ports import Threads
 from ..orchestrator.options import Credentials
 from ..orchestrator.profile import PrefectProfile
 
 log = structlog.get_logger("actors.profile")
+
+READ_SECONDS: Final = 5.0
+"""How long the files may take to be read; home directories may be on a network."""
 
 
 class ProfileInForce:
@@ -19,13 +26,21 @@ class ProfileInForce:
     run that starts in between needs the new one; all else stays as it was at the start, so that
     runs speak to the server that their worker speaks to.
 
-    Owns: _profile (what was read last) and _secrets (of all that was ever read: what a run with
-    the old key prints is masked as well).
+    The files are read in one of ``threads``. Who asks while they are being read shares the
+    reading: hundreds of runs that start at once cost one or two.
+
+    Owns: _profile (what was read last), _secrets (of all that was ever read: what a run with
+    the old key prints is masked as well) and _reading (the task that is at it).
     """
 
-    def __init__(self, profile: PrefectProfile) -> None:
+    def __init__(
+        self, profile: PrefectProfile, threads: Threads, *, read_seconds: float = READ_SECONDS
+    ) -> None:
         self._profile = profile
+        self._threads = threads
+        self._read_seconds = read_seconds
         self._secrets = profile.secrets()
+        self._reading: asyncio.Task[None] | None = None
         self._trouble = Complaint()
 
     @property
@@ -33,21 +48,42 @@ class ProfileInForce:
         """What must be masked wherever it turns up."""
         return self._secrets
 
-    def credentials(self) -> Credentials:
+    async def credentials(self) -> Credentials:
         """As they are found now. SettingsError: the settings cannot be read."""
-        self._profile = self._profile.with_credentials_of(self._profile.found_again())
-        self._secrets |= self._profile.secrets()
+        await self._refresh()
         return self._profile.credentials()
 
-    def environment(self) -> dict[str, str]:
-        """Variables for the process of a run that starts now (contract 7.3).
+    async def environment(self) -> dict[str, str]:
+        """Variables for the process of a run that starts now.
 
         While the settings cannot be read, those that were read last.
         """
         try:
-            self.credentials()
+            await self._refresh()
             self._trouble.settle()
         except SettingsError as error:
             if self._trouble.raise_(str(error)):
                 log.warning("api.credentials_unreadable", error=str(error))
         return self._profile.environment()
+
+    async def _refresh(self) -> None:
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read(), name="settings")
+            self._reading.add_done_callback(self._was_read)
+        try:
+            async with asyncio.timeout(self._read_seconds):
+                await asyncio.shield(self._reading)
+        except TimeoutError:
+            raise SettingsError(
+                f"The files with Prefect's settings were not read in {self._read_seconds:g} s."
+            ) from None
+
+    async def _read(self) -> None:
+        found = await self._threads.run(self._profile.found_again)
+        self._profile = self._profile.with_credentials_of(found)
+        self._secrets |= self._profile.secrets()
+
+    def _was_read(self, reading: asyncio.Task[None]) -> None:
+        self._reading = None
+        if not reading.cancelled():
+            reading.exception()  # whoever asked may wait no more

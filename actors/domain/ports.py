@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from .ids import ClaimKey, DeploymentId, FlowId, FlowRunId
 from .memory import MemorySample
@@ -29,6 +29,8 @@ from .model import (
 )
 from .process import KeptRun, ProcessFact, ProcessIdentity, SpawnOrder
 from .record import RunRecord
+
+T = TypeVar("T")
 
 
 class Cancellable(Protocol):
@@ -163,31 +165,47 @@ class Launcher(Protocol):
         """All runs that the keeper has."""
 
 
-class Journal(Protocol):
-    """What survives the worker: one folder per claim. Calls are short and synchronous.
+class Threads(Protocol):
+    """Threads for calls that block."""
 
-    StateFolderError is raised where a write fails (full disk, permissions).
+    async def run(self, call: Callable[[], T]) -> T:
+        """The result of ``call``, made in one of the threads."""
+
+
+class Journal(Protocol):
+    """What survives the worker: one folder per claim.
+
+    A method returns when the disk has done what was asked, which a stuck one never does. Writes
+    are made in the order in which they were asked for; one whose caller was cancelled is made all
+    the same, and what is read later is read after it. StateFolderError is raised where a write
+    fails (full disk, permissions).
     """
 
-    def check(self) -> None:
+    async def check(self) -> None:
         """Write something, to find out whether a record can be written."""
 
-    def folder(self, key: ClaimKey) -> Path:
+    async def folder(self, key: ClaimKey) -> Path:
         """The claim's folder (0700), created when missing."""
 
-    def save(self, record: RunRecord) -> None:
-        """Replace the claim's record atomically."""
+    async def save(self, record: RunRecord) -> None:
+        """Replace the claim's record atomically.
 
-    def close(self, record: RunRecord) -> None:
+        What comes before a claim or a start is safe from a power cut afterwards.
+        """
+
+    async def close(self, record: RunRecord) -> None:
         """Save the record for the last time: the claim is settled, the folder may be pruned.
 
         What a claim without a reason has left is removed at once: the run was never ours.
         """
 
-    def open_records(self) -> list[RunRecord]:
+    async def record(self, key: ClaimKey) -> RunRecord | None:
+        """The claim's record; None where there is none, it is settled, or it is corrupt."""
+
+    async def open_records(self) -> list[RunRecord]:
         """The records of claims that are not settled. Corrupt ones are quarantined, not raised."""
 
-    def output_tail(self, key: ClaimKey, lines: int) -> tuple[str, ...]:
+    async def output_tail(self, key: ClaimKey, lines: int) -> tuple[str, ...]:
         """The last ``lines`` lines of the run's output, decoded; empty where there is none."""
 
     async def prune(self, now: datetime, *, keep_seconds: float, keep_count: int) -> int:

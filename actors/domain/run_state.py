@@ -51,6 +51,12 @@ class Run:
         return self.record.phase in (Phase.CLAIMING, Phase.PREPARING)
 
     @property
+    def ends_unstarted(self) -> bool:
+        """Whether it is about to be started, and is to be ended already."""
+        wanted = self.record.cancelling is not None or self.record.reason is not None
+        return wanted and self.record.phase is Phase.SPAWNING
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing is left to do."""
         return self.record.phase is Phase.OVER

@@ -9,6 +9,7 @@ from ..domain.masking import Masker
 from ..domain.model import State, StateType, Verdict
 from ..domain.preparation import Preparation
 from ..domain.process import KeptRun, ProcessIdentity
+from ..domain.record import RunRecord
 from ..domain.stimuli import Stimulus
 
 
@@ -61,6 +62,29 @@ class Said:
     verdict: Verdict
     before: StateType | None = None
     """In which state the server had the run before, where that was read."""
+    tail: tuple[str, ...] | None = None
+    """The end of its output, where that was read for the run's log."""
+
+
+@dataclass(frozen=True, slots=True)
+class SaveEnded:
+    """The journal has saved the run's record, or could not."""
+
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SaveIsLate:
+    """The journal may still be at work on this record."""
+
+    record: RunRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The journal has closed the run's record, or could not."""
+
+    error: Exception | None = None
 
 
 @dataclass(frozen=True, slots=True)

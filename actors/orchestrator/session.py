@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -89,7 +89,7 @@ class Session:
         options: SessionOptions,
         *,
         clock: Clock,
-        reread: Callable[[], Credentials] | None = None,
+        reread: Callable[[], Awaitable[Credentials]] | None = None,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._options = options
@@ -162,7 +162,7 @@ class Session:
             try:
                 return json_of(await self._persist(request), request.what)
             except (Unauthorized, Forbidden) as error:
-                if isinstance(error, CsrfRefused) or not self._has_other_credentials(used):
+                if isinstance(error, CsrfRefused) or not (await self._has_other_credentials(used)):
                     raise
             return json_of(await self._persist(request), request.what)
         except OrchestratorError as error:
@@ -179,14 +179,14 @@ class Session:
         if self._transport is not None:
             self._transport.close()
 
-    def _has_other_credentials(self, used: Credentials) -> bool:
+    async def _has_other_credentials(self, used: Credentials) -> bool:
         """Whether there are others than those that were ``used`` when the server refused."""
         if self._credentials != used:  # found since, for a request that was refused before
             return True
         if self._reread is None:
             return False
         try:
-            fresh = self._reread()
+            fresh = await self._reread()
         except Exception as error:
             _log.warning("api.credentials_unreadable", error=str(error))
             return False

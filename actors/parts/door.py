@@ -10,7 +10,7 @@ from ..domain.errors import StateFolderError
 from ..domain.ids import FlowRunId
 from ..domain.memory import MemorySample, is_short
 from ..domain.model import FlowRun
-from ..domain.ports import Clock, Journal
+from ..domain.ports import Clock
 from ..messages.runs import DueRuns, Intake
 from .run_table import RunTable
 
@@ -23,12 +23,9 @@ class Door:
     ``limit`` is how many runs may hold a slot, None: any number.
     """
 
-    def __init__(
-        self, *, limit: int | None, memory_pause_percent: float, journal: Journal, clock: Clock
-    ) -> None:
+    def __init__(self, *, limit: int | None, memory_pause_percent: float, clock: Clock) -> None:
         self._limit = limit
         self._memory_pause_percent = memory_pause_percent
-        self._journal = journal
         self._clock = clock
         self._admission = Admission()
         self._rescheduled = 0  # in hand, but on the server's list again, as of the last poll
@@ -70,15 +67,17 @@ class Door:
             log.info("intake.resumed", memory_percent=percent)
         return is_relieved
 
+    def wanted(self, due: DueRuns, runs: RunTable) -> list[FlowRun]:
+        """Those of a poll's runs that may be claimed, free slots or not."""
+        return self._admission.wanted(
+            due.runs, in_hand=runs.run_ids, asked_at=due.asked_at, now=self._clock.monotonic()
+        )
+
     def choose(self, due: DueRuns, runs: RunTable) -> list[FlowRun]:
         """The runs to claim of those that a poll brought."""
         self._rescheduled = runs.claimed_among(due.runs)
         free = self.free_slots(runs)
-        wanted = self._admission.wanted(
-            due.runs, in_hand=runs.run_ids, asked_at=due.asked_at, now=self._clock.monotonic()
-        )
-        if wanted and not self._can_record():
-            return []
+        wanted = self.wanted(due, runs)
         are_too_many = free is not None and len(wanted) > free
         if are_too_many and not self.left_some_outside and not self._short_of_memory:
             log.info("limit.reached", limit=self._limit, in_hand=len(runs))
@@ -89,18 +88,14 @@ class Door:
         """The run is not in hand any more."""
         self._admission.settled(run_id, was_refused=was_refused, now=self._clock.monotonic())
 
-    def _can_record(self) -> bool:
-        """What cannot be written down is not claimed: its process could not be recorded either."""
-        try:
-            self._journal.check()
-        except StateFolderError as error:
-            if self._unwritable.raise_(str(error)):
-                log.error(
-                    "intake.paused",
-                    error=str(error),
-                    hint="No run is taken until the state folder can be written again.",
-                )
-            return False
-        if self._unwritable.settle():
-            log.info("intake.resumed", hint="The state folder can be written again.")
-        return True
+    def disk_checked(self, trouble: StateFolderError | None) -> None:
+        """Whether a record could be written, as of now."""
+        if trouble is None:
+            if self._unwritable.settle():
+                log.info("intake.resumed", hint="The state folder can be written again.")
+        elif self._unwritable.raise_(str(trouble)):
+            log.error(
+                "intake.paused",
+                error=str(trouble),
+                hint="No run is taken until the state folder can be written again.",
+            )

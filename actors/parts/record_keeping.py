@@ -1,48 +1,117 @@
-"""What a successor will find of a run."""
+"""What a successor will find of a run, and which effects may be carried out meanwhile."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
 
-from ..domain.complaint import Complaint
-from ..domain.errors import StateFolderError
-from ..domain.ports import Journal
-from ..domain.record import Phase, RunRecord
-from ..domain.run import Run
+from ..domain import effects as do
+from ..domain.record import RunRecord
+
+LATE_SECONDS: Final = 10.0
+"""How long a save may take before it counts as failed for all that is neither claim nor start."""
+
+
+@dataclass(slots=True)
+class Step:
+    """What the machine has decided at once: the record after it, and what is to be done."""
+
+    record: RunRecord
+    effects: list[do.Effect]
+
+    @property
+    def must_be_recorded(self) -> bool:
+        """Whether it claims or starts the run.
+
+        A successor that knew nothing of it would leave the run Pending, or take it for lost.
+        """
+        return any(
+            isinstance(effect, do.Spawn)
+            or (isinstance(effect, do.Propose) and effect.proposal.transition_id == self.claim)
+            for effect in self.effects
+        )
+
+    @property
+    def claim(self) -> str:
+        """The transition id of the run's claim."""
+        return self.record.claim
 
 
 class RecordKeeping:
-    """A part of ProcessSupervisor, owns: is_saved, whether the journal has the run as it is."""
+    """A part of ProcessSupervisor: saves the record of every step before its effects.
 
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-        self._complaint = Complaint()
-        self.is_saved = False
+    The machine steps at once, whatever the disk does, so a cancellation is decided on with what
+    is known when it comes; it is the effects that wait, in the order of their steps. One save is
+    under way at a time. It takes the newest record, which tells all that the ones before it
+    told, so that steps made during a save share the next one.
 
-    def save(self, run: Run) -> str | None:
-        """Write the record down, before anything is done, so that a successor can resume.
+    A save that fails costs what a crash would need, never the run: the effects follow. One that
+    is late is treated as failed, but for a claim or a start: these wait for as long as it takes,
+    and with them what follows.
 
-        A journal that cannot be written costs what a crash would need, never the run; the
-        trouble is returned when it is news.
-        """
-        return self._write(self._journal.save, run.record)
+    Owns: _held (steps with effects that wait, the oldest first), _saving (the record that is being
+    saved), _covered (how many of the held steps that is for), _unsaved (the newest record, until
+    a save has taken it).
+    """
 
-    def save_as_unsettled(self, run: Run) -> str | None:
-        """Write a run that is over down as one that has still to be settled."""
-        return self._write(
-            self._journal.save, replace(run.record, phase=Phase.REPORTING, report=None)
-        )
+    def __init__(self) -> None:
+        self._held: list[Step] = []
+        self._saving: RunRecord | None = None
+        self._covered = 0
+        self._unsaved: RunRecord | None = None
+        self._is_late = False
+        self._succeeded = False
 
-    def close(self, run: Run) -> str | None:
-        """Write the record down for the last time."""
-        return self._write(self._journal.close, run.record)
+    @property
+    def is_saved(self) -> bool:
+        """Whether the journal has the run as it is."""
+        return self._succeeded and self._saving is None and self._unsaved is None
 
-    def _write(self, write: Callable[[RunRecord], None], record: RunRecord) -> str | None:
-        try:
-            write(record.for_keeping())
-        except StateFolderError as error:
-            self.is_saved = False
-            return str(error) if self._complaint.raise_(str(error)) else None
-        self.is_saved = True
-        return None
+    @property
+    def held(self) -> tuple[do.Effect, ...]:
+        """The effects that wait."""
+        return tuple(effect for step in self._held for effect in step.effects)
+
+    def stepped(
+        self, record: RunRecord, effects: Iterable[do.Effect], *, is_news: bool
+    ) -> list[Step]:
+        """A step was made; ``is_news``: its record is to be saved. Returns what may be done."""
+        self._held.append(Step(record, list(effects)))
+        if is_news:
+            self._unsaved = record
+        return self._free()
+
+    def next_save(self) -> RunRecord | None:
+        """The record to save now, if there is one and no save is under way."""
+        if self._saving is not None or self._unsaved is None:
+            return None
+        self._saving, self._unsaved = self._unsaved, None
+        self._covered = len(self._held)
+        return self._saving
+
+    def save_ended(self, *, succeeded: bool) -> list[Step]:
+        """The save is over. Returns what may be done."""
+        self._saving, self._is_late, self._succeeded = None, False, succeeded
+        free, self._held = self._held[: self._covered], self._held[self._covered :]
+        self._covered = 0
+        return free + self._free()
+
+    def save_is_late(self, record: RunRecord) -> list[Step]:
+        """The save of ``record`` takes long, unless it is over. Returns what may be done."""
+        self._is_late = self._is_late or self._saving is record
+        return self._free()
+
+    def withdraw(self, kind: type[do.Effect]) -> bool:
+        """Take back effects of a kind, if there are any that wait."""
+        before = len(self.held)
+        for step in self._held:
+            step.effects = [effect for effect in step.effects if not isinstance(effect, kind)]
+        return len(self.held) < before
+
+    def _free(self) -> list[Step]:
+        is_recorded = self._saving is None and self._unsaved is None
+        if is_recorded or (self._is_late and not any(s.must_be_recorded for s in self._held)):
+            free, self._held, self._covered = self._held, [], 0
+            return free
+        return []

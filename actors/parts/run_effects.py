@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TypeVar, assert_never
 
 from ..domain import effects as do
@@ -166,14 +167,20 @@ class RunEffects:
         )
         return on.Prepared(job=note, related=preparation.related, due_in=due_in)
 
-    def said(self, said: Said, record: RunRecord) -> on.Stimulus:
-        """The server has answered a proposal."""
-        self._landed(said.effect)
+    def said(self, said: Said, record: RunRecord) -> on.Stimulus | None:
+        """The server has answered a proposal.
+
+        None: it will be told again, with the end of the output, which is not in the run's log yet.
+        """
         proposal, verdict = said.effect.proposal, said.verdict
         state = None if isinstance(verdict, Wait) else verdict.state
         is_set = state is not None and state.transition_id == proposal.transition_id
-        if is_set and record.exit is not None and not _could_log(said, record):
-            self._told.ship_tail()
+        could_not_log = is_set and record.exit is not None and not _could_log(said, record)
+        if could_not_log and said.tail is None:
+            self._actor.pipe(self._output.tail(), lambda tail: replace(said, tail=tail))
+            return None
+        self._landed(said.effect)
+        self._told.ship(said.tail or ())
         return on.Answered(proposal=proposal, verdict=verdict)
 
     def checked(self, state: State | None) -> on.Stimulus:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -18,6 +19,9 @@ from ..domain.record import RunRecord
 
 TAIL_LINES: Final = 50
 """How many of a run's last lines of output its crash message may draw on."""
+
+TAIL_SECONDS: Final = 10.0
+"""How long the disk may take to give them."""
 
 ASKING: Final = Backoff(initial=0.1, ceiling=10.0)
 
@@ -92,13 +96,25 @@ class RunOutput:
         """A text of our own about the run, which may quote its values."""
         return text if self._masker is None else self._masker.text(text)
 
-    def tail(self) -> tuple[str, ...]:
-        """The last lines of what it printed; a word about them while they are withheld."""
-        if self._masker is None or self._held is not None:
-            return (WITHHELD,)
+    @property
+    def placeholder(self) -> tuple[str, ...]:
+        """What stands for the last lines until they are read; a word while they are withheld."""
+        return (WITHHELD,) if self._masker is None or self._held is not None else ()
+
+    async def tail(self) -> tuple[str, ...]:
+        """The last lines of what it printed, or what stands for them.
+
+        The latter also when the disk does not give them in time.
+        """
+        masker = self._masker
+        if masker is None or self._held is not None:
+            return self.placeholder
         try:
-            lines = self._journal.output_tail(self._key, TAIL_LINES)
-            return tuple(self._masker.text(plain(line)) for line in lines)
+            async with asyncio.timeout(TAIL_SECONDS):
+                lines = await self._journal.output_tail(self._key, TAIL_LINES)
+            return tuple(masker.text(plain(line)) for line in lines)
+        except TimeoutError:
+            return ()
         except Exception as error:  # how the run ended matters more than what it printed
             self.log_bug("output", error)
             return (WITHHELD,)

@@ -6,7 +6,7 @@ The run goes on without them, so that a bug here costs what was to be told, and 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from ..domain.effects import EventKind, Remark
 from ..domain.ids import FlowRunId
@@ -45,11 +45,11 @@ class RunTelling:
 
         self._attempt("remark", write)
 
-    def ship_tail(self) -> None:
-        """Write the last lines of its output into the run's log in the API."""
+    def ship(self, lines: Iterable[str]) -> None:
+        """Write lines of its output into the run's log in the API."""
 
         def ship() -> None:
-            for line in self._output.tail():
+            for line in lines:
                 self._ship(logging.INFO, line)
 
         self._attempt("output", ship)

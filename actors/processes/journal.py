@@ -1,215 +1,206 @@
-"""The journal on disk: one folder per claim, holding its record, its process and its output.
-
-``run.json`` is the record. ``settled`` (empty) says that nothing is left to do; from its time on
-the folder may be pruned. The other files are the keeper's.
-
-Two records survive a power cut for sure: the one that comes before the claim, without which the
-run would stay Pending for ever, and the one before the start. They cost the loop 10 ms each
-(fsync(2) of file and folder, on a virtual disk). All others follow from these, from the keeper's
-files and from what the server says, and are written in 0.1 ms. Of them a power cut may leave an
-empty file; then ``run.json.sure`` is read, a link to the last sure record.
-"""
+"""The journal on disk, for an event loop that must not wait for disks."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import os
-import shutil
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import structlog
-from pydantic import TypeAdapter, ValidationError
 
-from ..domain.errors import StateFolderError
 from ..domain.ids import ClaimKey
-from ..domain.record import Phase, RunRecord
+from ..domain.ports import Threads
+from ..domain.record import RunRecord
 from .keeper import files
-from .keeper.names import EXIT_FILE, PROCESS_FILE
 from .output_reader import tail
+from .run_folders import RunFolders, Save
 from .state_folder import StateFolder
 
-FORMAT = 1
-"""Version of ``run.json``. A newer one is refused."""
+STUCK_SECONDS: Final = 10.0
+"""A disk that takes longer than this is said to be stuck; hundreds of records take a few."""
 
-RECORD_FILE = "run.json"
-SURE_FILE = "run.json.sure"
-SURE_PHASES = {Phase.CLAIMING, Phase.SPAWNING}
-SETTLED_FILE = "settled"
-PROBE_FILE = "room"
-PROBE_BYTES = 64 * 1024
-"""More than the files of a run need before it prints anything."""
-CORRUPT_SUFFIX = ".corrupt"
+MAX_SURE: Final = 50
+"""How many records are synchronized in one batch."""
 
-_RECORD: TypeAdapter[RunRecord] = TypeAdapter(RunRecord)
-_STRAY_SECONDS = 3600.0
-"""A folder without record or process after so long belongs to a claim that was never made."""
+CLOSING_SECONDS: Final = 5.0
+"""How long the end waits for a disk that is stuck."""
+
+_Entry = tuple[Save | None, asyncio.Future[None]]
+"""What is to be saved, and whom to tell; None: somebody waits for what comes before."""
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
 
 class FolderJournal:
-    """The Journal port over the ``runs`` folder of a state folder."""
+    """The Journal port over the ``runs`` folder of a state folder.
 
-    def __init__(self, state: StateFolder) -> None:
-        self._runs = state.runs
+    ``writer`` runs one call at a time, ``readers`` may run several. Records that are to be
+    written while the writer is busy wait, and are then written together (see RunFolders.save), in
+    the order in which they came. What reads records waits for those that were to be written
+    before. A caller that is cancelled gives up its answer, not the record.
 
-    def check(self) -> None:
-        """See Journal.check."""
-        probe = self._runs / PROBE_FILE
-        try:
-            try:
-                probe.write_bytes(bytes(PROBE_BYTES))
-            finally:
-                probe.unlink(missing_ok=True)
-        except OSError as error:
-            raise _unusable(self._runs, error) from error
+    Owns: _waiting (saves that the writer has not got yet, in order), _writing (the task that
+    gives them to it) and _overdue (how many calls take too long).
+    """
 
-    def folder(self, key: ClaimKey) -> Path:
-        """See Journal.folder."""
-        path = self._runs / key
-        try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise _unusable(path, error) from error
-        return path
+    def __init__(
+        self,
+        state: StateFolder,
+        *,
+        writer: Threads,
+        readers: Threads,
+        sync: Callable[[str], None] = files.sync,
+        stuck_seconds: float = STUCK_SECONDS,
+    ) -> None:
+        self._path = state.runs
+        self._folders = RunFolders(state.runs, sync)
+        self._writer = writer
+        self._readers = readers
+        self._stuck_seconds = stuck_seconds
+        self._waiting: list[_Entry] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._overdue = 0
 
-    def save(self, record: RunRecord) -> None:
+    async def aclose(self) -> None:
+        """Write what is waiting; a disk that is stuck is not waited for."""
+        if (writing := self._writing) is not None:
+            await asyncio.wait([writing], timeout=CLOSING_SECONDS)
+            writing.cancel()
+            for _, done in self._waiting:
+                done.cancel()
+
+    # -- writing -----------------------------------------------------------------------------
+
+    async def save(self, record: RunRecord) -> None:
         """See Journal.save."""
-        folder = self.folder(record.key)
-        content = {"format": FORMAT, "record": _RECORD.dump_python(record, mode="json")}
-        sure = record.phase in SURE_PHASES
-        try:
-            files.replace(str(folder), RECORD_FILE, content, sure=sure)
-            if sure:
-                self._note_as_sure(folder)
-        except OSError as error:
-            raise _unusable(folder, error) from error
+        await self._enqueue(Save(record))
 
-    def close(self, record: RunRecord) -> None:
+    async def close(self, record: RunRecord) -> None:
         """See Journal.close."""
-        if record.reason is None:
-            _remove(self._runs / record.key)
-            return
-        self.save(record)
-        path = self._runs / record.key / SETTLED_FILE
-        try:
-            path.touch(mode=0o600)
-        except OSError as error:
-            raise _unusable(path, error) from error
+        await self._enqueue(Save(record, is_last=True))
 
-    def open_records(self) -> list[RunRecord]:
+    async def check(self) -> None:
+        """See Journal.check."""
+        await self._written()
+        with self._watched():
+            await self._readers.run(self._folders.check)
+
+    async def folder(self, key: ClaimKey) -> Path:
+        """See Journal.folder."""
+        with self._watched():
+            return await self._readers.run(partial(self._folders.make, key))
+
+    async def _enqueue(self, save: Save | None) -> None:
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        self._waiting.append((save, done))
+        if self._writing is None:
+            self._writing = loop.create_task(self._write(), name="journal")
+        await done
+
+    async def _written(self) -> None:
+        """Return when all is written that is waiting now."""
+        if self._writing is not None:
+            await self._enqueue(None)
+
+    async def _write(self) -> None:
+        while self._waiting:
+            batch = self._next_batch()
+            saves = [save for save, _ in batch if save is not None]
+            failure: Exception | None = None
+            try:
+                with self._watched():
+                    await self._writer.run(partial(self._folders.save, saves))
+            except Exception as error:
+                failure = error
+            for save, done in batch:
+                _answer(done, failure or (None if save is None else save.error))
+        self._writing = None
+
+    def _next_batch(self) -> list[_Entry]:
+        """All that wait, but one record of a claim, and no more sure ones than MAX_SURE.
+
+        So that what is written at once, such as that a run is to be ended, waits for one batch
+        of claims and not for hundreds.
+        """
+        batch: list[_Entry] = []
+        left: list[_Entry] = []
+        claims: set[ClaimKey] = set()
+        sure = 0
+        for entry in self._waiting:
+            save, _ = entry
+            if save is None:
+                fits = not left
+            else:
+                fits = save.record.key not in claims and not (save.is_sure and sure >= MAX_SURE)
+                claims.add(save.record.key)
+                sure += save.is_sure
+            (batch if fits else left).append(entry)
+        self._waiting = left
+        return batch
+
+    # -- reading -----------------------------------------------------------------------------
+
+    async def record(self, key: ClaimKey) -> RunRecord | None:
+        """See Journal.record."""
+        await self._written()
+        with self._watched():
+            return await self._readers.run(partial(self._folders.read, key))
+
+    async def open_records(self) -> list[RunRecord]:
         """See Journal.open_records. StateFolderError: a newer version wrote one of them."""
-        found = (self._read(folder) for folder in self._folders() if not _settled(folder))
-        return [record for record in found if record is not None]
+        await self._written()
+        with self._watched():
+            return await self._readers.run(self._folders.read_all)
 
-    def output_tail(self, key: ClaimKey, lines: int) -> tuple[str, ...]:
+    async def output_tail(self, key: ClaimKey, lines: int) -> tuple[str, ...]:
         """See Journal.output_tail. Of the last 256 KiB."""
-        return tail(self._runs / key, lines)
+        with self._watched():
+            return await self._readers.run(partial(tail, self._path / key, lines))
 
     async def prune(self, now: datetime, *, keep_seconds: float, keep_count: int) -> int:
-        """See Journal.prune. In a thread: thousands of folders take seconds."""
-        return await asyncio.to_thread(self._prune, now.timestamp(), keep_seconds, keep_count)
+        """See Journal.prune. Thousands of folders take seconds."""
+        prune = partial(self._folders.prune, now.timestamp(), keep_seconds, keep_count)
+        return await self._readers.run(prune)
 
-    def _prune(self, now: float, keep_seconds: float, keep_count: int) -> int:
-        settled = []
-        removable = []
-        for folder in self._folders():
-            age = now - _time_of(folder)
-            if _settled(folder):
-                settled.append((age, folder))
-            elif age > max(_STRAY_SECONDS, keep_seconds) and _stray(folder):
-                removable.append(folder)
-        settled.sort()
-        for place, (age, folder) in enumerate(settled):
-            if place >= keep_count or age > keep_seconds:
-                removable.append(folder)
-        return sum(_remove(folder) for folder in removable)
+    # -- a disk that is stuck ----------------------------------------------------------------
 
-    def _folders(self) -> list[Path]:
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Say it once when a call, or several at a time, take too long; and when that is over."""
+        is_overdue = False
+
+        def ring() -> None:
+            nonlocal is_overdue
+            is_overdue = True
+            self._overdue += 1
+            if self._overdue == 1:
+                _log.error(
+                    "journal.stuck",
+                    folder=str(self._path),
+                    seconds=self._stuck_seconds,
+                    hint="The disk does not answer. No run is claimed or started until it does.",
+                )
+
+        timer = asyncio.get_running_loop().call_later(self._stuck_seconds, ring)
         try:
-            return sorted(path for path in self._runs.iterdir() if path.is_dir())
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise _unusable(self._runs, error) from error
-
-    def _note_as_sure(self, folder: Path) -> None:
-        """A link that is lost again leaves the former one, or ``run.json`` itself, as sure."""
-        is_first = not (folder / SURE_FILE).exists()
-        draft = folder / f"{SURE_FILE}.{os.getpid()}.new"
-        draft.unlink(missing_ok=True)
-        os.link(folder / RECORD_FILE, draft)
-        draft.replace(folder / SURE_FILE)
-        if is_first:
-            files.sync(str(self._runs))
-
-    def _read(self, folder: Path) -> RunRecord | None:
-        return self._read_file(folder / RECORD_FILE) or self._read_file(folder / SURE_FILE)
-
-    def _read_file(self, path: Path) -> RunRecord | None:
-        try:
-            content = json.loads(path.read_bytes())
-            _check_format(path, content)
-            return _RECORD.validate_python(content["record"], strict=False)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            _log.error("journal.unreadable", file=str(path), error=str(error))
-        except (ValueError, KeyError, TypeError, ValidationError) as error:
-            self._quarantine(path, error)
-        return None
-
-    def _quarantine(self, path: Path, error: Exception) -> None:
-        aside = path.with_name(path.name + CORRUPT_SUFFIX)
-        _log.error("journal.quarantined", file=str(aside), error=str(error).splitlines()[0])
-        with contextlib.suppress(OSError):
-            path.replace(aside)
+            yield
+        finally:
+            timer.cancel()
+            self._overdue -= is_overdue
+            if is_overdue and self._overdue == 0:
+                _log.info("journal.answers_again", folder=str(self._path))
 
 
-def _check_format(path: Path, content: Any) -> None:
-    version = content["format"]
-    if isinstance(version, int) and version > FORMAT:
-        raise StateFolderError(
-            f"{path} has format {version}, and this version knows {FORMAT} only. "
-            "Update the worker, or choose another folder with --state-dir."
-        )
-    if version != FORMAT:
-        raise ValueError(f"unknown format {version!r}")
-
-
-def _settled(folder: Path) -> bool:
-    return (folder / SETTLED_FILE).exists()
-
-
-def _stray(folder: Path) -> bool:
-    """Whether nothing says that the folder ever belonged to a claim, or what became of it."""
-    recorded = (folder / RECORD_FILE).exists() or (folder / SURE_FILE).exists()
-    running = (folder / PROCESS_FILE).exists() and not (folder / EXIT_FILE).exists()
-    return not recorded and not running
-
-
-def _time_of(folder: Path) -> float:
-    """When it was settled; else when it was last changed. Seconds since the epoch."""
-    for path in (folder / SETTLED_FILE, folder):
-        with contextlib.suppress(OSError):
-            return path.stat().st_mtime
-    return 0.0
-
-
-def _remove(folder: Path) -> bool:
-    try:
-        shutil.rmtree(folder)
-    except OSError as error:
-        _log.warning("journal.not_pruned", folder=str(folder), error=str(error))
-        return False
-    return True
-
-
-def _unusable(path: Path, error: OSError) -> StateFolderError:
-    return StateFolderError(
-        f"{path} cannot be used: {error.strerror}. Make room or change permissions."
-    )
+def _answer(done: asyncio.Future[None], error: Exception | None) -> None:
+    """Whoever asked may be gone."""
+    if done.done():
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)

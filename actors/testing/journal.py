@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -11,37 +13,60 @@ from ..domain.record import Phase, RunRecord
 
 
 class MemoryJournal:
-    """The Journal port over a dictionary. ``full`` makes every write fail."""
+    """The Journal port over a dictionary. ``full`` makes every write fail.
+
+    ``delay`` is awaited before each write; one that never returns is a stuck disk.
+    """
 
     def __init__(self) -> None:
         self.records: dict[ClaimKey, RunRecord] = {}
         self.output: dict[ClaimKey, tuple[str, ...]] = {}
         self.full = False
+        self.delay: Callable[[], Awaitable[None]] | None = None
+        self._last: asyncio.Task[None] | None = None
 
-    def check(self) -> None:
-        """See the port."""
+    @property
+    def unsettled(self) -> list[RunRecord]:
+        """The records of claims that are not settled, as they are now."""
+        return [r for r in self.records.values() if r.phase is not Phase.OVER]
+
+    def write(self, record: RunRecord) -> None:
+        """Save a record now. StateFolderError: the disk is full."""
+        self.make_room()
+        self.records[record.key] = record
+
+    def make_room(self) -> None:
+        """StateFolderError: there is none, the disk is full."""
         if self.full:
             raise StateFolderError("No space left on device.")
 
-    def folder(self, key: ClaimKey) -> Path:
+    async def check(self) -> None:
+        """See the port."""
+        await self._in_order(self.make_room)
+
+    async def folder(self, key: ClaimKey) -> Path:
         """A name only; nothing is created."""
         return Path("/nonexistent") / key
 
-    def save(self, record: RunRecord) -> None:
+    async def save(self, record: RunRecord) -> None:
         """See the port."""
-        if self.full:
-            raise StateFolderError("No space left on device.")
-        self.records[record.key] = record
+        await self._in_order(lambda: self.write(record))
 
-    def close(self, record: RunRecord) -> None:
+    async def close(self, record: RunRecord) -> None:
         """See the port."""
-        self.save(record)
+        await self.save(record)
 
-    def open_records(self) -> list[RunRecord]:
+    async def record(self, key: ClaimKey) -> RunRecord | None:
         """See the port."""
-        return [r for r in self.records.values() if r.phase is not Phase.OVER]
+        return next((record for record in await self.open_records() if record.key == key), None)
 
-    def output_tail(self, key: ClaimKey, lines: int) -> tuple[str, ...]:
+    async def open_records(self) -> list[RunRecord]:
+        """See the port."""
+        if self._last is not None:
+            await asyncio.wait([self._last])
+        return self.unsettled
+
+    async def output_tail(self, key: ClaimKey, lines: int) -> tuple[str, ...]:
         """See the port."""
         return self.output.get(key, ())[-lines:]
 
@@ -52,3 +77,24 @@ class MemoryJournal:
         for key in gone:
             del self.records[key]
         return len(gone)
+
+    async def _in_order(self, write: Callable[[], None]) -> None:
+        """Write when the writes before are done, whether the caller waits for it or not."""
+        before = self._last
+
+        async def at_last() -> None:
+            if before is not None:
+                await asyncio.wait([before])
+            if self.delay is not None:
+                await self.delay()
+            write()
+
+        self._last = asyncio.get_running_loop().create_task(at_last())
+        self._last.add_done_callback(_heard)
+        await asyncio.shield(self._last)
+
+
+def _heard(write: asyncio.Task[None]) -> None:
+    """Whoever wanted the write may be gone: its error is nobody's."""
+    if not write.cancelled():
+        write.exception()

@@ -156,7 +156,7 @@ def test_what_a_full_disk_did_not_take_is_not_called_lost_by_the_next_worker() -
         await world.start()
         await asyncio.sleep(60.0)
         assert StateType.CRASHED not in world.server.types_of(run)
-        assert not world.journal.open_records()
+        assert not world.journal.unsettled
 
     play(story)
 

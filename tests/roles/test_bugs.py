@@ -171,7 +171,7 @@ def test_an_end_that_is_reported_at_the_second_try(moment: Moment) -> None:
         process.end(3)
         await world.until_settled()
         assert types_of(world, run)[-1] is StateType.CRASHED
-        assert not world.journal.open_records()
+        assert not world.journal.unsettled
 
     play(story)
 
@@ -209,7 +209,7 @@ def test_what_a_run_can_do_without_costs_it_nothing(operation: str) -> None:
         await world.until_state(run, StateType.COMPLETED)
         await the_slot_is_free(world)
         await world.until_settled()
-        assert not world.journal.open_records()
+        assert not world.journal.unsettled
 
     play(story)
 
@@ -233,7 +233,7 @@ def test_a_state_that_cannot_be_read_after_a_clean_exit_holds_nothing_up() -> No
         world.server.set_state(run, StateType.COMPLETED)
         process.end(0)
         await world.until_settled()
-        assert not world.journal.open_records()
+        assert not world.journal.unsettled
         await the_slot_is_free(world)
 
     play(story)
@@ -276,7 +276,7 @@ def test_a_run_that_cannot_be_found_again_is_ended_after_ten_supervisors() -> No
         assert process.exit is not None
         await the_slot_is_free(world)
         await world.until_settled()
-        assert not world.journal.open_records()
+        assert not world.journal.unsettled
         assert not world.keeper.alive()
 
     with capture_logs() as logs:
@@ -314,13 +314,13 @@ def test_what_can_never_be_ended_is_said_and_left_to_the_next_worker() -> None:
         await world.until_state(run, StateType.CANCELLED)
         await world.until_settled()
         assert process.exit is None
-        assert world.journal.open_records()
+        assert world.journal.unsettled
         await the_slot_is_free(world)
         await world.stop()
         await world.start()
         await world.until(lambda: process.exit is not None)
         await world.until_settled()
-        assert not world.journal.open_records()
+        assert not world.journal.unsettled
 
     play(story)
 
@@ -328,10 +328,10 @@ def test_what_can_never_be_ended_is_said_and_left_to_the_next_worker() -> None:
 class FailingJournal(MemoryJournal):
     """A bug in handling: what is running cannot be noted."""
 
-    def save(self, record: RunRecord) -> None:
+    async def save(self, record: RunRecord) -> None:
         if record.phase is Phase.RUNNING:
             raise Bug
-        super().save(record)
+        await super().save(record)
 
 
 def test_a_bug_in_its_own_handling_ends_a_run_after_ten_supervisors() -> None:
@@ -354,10 +354,10 @@ class NeverSaves(MemoryJournal):
 
     broken = False
 
-    def save(self, record: RunRecord) -> None:
+    async def save(self, record: RunRecord) -> None:
         if self.broken:
             raise Bug
-        super().save(record)
+        await super().save(record)
 
 
 def test_a_run_that_cannot_even_be_ended_gives_its_slot_back() -> None:

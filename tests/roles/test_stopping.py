@@ -173,7 +173,7 @@ def test_a_worker_that_leaves_gives_back_what_it_has_not_started() -> None:
             state.details["scheduled_time"]
             == world.server.history_of(run)[0].details["scheduled_time"]
         )
-        assert [r.phase for r in world.journal.open_records()] == [Phase.RUNNING]
+        assert [r.phase for r in world.journal.unsettled] == [Phase.RUNNING]
         assert len(world.keeper.alive()) == 1
         await world.start()
         await world.until(lambda: len(world.keeper.spawned) == 2)

@@ -12,6 +12,7 @@ from actors.app.wiring import RUN_PREFIX
 from actors.domain.errors import NotFound
 from actors.domain.ids import DeploymentId, FlowRunId
 from actors.domain.model import StateType
+from actors.domain.record import Phase
 from actors.event_emitter import EventEmitter
 from actors.messages.lifetime import Deadline, Drain, StepAside
 from actors.runtime import AsyncioRef
@@ -160,17 +161,32 @@ class Acts:
         self._at(act.seconds, lambda: setattr(self._house.road, "away", False))
 
     def disk_full(self, act: Act) -> None:
-        self._house.disk.full = True
-        self._at(act.seconds, lambda: setattr(self._house.disk, "full", False))
+        self._house.records.full = True
+        self._at(act.seconds, lambda: setattr(self._house.records, "full", False))
+
+    def disk_stuck(self, act: Act) -> None:
+        """At once, or with the next record of a phase."""
+        house, disk = self._house, self._house.disk
+
+        def stick(phase: Phase) -> None:
+            if act.target in (None, phase):
+                house.trace.say("disk", "is stuck")
+                disk.stuck, disk.stick = True, lambda phase: None
+                house.clock.call_later(act.seconds, lambda: setattr(disk, "stuck", False))
+
+        if act.target is None:
+            stick(Phase.OVER)
+        else:
+            disk.stick = stick
 
     def lose_record(self, act: Act) -> None:
         """A record turns out to be unreadable when the next worker starts."""
-        records = self._house.disk.open_records()
+        records = self._house.records.unsettled
         if records:
             self._house.kill()
             key = self._house.rng.choice(records).key
             self._house.trace.say("disk", "loses", key)
-            del self._house.disk.records[key]
+            del self._house.records.records[key]
             self._house.strays.add(key)
 
     def memory_short(self, act: Act) -> None:

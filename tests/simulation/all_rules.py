@@ -20,11 +20,15 @@ RULES = Rules(
     ),
     on_write=(
         invariants.no_end_is_overwritten,
+        invariants.claimed_only_what_is_recorded,
         invariants.force_only_where_allowed,
         invariants.a_transition_is_made_once,
         endings.exits_are_told_as_they_were,
     ),
-    on_spawn=(invariants.spawned_only_what_is_ours,),
+    on_spawn=(
+        invariants.spawned_only_what_is_ours,
+        invariants.spawned_only_what_is_recorded,
+    ),
     on_save=(
         invariants.nothing_is_claimed_without_memory,
         endings.the_reason_is_the_true_one,

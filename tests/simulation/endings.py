@@ -133,6 +133,8 @@ def only_what_must_end_is_ended(
     record = house.truth.saved.get(key)
     if record is not None and (record.reason in WISHED or record.cancelling is not None):
         return None
+    if house.truth.is_overdue(key, house.clock.monotonic()):
+        return None
     return f"{key} was ended for no reason"
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from random import Random
 from typing import Any
 
-from actors.domain.errors import KeeperError
+from actors.domain.errors import KeeperError, StateFolderError
 from actors.domain.ids import ClaimKey, FlowRunId
 from actors.domain.memory import MemorySample
 from actors.domain.ports import FactListener
@@ -27,6 +27,9 @@ from actors.testing.processes import ScriptedKeeper, ScriptedLauncher, ScriptedP
 
 from .life import Life, Line
 from .trace import Trace
+
+SLOW_DISK_SECONDS = 2.0
+"""The longest that a disk takes which is not stuck."""
 
 
 class KeeperRoad:
@@ -147,57 +150,121 @@ class LifeLauncher:
         return hear
 
 
+class Disk:
+    """How long the disk takes for what is written together; ``stuck`` it does not answer."""
+
+    def __init__(self, rng: Random) -> None:
+        self.rng = rng
+        self.stuck = False
+        self.stick: Callable[[Phase], None] = lambda phase: None
+        """Called with the phase of each record that is to be written."""
+
+    async def turn(self) -> None:
+        """Return when it has moved on."""
+        longest = self.rng.choices((0.0, 0.01, 0.3, SLOW_DISK_SECONDS), (40, 40, 18, 2))[0]
+        await asyncio.sleep(self.rng.uniform(0.0, longest))
+        while self.stuck:  # noqa: ASYNC110 - it is set by whoever plays bad luck
+            await asyncio.sleep(0.5)
+
+
 class LifeJournal:
-    """The Journal port of one life, over what outlives it."""
+    """The Journal port of one life, over what outlives it.
+
+    What waits is written together, in order, also when nobody waits for it any more, and not
+    after the end of this life.
+    """
 
     def __init__(
         self,
-        disk: MemoryJournal,
+        records: MemoryJournal,
+        disk: Disk,
         *,
         life: Life,
         trace: Trace,
         happened: Callable[[], None],
+        wanted: Callable[[ClaimKey], None],
         saving: Callable[[RunRecord], None],
         unrecorded: set[FlowRunId],
     ) -> None:
+        self._wanted = wanted
         self._saving = saving
+        self._records = records
         self._disk = disk
         self._life = life
         self._trace = trace
         self._happened = happened
+        self._waiting: list[tuple[Callable[[], None], asyncio.Future[None]]] = []
+        self._writing: asyncio.Task[None] | None = None
         self.unrecorded = unrecorded
-        self.folder = disk.folder
+        self.folder = records.folder
 
-    def check(self) -> None:
+    async def check(self) -> None:
+        await self._enqueue(self._records.make_room)
+
+    async def save(self, record: RunRecord) -> None:
+        self._wanted(record.key)
+        self._disk.stick(record.phase)
+        await self._enqueue(lambda: self._write(record))
+
+    async def close(self, record: RunRecord) -> None:
+        self._wanted(record.key)
+        await self._enqueue(lambda: self._write(record))
+
+    async def record(self, key: ClaimKey) -> RunRecord | None:
+        await self._enqueue(lambda: None)
+        return await self._records.record(key)
+
+    async def open_records(self) -> list[RunRecord]:
+        await self._enqueue(lambda: None)
+        return self._records.unsettled
+
+    async def output_tail(self, key: ClaimKey, lines: int) -> tuple[str, ...]:
         self._life.gate()
-        self._disk.check()
-
-    def save(self, record: RunRecord) -> None:
-        self._write(record, self._disk.save)
-
-    def close(self, record: RunRecord) -> None:
-        self._write(record, self._disk.close)
-
-    def open_records(self) -> list[RunRecord]:
+        await self._disk.turn()
         self._life.gate()
-        return self._disk.open_records()
-
-    def output_tail(self, key: ClaimKey, lines: int) -> tuple[str, ...]:
-        self._life.gate()
-        return self._disk.output_tail(key, lines)
+        return await self._records.output_tail(key, lines)
 
     async def prune(self, now: datetime, *, keep_seconds: float, keep_count: int) -> int:
         self._life.gate()
-        return await self._disk.prune(now, keep_seconds=keep_seconds, keep_count=keep_count)
+        return await self._records.prune(now, keep_seconds=keep_seconds, keep_count=keep_count)
 
-    def _write(self, record: RunRecord, write: Callable[[RunRecord], None]) -> None:
+    async def _enqueue(self, write: Callable[[], None]) -> None:
         self._life.gate()
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        self._waiting.append((write, done))
+        if self._writing is None:
+            self._writing = loop.create_task(self._write_together())
+        await done
+        self._life.gate()
+
+    async def _write_together(self) -> None:
+        while self._waiting and not self._life.over:
+            batch, self._waiting = self._waiting, []
+            await self._disk.turn()
+            for write, done in batch:
+                error: Exception | None = None
+                try:
+                    if not self._life.over:
+                        write()
+                except StateFolderError as trouble:
+                    error = trouble
+                if done.done():
+                    continue
+                if error is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(error)
+        self._writing = None
+
+    def _write(self, record: RunRecord) -> None:
         report = record.report.name if record.report else "-"
-        full = " (disk full)" if self._disk.full else ""
+        full = " (disk full)" if self._records.full else ""
         self._trace.say("journal", record.run.name, record.phase, record.reason, report + full)
-        if self._disk.full and record.phase is Phase.CLAIMING:
+        if self._records.full and record.phase is Phase.CLAIMING:
             self.unrecorded.add(record.run.id)
         self._saving(record)
-        write(record)
-        self._happened()
-        self._life.gate()
+        try:
+            self._records.write(record)
+        finally:
+            self._happened()

@@ -21,7 +21,7 @@ from actors.testing.orchestrator import InMemoryOrchestrator
 from actors.testing.processes import ScriptedKeeper, ScriptedProcess
 from actors.testing.virtual_time import START
 
-from .hands import KeeperRoad, LivingMemory
+from .hands import Disk, KeeperRoad, LivingMemory
 from .life import Life
 from .plan import Plan, Program
 from .programs import Performance
@@ -51,10 +51,11 @@ class House:
             self.clock,
             self._perform,
             refuse=_refuse,
-            trouble=lambda _: "No space left on device." if self.disk.full else None,
+            trouble=lambda _: "No space left on device." if self.records.full else None,
             reuses_pids=plan.reuses_pids,
         )
-        self.disk = MemoryJournal()
+        self.records = MemoryJournal()
+        self.disk = Disk(Random(f"{seed}/disk"))
         self.measure = LivingMemory(self.keeper, self.bytes_of)
         self.road = KeeperRoad(Random(f"{seed}/road"), plan.weather.keeper_lost, self.note_trouble)
         self.skies = Skies(plan.weather, plan.calm_at, Random(f"{seed}/skies"))
@@ -184,7 +185,7 @@ class House:
         if self._kill_when_ending and record.reason in WISHED:
             self._kill_when_ending = False
             self.kill_points.add(self._effects + 1)  # that is, as soon as it is saved
-        self.truth.note_record(record, now=self.clock.monotonic(), full=self.disk.full)
+        self.truth.note_record(record, now=self.clock.monotonic(), full=self.records.full)
 
     def end_ordered(self, key: ClaimKey, signal: int, grace_seconds: float) -> None:
         """The end of a run arrives at the keeper."""
@@ -219,7 +220,10 @@ class House:
 
     def rest(self) -> None:
         """Everything that can happen at this moment has happened."""
-        if not self.up() or self.dozing or self.road.away or self.measure.failure is not None:
+        if self.disk.stuck:
+            self.truth.stuck_at = self.clock.monotonic()
+        is_away = self.road.away or self.disk.stuck or self.measure.failure is not None
+        if not self.up() or self.dozing or is_away:
             self.note_trouble()
         self.judge(self.rules.at_rest)
 

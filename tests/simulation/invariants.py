@@ -10,11 +10,14 @@ from collections import Counter
 from collections.abc import Iterator
 
 from actors.dispatcher import Dispatcher
-from actors.domain.ids import flow_run_id_of
+from actors.domain.effects import FreeSlot
+from actors.domain.errors import StateFolderError
+from actors.domain.ids import claim_key, flow_run_id_of
 from actors.domain.model import StateType
 from actors.domain.record import Phase, RunRecord
 from actors.process_supervisor import ProcessSupervisor
 from actors.runtime import ActorKilled, AsyncioActor, AsyncioRef
+from actors.runtime.restart import ChildDidNotStart
 from actors.testing.processes import ScriptedProcess
 
 from .house import House
@@ -24,6 +27,8 @@ from .server import Write
 MAILBOX_BOUND = 12
 """Messages that wait for an actor which dozes for some seconds, beside three for each run."""
 SAMPLED_SECONDS = 2.5
+START_SECONDS = 12.0
+"""How long services may take to start."""
 WAITS_BOUND = 12
 """Timers and waits of one actor, beside three for each run in hand."""
 SLACK_SECONDS = 45.0
@@ -55,6 +60,15 @@ def spawned_only_what_is_ours(house: House, process: ScriptedProcess) -> str | N
     return f"{process.key} was spawned without a claim"
 
 
+def spawned_only_what_is_recorded(house: House, process: ScriptedProcess) -> str | None:
+    """A start is on the disk before it is ordered, unless the disk is full."""
+    if process.key in house.truth.unsaved | house.truth.forgotten | house.strays:
+        return None
+    record = house.records.records.get(process.key)
+    phase = None if record is None else record.phase
+    return None if phase is Phase.SPAWNING else f"{process.key} was spawned, recorded as {phase}"
+
+
 def one_process_per_run(house: House) -> str | None:
     """Invariant 1, across claims: a flow run is never at work twice."""
     alive = [flow_run_id_of(process.key) for process in house.keeper.alive()]
@@ -75,11 +89,12 @@ def slots_are_exact(house: House) -> str | None:
     if dispatcher is None or house.dozing or not dispatcher._keeper_asked:
         return None
     supervisors = {s._run.record.key: s._run for s in _supervisors(house)}
+    freeing = {s._run.record.key for s in _supervisors(house) if _is_about_to_free(s)}
     in_hand = {held.situation.key: held.situation for held in dispatcher._runs}
     for key, run in supervisors.items():
         if key not in in_hand:
             return f"{key} has a supervisor that the Dispatcher does not know"
-        if run.holds_slot != in_hand[key].holds_slot:
+        if (run.holds_slot or key in freeing) != in_hand[key].holds_slot:
             return f"{key} holds a slot: {run.holds_slot}, but not in the Dispatcher's table"
         if run.is_claiming == in_hand[key].claimed:
             return f"{key} is claiming: {run.is_claiming}, but not in the Dispatcher's table"
@@ -92,7 +107,7 @@ def slots_are_exact(house: House) -> str | None:
 def settled_runs_leave_nothing_alive(house: House) -> str | None:
     """Invariant 4."""
     for key, process in house.truth.processes.items():
-        record = house.disk.records.get(key)
+        record = house.records.records.get(key)
         if record is not None and record.phase is Phase.OVER and not process.gone:
             return f"{key} is settled and something of it is alive"
     return None
@@ -103,6 +118,8 @@ def the_worker_lives(house: House) -> str | None:
     for ref in _new_dead(house):
         failure = ref.failure
         if ref.actor_urn in house.ended_by_us or failure is None:
+            continue
+        if isinstance(failure, StateFolderError | ChildDidNotStart) and _was_stuck(house):
             continue
         if not isinstance(failure, ActorKilled | Killed):
             return f"{ref.actor_class.__name__} failed: {failure!r}"
@@ -116,7 +133,8 @@ def mailboxes_are_bounded(house: House) -> str | None:
     runs = sum(1 for _ in _supervisors(house))
     for actor in _actors(house):
         waiting = len(actor._actor_waits) + len(actor._actor_timers)
-        if (size := actor.actor_inbox.qsize()) > 1 and not house.dozing:
+        starts = not actor._actor_life.is_up
+        if (size := actor.actor_inbox.qsize()) > 1 and not house.dozing and not starts:
             return f"{type(actor).__name__} has {size} messages waiting"
         if size > MAILBOX_BOUND + 3 * runs + _printed(house, actor):
             return f"{type(actor).__name__} has {size} messages waiting, with {runs} runs"
@@ -168,6 +186,16 @@ def no_end_is_overwritten(house: House, write: Write) -> str | None:
     return f"the worker put {write.after.name} over {write.before.name}"
 
 
+def claimed_only_what_is_recorded(house: House, write: Write) -> str | None:
+    """A claim is on the disk before it is made, unless the disk is full."""
+    if write.author != "worker" or write.proposal.type is not StateType.PENDING:
+        return None
+    key = claim_key(write.run_id, write.proposal.transition_id)
+    if key in house.records.records or key in house.truth.unsaved or key in house.strays:
+        return None
+    return f"{key} was claimed without a record"
+
+
 def force_only_where_allowed(house: House, write: Write) -> str | None:
     """Invariant 3: over Cancelling, or over the Crashed that our own cancel caused."""
     if _is_not_to_blame(write) or not write.proposal.force:
@@ -214,6 +242,16 @@ def _dispatcher(house: House) -> Dispatcher | None:
         if isinstance(actor, Dispatcher) and actor._actor_life.is_up:
             return actor
     return None
+
+
+def _was_stuck(house: House) -> bool:
+    """Whether the disk has just been stuck for longer than a start may take."""
+    return house.truth.stuck_at > house.clock.monotonic() - START_SECONDS
+
+
+def _is_about_to_free(supervisor: ProcessSupervisor) -> bool:
+    """Whether it frees its slot once a record is saved."""
+    return any(isinstance(effect, FreeSlot) for effect in supervisor._keeping.held)
 
 
 def _new_dead(house: House) -> Iterator[AsyncioRef]:

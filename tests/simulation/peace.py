@@ -17,7 +17,8 @@ def calm_down(house: House) -> None:
     """The end of all that plagued the house; the skies clear by themselves."""
     house.trace.say("act", "calm")
     house.kill_points.clear()
-    house.disk.full = False
+    house.records.full = False
+    house.disk.stuck, house.disk.stick = False, lambda phase: None
     house.road.away = False
     house.road.loss = 0.0
     house.measure.failure = None
@@ -57,7 +58,7 @@ def what_is_unsettled(house: House, *, sleeping: bool) -> str | None:
 
 def what_is_left_behind(house: House) -> str | None:
     """What the worker, its journal or the keeper still hold although every run is over."""
-    if records := house.disk.open_records():
+    if records := house.records.unsettled:
         return f"{records[0].key} is not settled: {records[0].phase}"
     if left := house.keeper.processes.keys():
         return f"the keeper still has {sorted(left)}"

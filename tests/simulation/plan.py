@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, Literal
 
+from actors.domain.record import Phase
 from actors.testing.state_rules import OnFull
 
 Sort = Literal["engine", "reporting", "plain", "bad"]
@@ -111,7 +112,11 @@ def draw(seed: int) -> Plan:
     runs = tuple(_more_of(run, more) for run in plan.runs)
     if more.random() < 0.02:
         runs += tuple(_one_of_a_crowd(more, number) for number in range(len(runs), 40))
-    acts = sorted((*plan.acts, *_more_acts(more, plan.calm_at)), key=lambda act: act.at)
+    more_acts = (
+        *_more_acts(more, plan.calm_at),
+        *_disk_acts(Random(f"{seed}/acts"), plan.calm_at),
+    )
+    acts = sorted((*plan.acts, *more_acts), key=lambda act: act.at)
     return replace(
         plan,
         runs=runs,
@@ -274,6 +279,15 @@ def _more_acts(rng: Random, calm_at: float) -> list[Act]:
         for what in ("fail_service", "doze_service")
         if rng.random() < 0.3
     ]
+
+
+def _disk_acts(rng: Random, calm_at: float) -> list[Act]:
+    """A disk that is stuck for a moment, or for longer than anybody waits."""
+    if rng.random() >= 0.2:
+        return []
+    phase = rng.choice((None, Phase.CLAIMING, Phase.SPAWNING, Phase.RUNNING, Phase.REPORTING))
+    seconds = rng.choice((1.0, 5.0, 15.0, 60.0))
+    return [Act(rng.uniform(0.0, calm_at), "disk_stuck", phase, seconds)]
 
 
 def _weather(rng: Random, calm_at: float) -> Weather:

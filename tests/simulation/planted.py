@@ -22,6 +22,7 @@ from actors.domain.stimuli import Adopted, Exited, Vacated
 from actors.messages.lifetime import Tick
 from actors.messages.runs import CancelIfOurs, CancelRun
 from actors.parts.door import Door
+from actors.parts.record_keeping import RecordKeeping, Step
 from actors.parts.run_effects import RunEffects
 from actors.parts.run_output import RunOutput
 from actors.poller import Poller
@@ -104,12 +105,20 @@ def _dies_of_errors(complain: Any) -> Any:
     return changed
 
 
-def _forgets_whatever(forget: Any) -> Any:
-    def changed(self: Any, effect: Any) -> None:
-        self._keeping.is_saved = True
-        forget(self, effect)
+def _records_nothing(stepped: Any) -> Any:
+    return lambda self, record, effects, *, is_news: stepped(self, record, effects, is_news=False)
+
+
+def _waits_for_no_disk(free: Any) -> Any:
+    def changed(self: Any) -> Any:
+        held, self._held, self._covered = self._held, [], 0
+        return held
 
     return changed
+
+
+def _always(value: bool) -> Change:
+    return lambda _: property(lambda self: value)
 
 
 def _knows_no_reboot(recalled: Any) -> Any:
@@ -204,7 +213,7 @@ BUGS: tuple[Planted, ...] = (
     Planted("cancels all runs", Dispatcher, "on_receive", _cancels_all),
     Planted("retries twice", RunEffects, "_try_later", _retries_twice),
     Planted("dies of a failed poll", Poller, "_complain", _dies_of_errors),
-    Planted("forgets what is not saved", ProcessSupervisor, "_settle", _forgets_whatever),
+    Planted("forgets what is not saved", RecordKeeping, "is_saved", _always(True)),
     Planted("knows no reboot", ProcessSupervisor, "_recalled", _knows_no_reboot),
     Planted("asks no keeper", ProcessSupervisor, "_recalled", _asks_no_keeper),
     Planted("settles too early", supervising, "step", _settled_with_its_tree_alive),
@@ -212,7 +221,9 @@ BUGS: tuple[Planted, ...] = (
     Planted("keeps slots at the Dispatcher", Dispatcher, "_free", lambda _: _nothing),
     Planted("resumes no end", supervising, "step", _without(EndTree, Adopted)),
     Planted("counts no claims", Door, "free_slots", _claims_count_for_nothing),
-    Planted("saves nothing", ProcessSupervisor, "_save", lambda _: _nothing),
+    Planted("saves nothing", RecordKeeping, "stepped", _records_nothing),
+    Planted("waits for no disk", RecordKeeping, "_free", _waits_for_no_disk),
+    Planted("waits for no stuck disk", Step, "must_be_recorded", _always(False)),
     Planted("takes over nothing", Dispatcher, "_take_over", lambda _: _take_over_nothing),
     Planted("finds no strays", Dispatcher, "_find_strays", _finds_no_strays),
     Planted("gives reports up", proposing, "REPORT_REFUSALS", lambda _: 0),

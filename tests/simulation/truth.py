@@ -12,6 +12,7 @@ from typing import Any
 from actors.domain.ids import ClaimKey, FlowRunId, flow_run_id_of
 from actors.domain.model import State
 from actors.domain.record import Limits, Reason, RunRecord
+from actors.parts.record_keeping import LATE_SECONDS
 from actors.testing.processes import ScriptedProcess
 
 NEVER = float("-inf")
@@ -36,6 +37,10 @@ class Truth:
     """When a worker first noted that it would end a run."""
     unsaved: set[ClaimKey] = field(default_factory=set)
     """Claims of which the full disk holds an old record, or none."""
+    wanted_at: dict[ClaimKey, float] = field(default_factory=dict)
+    """Since when a worker wants a record of a claim to be saved, and it is not."""
+    stuck_at: float = NEVER
+    """The last time at which the disk was stuck."""
     forgotten: set[ClaimKey] = field(default_factory=set)
     """Those that a supervisor had to take up with what the disk had, or with nothing."""
     cancelled: set[FlowRunId] = field(default_factory=set)
@@ -63,11 +68,20 @@ class Truth:
         if record.reason in WISHED:
             self.decided_at.setdefault(record.key, now)
         self.saved[record.key] = record
+        self.wanted_at.pop(record.key, None)
         (self.unsaved.add if full else self.unsaved.discard)(record.key)
+
+    def note_wish(self, key: ClaimKey, now: float) -> None:
+        """A worker wants a record of ``key`` to be saved."""
+        self.wanted_at.setdefault(key, now)
+
+    def is_overdue(self, key: ClaimKey, now: float) -> bool:
+        """Whether a record is not saved for so long that the worker goes on without it."""
+        return now >= self.wanted_at.get(key, now) + LATE_SECONDS
 
     def note_handover(self, now: float) -> None:
         """Supervisors end, and others take over: with what the disk has."""
-        self.forgotten |= self.unsaved
+        self.forgotten |= self.unsaved | {k for k in self.wanted_at if self.is_overdue(k, now)}
         self.disturbed_at = now
 
 

@@ -43,10 +43,12 @@ def start_worker(house: House, life: Life) -> Wiring:
         ordered=house.end_ordered,
     )
     journal = LifeJournal(
+        house.records,
         house.disk,
         life=life,
         trace=house.trace,
         happened=house.happened,
+        wanted=lambda key: house.truth.note_wish(key, house.clock.monotonic()),
         saving=house.saving,
         unrecorded=house.unrecorded,
     )
@@ -68,7 +70,7 @@ def start_worker(house: House, life: Life) -> Wiring:
             rng=house.worker_rng,
             prepare=Preparer(
                 orchestrator=api,
-                folder=house.disk.folder,
+                folder=house.records.folder,
                 worker="w",
                 engine_python=_python,
                 base_env={},

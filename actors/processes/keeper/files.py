@@ -17,20 +17,30 @@ if TYPE_CHECKING:
     from .protocol import Frame
 
 
-def replace(folder: str, name: str, content: Frame, *, sure: bool = False) -> None:
-    """Write ``content`` as ``folder/name``, replacing what is there. Raises OSError.
+def write(path: str, content: Frame) -> None:
+    """Write ``content`` as the file ``path`` that nobody reads yet, or nothing. Raises OSError."""
+    data = json.dumps(content, indent=1).encode("ascii") + b"\n"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        if os.write(descriptor, data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+    except OSError:
+        _remove(path)
+        raise
+    finally:
+        os.close(descriptor)
 
-    ``sure``: return when not even a power cut can undo it.
-    """
+
+def replace(folder: str, name: str, content: Frame) -> None:
+    """Write ``content`` as ``folder/name``, replacing what is there. Raises OSError."""
     path = os.path.join(folder, name)
-    draft = _draft(path, content, sure=sure)
+    draft = _draft(path)
+    write(draft, content)
     try:
         os.replace(draft, path)
     except OSError:
         _remove(draft)
         raise
-    if sure:
-        sync(folder)
 
 
 def create(folder: str, name: str, content: Frame) -> None:
@@ -41,8 +51,10 @@ def create(folder: str, name: str, content: Frame) -> None:
     ``folder``.
     """
     path = os.path.join(folder, name)
-    draft = _draft(path, content, sure=True)
+    draft = _draft(path)
+    write(draft, content)
     try:
+        sync(draft)
         os.link(draft, path)
     finally:
         _remove(draft)
@@ -62,34 +74,16 @@ def sync(path: str) -> None:
     """Return when the file or folder ``path`` is on the disk. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        _sync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync(descriptor: int) -> None:
-    try:
         os.fsync(descriptor)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # not every file system can
             raise
-
-
-def _draft(path: str, content: Frame, *, sure: bool) -> str:
-    draft = f"{path}.{os.getpid()}.new"
-    data = json.dumps(content, indent=1).encode("ascii") + b"\n"
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        if os.write(descriptor, data) != len(data):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), draft)
-        if sure:
-            _sync(descriptor)
-    except OSError:
-        _remove(draft)
-        raise
     finally:
         os.close(descriptor)
-    return draft
+
+
+def _draft(path: str) -> str:
+    return f"{path}.{os.getpid()}.new"
 
 
 def _remove(path: str) -> None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
 import os
 import select
 import signal
 import sys
 import uuid
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ParamSpec
 
 import pytest
 
@@ -31,6 +29,7 @@ from actors.processes.keeper import procfs
 from actors.processes.keeper.cgroup import own_group
 from actors.processes.launcher import KeeperLauncher, KeeperOptions
 from actors.processes.state_folder import StateFolder
+from tests.support.on_loop import on_loop as on_loop
 
 PATIENCE = 30.0
 """Seconds until a wait for something that must happen counts as failed."""
@@ -38,8 +37,6 @@ PATIENCE = 30.0
 needs_groups = pytest.mark.skipif(
     own_group() is None, reason="no control group may be created here (cgroups(7), version 2)"
 )
-
-P = ParamSpec("P")
 
 
 @dataclass
@@ -142,16 +139,6 @@ class Gate:
 
     def close(self) -> None:
         os.close(self._end)
-
-
-def on_loop(story: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Make a test of a coroutine function."""
-
-    @functools.wraps(story)
-    def test(*args: P.args, **kwargs: P.kwargs) -> None:
-        asyncio.run(story(*args, **kwargs))
-
-    return test
 
 
 def marked(keys: Collection[str]) -> list[str]:

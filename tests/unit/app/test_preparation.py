@@ -29,11 +29,11 @@ class Desk:
         self.time = 0.0
         self._prepare = Preparer(
             orchestrator=self.orchestrator,
-            folder=lambda key: Path("/state") / key,
+            folder=self._folder,
             worker="w",
             engine_python=self._python,
             base_env={"DB_PASSWORD": "hunter22"},
-            prefect_env=lambda: {"PREFECT_API_DATABASE_PASSWORD": "swordfish"},
+            prefect_env=self._prefect_env,
             monotonic=lambda: self.time,
         )
 
@@ -49,6 +49,12 @@ class Desk:
 
     async def _python(self) -> str:
         return "python"
+
+    async def _folder(self, key: ClaimKey) -> Path:
+        return Path("/state") / key
+
+    async def _prefect_env(self) -> dict[str, str]:
+        return {"PREFECT_API_DATABASE_PASSWORD": "swordfish"}
 
 
 def at_a_desk(story: Callable[[Desk], Awaitable[None]]) -> None:

@@ -292,6 +292,26 @@ def test_a_run_that_was_not_ours_to_cancel_has_no_reason() -> None:
     assert life.all(Settle) == [Settle(reason=None)]
 
 
+@pytest.mark.parametrize(
+    ("stimulus", "reported"),
+    [
+        (on.CancelWanted(state=CANCELLING), StateType.CANCELLED),
+        (on.EndWanted(reason=Reason.WORKER_STOPPED), StateType.CRASHED),
+    ],
+    ids=["cancelled", "stopped"],
+)
+def test_what_is_to_be_ended_before_it_was_ordered_to_start_is_reported_at_once(
+    stimulus: on.Stimulus, reported: StateType
+) -> None:
+    life = Life().claimed().after(on.Prepared(job=ENGINE, related=()), stimulus)
+    assert life.run.ends_unstarted
+    life.after(on.CouldNotSpawn(cause="it was not tried"))
+    assert life.last_proposal().type is reported
+    assert not life.all(EndTree)
+    life.answer(Accepted(state=state(reported)))
+    assert life.run.is_over
+
+
 def test_what_is_cancelled_while_spawning_stays_cancelled_when_the_worker_stops() -> None:
     life = Life().claimed().after(on.Prepared(job=ENGINE, related=()))
     life.after(on.CancelWanted(state=CANCELLING), on.EndWanted(reason=Reason.WORKER_STOPPED))

@@ -199,6 +199,14 @@ class Life(RuleBasedStateMachine):
         self.spawning = False
         self.take(on.CouldNotSpawn(cause="no such command"))
 
+    @rule()
+    @precondition(lambda self: self.spawning and not self.process and self.run.ends_unstarted)
+    def withdraw_the_start(self) -> None:
+        """It was wanted otherwise before the order was given."""
+        self.spawning = False
+        self.take(on.CouldNotSpawn(cause="it was not tried"))
+        assert self.run.record.reason is not Reason.COULD_NOT_START
+
     @rule(status=statuses, kernel_kill=st.booleans(), tail_follows=st.booleans())
     @precondition(lambda self: self.process and not self.exited)
     def exit(self, status: ExitStatus, kernel_kill: bool, tail_follows: bool) -> None:

@@ -25,7 +25,7 @@ async def a_session(
     server: ScriptedServer,
     clock: ManualClock | None = None,
     *,
-    reread: Callable[[], Credentials] | None = None,
+    reread: Callable[[], Awaitable[Credentials]] | None = None,
     connected: bool = False,
     **options: Any,
 ) -> AsyncIterator[Session]:

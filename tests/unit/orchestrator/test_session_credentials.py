@@ -21,6 +21,10 @@ async def get(session: Session, clock: ManualClock) -> Any:
     return await session.request("GET", "/thing")
 
 
+async def the_new_key() -> Credentials:
+    return Credentials(api_key="new")
+
+
 REFUSALS = pytest.mark.parametrize(
     "refusal",
     [
@@ -40,7 +44,7 @@ def test_a_rotated_key_is_read_again_and_used_at_once(refusal: Reply) -> None:
         server,
         get,
         credentials=Credentials(api_key="old"),
-        reread=lambda: Credentials(api_key="new"),
+        reread=the_new_key,
     )
     assert answer == "in"
     assert [r.headers["Authorization"] for r in server.received] == ["Bearer old", "Bearer new"]
@@ -66,14 +70,14 @@ def test_a_request_refused_beside_another_that_read_the_new_key_already_is_sent_
         ScriptedServer(default=answer),
         scenario,
         credentials=Credentials(api_key="old"),
-        reread=lambda: Credentials(api_key="new"),
+        reread=the_new_key,
         start_concurrency=2,
     )
     assert answers == ["in", "in"]
 
 
 def test_a_refusal_for_the_csrf_token_is_no_reason_to_look_for_another_key() -> None:
-    def never() -> Credentials:
+    async def never() -> Credentials:
         raise AssertionError("it was looked for")
 
     async def post(session: Session, clock: ManualClock) -> Any:
@@ -96,10 +100,13 @@ def test_a_refusal_for_the_csrf_token_is_no_reason_to_look_for_another_key() -> 
 
 
 def test_a_key_that_did_not_change_is_not_tried_twice() -> None:
-    def unreadable() -> Credentials:
+    async def the_same() -> Credentials:
+        return Credentials()
+
+    async def unreadable() -> Credentials:
         raise OSError("no such profile")
 
-    for reread in (Credentials, unreadable):
+    for reread in (the_same, unreadable):
         server = ScriptedServer(default=Reply(401, {"exception_message": "Unauthorized"}))
         with pytest.raises(Unauthorized):
             run(server, get, reread=reread)

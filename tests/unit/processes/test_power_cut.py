@@ -18,11 +18,11 @@ import pytest
 from actors.domain.ids import new_transition_id
 from actors.domain.record import Phase, RunRecord
 from actors.domain.run import new_run
-from actors.processes.journal import FolderJournal
 from actors.processes.keeper import files
 from actors.processes.keeper.flushing import GATHER_SECONDS, Flusher
 from actors.processes.keeper.runs import Runs
 from actors.processes.keeper.table import Run
+from actors.processes.run_folders import RunFolders, Save
 from actors.processes.state_folder import StateFolder
 from tests.support.builders import a_run
 from tests.unit.processes.manual_loop import ManualLoop
@@ -72,53 +72,61 @@ def alone(test: Callable[[Path], None]) -> Callable[[Path], None]:
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> FolderJournal:
+def state(tmp_path: Path) -> StateFolder:
     state = StateFolder(tmp_path)
     state.prepare()
-    return FolderJournal(state)
+    return state
 
 
-def a_record(phase: Phase) -> RunRecord:
-    record = new_run(a_run("run-id"), worker="w", transition=new_transition_id()).record
+def a_record(phase: Phase, run: str = "run-id") -> RunRecord:
+    record = new_run(a_run(run), worker="w", transition=new_transition_id()).record
     return replace(record, phase=phase)
+
+
+def save(state: StateFolder, record: RunRecord) -> None:
+    """As the journal does in its thread."""
+    saves = [Save(record)]
+    RunFolders(state.runs).save(saves)
+    assert saves[0].error is None
 
 
 @pytest.mark.parametrize("phase", [Phase.CLAIMING, Phase.SPAWNING])
 def test_what_comes_before_a_claim_or_a_start_is_on_the_disk(
-    journal: FolderJournal, phase: Phase
+    state: StateFolder, phase: Phase
 ) -> None:
     with observed() as seen:
-        journal.save(a_record(phase))
-    assert seen[:3] == ["fsync", "publish", "fsync"]  # its content, its name, the folder
-    assert seen[-1] == "fsync"  # the claim's folder is new too
+        save(state, a_record(phase))
+    assert seen[:4] == ["fsync", "publish", "fsync", "fsync"]  # content, name, folder, `runs`
+    assert set(seen[4:]) == {"publish"}  # the link to it
 
 
 @pytest.mark.parametrize("phase", [Phase.PREPARING, Phase.RUNNING, Phase.REPORTING])
 def test_nobody_waits_for_the_disk_with_what_can_be_found_out_again(
-    journal: FolderJournal, phase: Phase
+    state: StateFolder, phase: Phase
 ) -> None:
     with observed() as seen:
-        journal.save(a_record(phase))
-    assert "fsync" not in seen
+        save(state, a_record(phase))
+    assert seen == ["publish"]
 
 
 @pytest.mark.parametrize("phase", [Phase.CLAIMING, Phase.SPAWNING])
 @pytest.mark.parametrize("emptied", [True, False], ids=["empty", "gone"])
 def test_a_record_that_a_power_cut_took_is_the_last_sure_one(
-    journal: FolderJournal, phase: Phase, emptied: bool
+    state: StateFolder, phase: Phase, emptied: bool
 ) -> None:
     sure = a_record(phase)
-    journal.save(sure)
-    journal.save(replace(sure, phase=Phase.RUNNING, pid=7))
-    path = journal.folder(sure.key) / "run.json"
-    assert [record.phase for record in journal.open_records()] == [Phase.RUNNING]
+    save(state, sure)
+    save(state, replace(sure, phase=Phase.RUNNING, pid=7))
+    path = state.runs / sure.key / "run.json"
+    folders = RunFolders(state.runs)
+    assert [record.phase for record in folders.read_all()] == [Phase.RUNNING]
     if emptied:
         path.write_bytes(b"")
     else:
         path.unlink()
-    assert journal.open_records() == [sure]
-    journal.save(replace(sure, phase=Phase.RUNNING))
-    assert [record.phase for record in journal.open_records()] == [Phase.RUNNING]
+    assert folders.read_all() == [sure]
+    save(state, replace(sure, phase=Phase.RUNNING))
+    assert [record.phase for record in folders.read_all()] == [Phase.RUNNING]
 
 
 def test_the_record_of_a_process_is_on_the_disk_before_it_has_its_name(tmp_path: Path) -> None:

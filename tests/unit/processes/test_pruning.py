@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 import uuid
@@ -15,9 +14,11 @@ import pytest
 from actors.domain.ids import FlowRunId, new_transition_id
 from actors.domain.record import Phase, Reason, RunRecord
 from actors.domain.run import new_run
-from actors.processes.journal import SETTLED_FILE, FolderJournal
+from actors.processes.run_folders import SETTLED_FILE, RunFolders, Save
 from actors.processes.state_folder import StateFolder
 from tests.support.builders import a_run
+from tests.support.journals import journal_on
+from tests.support.on_loop import on_loop
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 DAY = 86_400.0
@@ -39,7 +40,7 @@ def record() -> RunRecord:
 def settled(state: StateFolder, days_ago: float) -> Path:
     """The folder of a claim that was settled so long ago."""
     made = replace(record(), reason=Reason.EXITED)
-    FolderJournal(state).close(made)
+    RunFolders(state.runs).save([Save(made, is_last=True)])
     folder = state.runs / made.key
     when = NOW.timestamp() - days_ago * DAY
     os.utime(folder / SETTLED_FILE, (when, when))
@@ -47,8 +48,7 @@ def settled(state: StateFolder, days_ago: float) -> Path:
 
 
 def prune(state: StateFolder, *, days: float = 7.0, count: int = 1000) -> int:
-    journal = FolderJournal(state)
-    return asyncio.run(journal.prune(NOW, keep_seconds=days * DAY, keep_count=count))
+    return RunFolders(state.runs).prune(NOW.timestamp(), days * DAY, count)
 
 
 def test_what_is_older_than_allowed_goes(state: StateFolder) -> None:
@@ -65,10 +65,10 @@ def test_of_too_many_the_newest_stay(state: StateFolder) -> None:
 
 def test_a_claim_that_is_not_settled_stays_however_old(state: StateFolder) -> None:
     made = record()
-    FolderJournal(state).save(made)
+    RunFolders(state.runs).save([Save(made)])
     os.utime(state.runs / made.key, (0, 0))
     assert prune(state, days=0, count=0) == 0
-    assert [r.phase for r in FolderJournal(state).open_records()] == [Phase.CLAIMING]
+    assert [r.phase for r in RunFolders(state.runs).read_all()] == [Phase.CLAIMING]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may remove everything")
@@ -82,13 +82,11 @@ def test_a_folder_that_cannot_be_removed_costs_only_itself(state: StateFolder) -
     assert not other.exists()
 
 
-def test_it_is_not_done_on_the_loops_thread(state: StateFolder) -> None:
-    seen: list[threading.Thread] = []
-
-    class Watched(FolderJournal):
-        def _prune(self, now: float, keep_seconds: float, keep_count: int) -> int:
-            seen.append(threading.current_thread())
-            return super()._prune(now, keep_seconds, keep_count)
-
-    asyncio.run(Watched(state).prune(NOW, keep_seconds=0, keep_count=0))
-    assert threading.main_thread() not in seen
+@on_loop
+async def test_it_is_done_in_a_thread(state: StateFolder) -> None:
+    old = settled(state, 8)
+    async with journal_on(state) as journal:
+        before = threading.active_count()
+        assert await journal.prune(NOW, keep_seconds=DAY, keep_count=1000) == 1
+        assert threading.active_count() > before
+    assert not old.exists()
