@@ -23,10 +23,13 @@ from typing import Final
 CAUTIOUS_ROUNDS: Final = 20
 """Full rounds of fast answers for one more request in flight, on a server once overloaded."""
 
-FAST: Final = 2.0
-"""So many times the usual time is still fast."""
+FAST: Final = 1.5
+"""So many times the usual time is still fast.
 
-FAST_SECONDS: Final = 0.05
+A server that does one thing at a time takes twice as long for two: it gets no third one.
+"""
+
+FAST_SECONDS: Final = 0.02
 """What takes no longer is fast, whatever is usual."""
 
 OVERLOADED: Final = 10.0
@@ -56,9 +59,9 @@ class Priority(IntEnum):
 
 
 class UsualSeconds:
-    """How long requests of one kind take when no other is in flight: a slow moving average.
+    """How long requests of one kind take when no other is in flight: a moving average.
 
-    It falls at once and rises slowly, so that one hanging request does not become the usual.
+    It falls fast and rises slowly, so that one hanging request does not become the usual.
     """
 
     def __init__(self) -> None:
@@ -70,11 +73,9 @@ class UsualSeconds:
 
     def measured(self, kind: Hashable, seconds: float) -> None:
         """A request took so long, and no other was in flight meanwhile."""
-        before = self._seconds.get(kind)
-        if before is None or seconds < before:
-            self._seconds[kind] = seconds
-        else:
-            self._seconds[kind] = before + (min(seconds, FAST * before) - before) / 10
+        before = self._seconds.setdefault(kind, seconds)
+        pace = 0.5 if seconds < before else 0.1
+        self._seconds[kind] = before + pace * (min(seconds, 2 * before) - before)
 
 
 class AdaptiveLimit:

@@ -33,7 +33,7 @@ from .flow_control import OVERLOADED, AdaptiveLimit, Gate, Passage, Priority
 from .maintenance import Maintenance
 from .options import Credentials, SessionOptions
 from .retry import parse_retry_after
-from .silence import Silence
+from .silence import Alarm, Silence
 from .threads import ThreadPool
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ VITAL_SECONDS: Final = 20.0
 """For how long a vital request waits for its answer, doubled with each further try."""
 
 HANGS_SECONDS: Final = 10.0
-"""Seconds without an answer after which a request holds up no other."""
+"""Seconds without an answer after which a request holds up no other, if others are answered."""
 
 _HOPELESS = frozenset({Trouble.UNTRUSTED, Trouble.UNUSABLE, Trouble.MISCONFIGURED})
 """Troubles that a second try right away would only meet again."""
@@ -251,11 +251,7 @@ class Session:
     ) -> Answer | ExchangeFailed:
         async with self._gate.pass_through(request.priority) as passage:
             sent_at = self._clock.monotonic()
-            usual = self._gate.usual.of(request.kind)
-            hanging = self._clock.call_later(
-                max(HANGS_SECONDS, OVERLOADED * usual),
-                partial(self._on_hanging, request.what, passage, sent_at),
-            )
+            watch = self._watch(request, passage, sent_at)
             try:
                 answer = await self._exchange(outgoing, patience)
             except ExchangeFailed as failure:
@@ -263,7 +259,7 @@ class Session:
                     self._gate.limit.overloaded(passage.ticket)
                 return failure
             finally:
-                hanging.cancel()
+                watch.cancel()
             self._has_connected = True
             self._silence.answered()
             if answer.status in (429, 503):
@@ -273,10 +269,22 @@ class Session:
                 self._gate.answered(passage, request.kind, seconds)
             return answer
 
-    def _on_hanging(self, what: str, passage: Passage, sent_at: float) -> None:
-        self._silence.unanswered(what, sent_at)
-        self._gate.limit.overloaded(passage.ticket)
-        self._gate.hangs(passage)
+    def _watch(self, request: _Request, passage: Passage, sent_at: float) -> Alarm:
+        """Look again and again whether a request hangs, until the alarm is cancelled.
+
+        If others are answered it holds them up no longer. But a server that answers none is sent
+        no more: all of that would come over it at once.
+        """
+
+        def look() -> None:
+            self._gate.limit.overloaded(passage.ticket)
+            if self._silence.lasts_since(sent_at):
+                self._silence.report(request.what, sent_at)
+            else:
+                self._gate.hangs(passage)
+
+        usual = self._gate.usual.of(request.kind)
+        return Alarm(self._clock, max(HANGS_SECONDS, OVERLOADED * usual), look)
 
     async def _exchange(self, outgoing: Outgoing, patience: float) -> Answer:
         if self._closed:

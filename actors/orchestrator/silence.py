@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import structlog
 
@@ -23,9 +24,13 @@ class Silence:
         self._last_answer = -math.inf
         self._since: float | None = None
 
-    def unanswered(self, what: str, sent_at: float) -> None:
-        """A request that was sent then, on the monotonic clock, has waited for far too long."""
-        if self._since is not None or self._last_answer >= sent_at:
+    def lasts_since(self, moment: float) -> bool:
+        """Whether nothing was answered since then, on the monotonic clock."""
+        return self._last_answer < moment
+
+    def report(self, what: str, sent_at: float) -> None:
+        """A request that was sent then has waited for far too long."""
+        if self._since is not None:
             return
         self._since = sent_at
         seconds = self._clock.monotonic() - sent_at
@@ -45,3 +50,21 @@ class Silence:
                 "api.server_answers", silent_seconds=round(self._last_answer - self._since, 1)
             )
             self._since = None
+
+
+class Alarm:
+    """Calls ``ring`` every ``seconds`` until it is cancelled."""
+
+    def __init__(self, clock: Clock, seconds: float, ring: Callable[[], None]) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._ring = ring
+        self._timer = clock.call_later(seconds, self._on_time)
+
+    def cancel(self) -> None:
+        """Ring no more."""
+        self._timer.cancel()
+
+    def _on_time(self) -> None:
+        self._timer = self._clock.call_later(self._seconds, self._on_time)
+        self._ring()

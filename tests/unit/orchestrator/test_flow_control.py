@@ -60,7 +60,7 @@ def test_where_answers_become_slower_with_each_request_in_flight_there_are_no_mo
     limit = AdaptiveLimit(maximum=8, start=1)
     for _ in range(1000):
         limit.answered(limit.admitted(), USUAL * limit.value, usual=USUAL)
-    assert limit.value == 3
+    assert limit.value == 2
 
 
 def test_a_server_that_does_many_things_at_once_gets_many_requests() -> None:
@@ -122,11 +122,12 @@ def test_one_hanging_request_does_not_become_the_usual() -> None:
     assert usual.of("claim") < 0.12
 
 
-def test_a_first_measurement_that_hung_is_forgotten_with_the_next() -> None:
+def test_a_first_measurement_that_hung_is_soon_forgotten() -> None:
     usual = UsualSeconds()
     usual.measured("claim", 55.0)
-    usual.measured("claim", 0.1)
-    assert usual.of("claim") == 0.1
+    for _ in range(10):
+        usual.measured("claim", 0.1)
+    assert usual.of("claim") < 0.2
 
 
 def test_a_server_that_became_slower_is_learned_in_time() -> None:

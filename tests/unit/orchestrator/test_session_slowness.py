@@ -59,7 +59,7 @@ def test_a_poll_waits_for_nothing_else() -> None:
     assert run(server, scenario, max_concurrency=1) == "ok"
 
 
-def test_a_request_that_hangs_holds_up_no_other() -> None:
+def test_a_request_that_hangs_holds_up_no_other_while_the_server_answers() -> None:
     server = ScriptedServer(default=Reply(200, "ok"))
     server.script(hang)
 
@@ -68,6 +68,9 @@ def test_a_request_that_hangs_holds_up_no_other() -> None:
         claim = asked(session, "/claim", priority=Priority.STATE)
         await hanging(server)
         next_claim = asked(session, "/claim", priority=Priority.STATE)
+        clock.advance(11)  # does it hang, or the whole server?
+        await asked(session, "/poll", priority=Priority.VITAL)
+        assert not next_claim.done()
         clock.advance(11)
         answer = await next_claim
         assert not claim.done()
