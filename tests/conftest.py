@@ -10,6 +10,7 @@ import hypothesis
 import pytest
 
 from tests.support.leaks import KINDS, Snapshot
+from tests.support.ports import held_port
 from tests.support.side_by_side import scheduler
 
 # How fast an example is says something of the machine, nothing of the code.
@@ -33,6 +34,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
     """Several processes start each Prefect server once."""
     return scheduler(config, log)
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A port for a program that the test starts."""
+    with held_port() as port:
+        yield port
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -29,13 +28,6 @@ def environment(**more: str) -> dict[str, str]:
     ours = ("PREFECT_", "ACTOR_WORKER_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return kept | more
-
-
-def free_port() -> int:
-    """A port of the loopback address that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def healthy(port: int) -> None:

@@ -20,18 +20,17 @@ from tests.acceptance.command import (
     ROOT,
     Command,
     environment,
-    free_port,
     full_pipe,
     healthy,
 )
+from tests.support.ports import held_port
 
 
 @pytest.fixture
 def nowhere() -> Iterator[str]:
     """The address of a server that is not there, on a port that nobody else will take."""
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
-        yield f"http://127.0.0.1:{holder.getsockname()[1]}/api"
+    with held_port() as port:
+        yield f"http://127.0.0.1:{port}/api"
 
 
 @pytest.fixture
@@ -176,8 +175,9 @@ def test_run_once_against_a_dead_server_is_a_clear_error_with_exit_code_1(
         assert command.said.splitlines()[-1].startswith("Error: ")
 
 
-def test_the_health_server_answers_while_the_server_is_away(env: dict[str, str]) -> None:
-    port = free_port()
+def test_the_health_server_answers_while_the_server_is_away(
+    env: dict[str, str], port: int
+) -> None:
     address = ("--health-host", "127.0.0.1", "--health-port", str(port))
     with start("--with-healthcheck", *address, env=env) as command:
         command.until("started!")
@@ -201,9 +201,10 @@ def test_a_reader_that_goes_away_does_not_stop_the_worker(env: dict[str, str]) -
         assert command.exit_code() == 0
 
 
-def test_a_reader_that_reads_no_more_does_not_stop_the_worker(env: dict[str, str]) -> None:
+def test_a_reader_that_reads_no_more_does_not_stop_the_worker(
+    env: dict[str, str], port: int
+) -> None:
     with full_pipe() as unread:
-        port = free_port()
         address = ("--health-host", "127.0.0.1", "--health-port", str(port))
         worker = subprocess.Popen(
             [*ACTOR_WORKER, "start", "--pool", "p", "--with-healthcheck", *address],
@@ -224,8 +225,9 @@ def test_a_reader_that_reads_no_more_does_not_stop_the_worker(env: dict[str, str
             worker.wait()
 
 
-def test_a_dump_comes_at_any_log_level_for_it_was_asked_for(env: dict[str, str]) -> None:
-    port = free_port()
+def test_a_dump_comes_at_any_log_level_for_it_was_asked_for(
+    env: dict[str, str], port: int
+) -> None:
     address = ("--health-host", "127.0.0.1", "--health-port", str(port))
     options = ("--log-level", "CRITICAL", "--with-healthcheck", *address)
     with start(*options, env=env) as command:

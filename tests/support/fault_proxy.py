@@ -31,17 +31,18 @@ from tests.support.faults import (
 
 
 class FaultProxy:
-    """Listens on a free loopback port, which it keeps; a context manager that leaves nothing.
+    """Listens on a port of the loopback; a context manager that leaves nothing.
 
-    ``server_port`` is where the real server listens. ``weather`` may be changed at any time.
+    ``server_port`` is where the real server listens. Hold ``port``, so that nobody else is given
+    it during an outage. ``weather`` may be changed at any time.
     """
 
-    def __init__(self, server_port: int) -> None:
+    def __init__(self, server_port: int, port: int) -> None:
         self.server_port = server_port
+        self.port = port
         self.weather: Weather = fair
         self.injected: Counter[Fault] = Counter()
         self.requests = 0
-        self.port = 0
         self._news = threading.Condition()
         self._holds: list[Held] = []
         self._asking: set[socket.socket] = set()
@@ -56,7 +57,6 @@ class FaultProxy:
     def come(self) -> None:
         """Listen."""
         self._listener = Listener(self.port, self._serve)
-        self.port = self._listener.port
         self._thread = threading.Thread(target=self._listener.serve_forever, args=(0.05,))
         self._thread.start()
 

@@ -116,11 +116,6 @@ class Listener(socketserver.ThreadingTCPServer):
         self._lock = threading.Lock()
         super().__init__(("127.0.0.1", port), Wire)
 
-    @property
-    def port(self) -> int:
-        port: int = self.socket.getsockname()[1]
-        return port
-
     def break_connections(self) -> None:
         self.closing.set()
         with self._lock:

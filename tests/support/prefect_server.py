@@ -69,8 +69,9 @@ def interpreter(series: str) -> str | None:
 class PrefectServer:
     """A Prefect server on SQLite; a context manager that has it answering inside.
 
-    It listens on a free port of the loopback, which it keeps over :meth:`stop` and
-    :meth:`start`. All its files are in ``folder``, which is also its ``PREFECT_HOME``.
+    It listens on ``port`` of the loopback, 0: a free one. Hold the port of a server that is to be
+    stopped and started again. All its files are in ``folder``, which is also its
+    ``PREFECT_HOME``.
     """
 
     def __init__(
@@ -81,13 +82,14 @@ class PrefectServer:
         auth_string: str | None = None,
         csrf: bool = False,
         lock_seconds: float = LOCK_SECONDS,
+        port: int = 0,
         settings: Mapping[str, str] | None = None,
     ) -> None:
         self.python = python
         self.folder = folder
         self.auth_string = auth_string
         self.csrf = csrf
-        self.port = 0
+        self.port = port
         self._lock_seconds = lock_seconds
         self._settings = _settings(folder, auth_string, csrf) | dict(settings or {})
         self._process: subprocess.Popen[bytes] | None = None

@@ -28,7 +28,7 @@ __all__ = [
 
 
 @pytest.fixture
-def scene(place: Place) -> Iterator[Scene]:
+def scene(place: Place, port: int) -> Iterator[Scene]:
     """A pool, a proxy before its server, and a state folder for workers that follow each other."""
-    with FaultProxy(place.server.port) as proxy, Scene(place, proxy) as scene:
+    with FaultProxy(place.server.port, port) as proxy, Scene(place, proxy) as scene:
         yield scene

@@ -7,7 +7,6 @@ import json
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -60,13 +59,6 @@ def until(
         assert time.monotonic() < end, f"after {patience:g} s it is still {answer!r}"
         time.sleep(PAUSE)
     return answer
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def shell(script: str, *arguments: str) -> str:

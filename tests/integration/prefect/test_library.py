@@ -13,7 +13,7 @@ import pytest
 from actors import ProcessWorker
 from actors.domain.errors import OrchestratorError
 from actors.orchestrator.profile import load_profile
-from tests.integration.prefect.kit import PATIENCE, Place, free_port, get, until
+from tests.integration.prefect.kit import PATIENCE, Place, get, until
 
 NOBODY = "http://127.0.0.1:9/api"
 """Port 9 is discard's: nothing listens there."""
@@ -73,8 +73,9 @@ def test_start_works_a_single_round_when_told_to_and_tells_the_printer(place: Pl
     assert printed == ["Worker 'library' started!", "Worker 'library' stopped!"]
 
 
-def test_start_works_until_it_is_cancelled_and_serves_its_health_meanwhile(place: Place) -> None:
-    port = free_port()
+def test_start_works_until_it_is_cancelled_and_serves_its_health_meanwhile(
+    place: Place, port: int
+) -> None:
     printed: list[str] = []
     worker = a_worker(place, health_host="127.0.0.1", health_port=port)
     with Starting(worker, with_healthcheck=True, printer=printed.append):
@@ -85,8 +86,7 @@ def test_start_works_until_it_is_cancelled_and_serves_its_health_meanwhile(place
     assert printed == ["Worker 'library' started!"]
 
 
-def test_start_serves_no_health_unless_it_is_told_to(place: Place) -> None:
-    port = free_port()
+def test_start_serves_no_health_unless_it_is_told_to(place: Place, port: int) -> None:
     with Starting(a_worker(place, health_host="127.0.0.1", health_port=port)):
         place.state_once(place.run("true", report_states=True))
         assert get(f"http://127.0.0.1:{port}/health") == NOBODY_THERE

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.prefect.conftest import cleanly
-from tests.integration.prefect.kit import PATIENCE, Place, free_port, get, shell, until
+from tests.integration.prefect.kit import PATIENCE, Place, get, shell, until
+from tests.support.ports import held_port
 from tests.support.prefect_server import PrefectServer, interpreter
 
 EVERY_SERIES = pytest.mark.series()
@@ -41,8 +42,7 @@ def test_run_once_against_a_dead_server_ends_with_an_error_in_words(place: Place
     assert "Traceback" not in worker.printed
 
 
-def test_the_health_server_answers_as_the_peers_does(place: Place) -> None:
-    port = free_port()
+def test_the_health_server_answers_as_the_peers_does(place: Place, port: int) -> None:
     settings = {
         "PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1",
         "PREFECT_WORKER_WEBSERVER_PORT": str(port),
@@ -55,8 +55,7 @@ def test_the_health_server_answers_as_the_peers_does(place: Place) -> None:
         assert get(f"{url}/status") == (404, {"detail": "Not Found"})
 
 
-def test_health_is_answered_while_the_api_is_away(place: Place) -> None:
-    port = free_port()
+def test_health_is_answered_while_the_api_is_away(place: Place, port: int) -> None:
     url = f"http://127.0.0.1:{port}"
     options = ["--health-host", "127.0.0.1", "--health-port", str(port)]
     # 30 polls may be missed: 1.5 s at this rhythm
@@ -104,14 +103,14 @@ def fickle(tmp_path: Path) -> Iterator[Place]:
     python = interpreter("3.8")
     if python is None:
         pytest.skip("no interpreter has Prefect 3.8")
-    server = PrefectServer(python, tmp_path / "server")
-    server.port = free_port()
     (tmp_path / "worker").mkdir()
-    try:
-        with cleanly(Place(server, tmp_path / "worker")) as place:
-            yield place
-    finally:
-        server.stop()
+    with held_port() as port:
+        server = PrefectServer(python, tmp_path / "server", port=port)
+        try:
+            with cleanly(Place(server, tmp_path / "worker")) as place:
+                yield place
+        finally:
+            server.stop()
 
 
 def test_a_run_that_ends_while_the_server_is_away_for_a_minute_is_reported(fickle: Place) -> None:
@@ -147,9 +146,10 @@ def test_a_run_that_ends_while_the_server_is_away_for_a_minute_is_reported(fickl
         assert place.history(run)[-1]["type"] == "CRASHED"
 
 
-def test_a_worker_outlives_a_server_that_comes_late_and_one_that_goes(fickle: Place) -> None:
+def test_a_worker_outlives_a_server_that_comes_late_and_one_that_goes(
+    fickle: Place, port: int
+) -> None:
     place = fickle
-    port = free_port()
     options = ["--with-healthcheck", "--health-host", "127.0.0.1", "--health-port", str(port)]
     gate = shell(
         'echo $$ > "$1"/pid; until [ -e "$1"/go ]; do sleep 0.1; done; exit 5', str(place.folder)
