@@ -1,13 +1,14 @@
 """How many requests may be under way at once, and whose turn it is.
 
-The number of requests in flight grows by one for each full round of fast answers and is halved by
-an overloaded server, as in the additive-increase, multiplicative-decrease rule of TCP. A server is
-overloaded when it answers 429 or 503, not in time, or after far longer than usual. Where one more
-request in flight makes all of them slower it wins nothing, so the number stays.
+As many as make use of the server, after the rules of TCP's congestion control. Each full round of
+answers is compared with how long such requests take when no other is in flight. Where they take
+hardly longer the server bears more, and the number grows by one. Where they take nearly twice as
+long, or longer, the last one won nothing, and the number falls by one. An overloaded server halves
+it: one that answers 429 or 503, not in time, or after far longer than usual. Once the number has
+fallen it takes many rounds to grow.
 
-A Prefect server on SQLite takes one write at a time, and it may freeze altogether while one waits
-for another's lock: there few are to be in flight. Once a server was overloaded, growing takes many
-rounds.
+A Prefect server on SQLite takes one write at a time, and may freeze altogether while one waits for
+another's lock: there it comes to one request in flight, seldom two.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ from enum import IntEnum
 from typing import Final
 
 CAUTIOUS_ROUNDS: Final = 20
-"""Full rounds of fast answers for one more request in flight, on a server once overloaded."""
+"""Rounds of fast answers for one more request in flight, once the number has fallen."""
 
 FAST: Final = 1.5
-"""So many times the usual time is still fast.
+"""So many times the usual time is still fast: the server bears more."""
 
-A server that does one thing at a time takes twice as long for two: it gets no third one.
+SLOW: Final = 1.75
+"""From so many times the usual time on the last request in flight won nothing.
+
+A server that does one thing at a time takes twice as long for each of two.
 """
 
 FAST_SECONDS: Final = 0.02
@@ -71,6 +75,10 @@ class UsualSeconds:
         """The seconds that are usual; a guess for a kind that was never measured."""
         return self._seconds.get(kind, UNKNOWN_SECONDS)
 
+    def knows(self, kind: Hashable) -> bool:
+        """Whether such a request was ever measured."""
+        return kind in self._seconds
+
     def measured(self, kind: Hashable, seconds: float) -> None:
         """A request took so long, and no other was in flight meanwhile."""
         before = self._seconds.setdefault(kind, seconds)
@@ -79,18 +87,23 @@ class UsualSeconds:
 
 
 class AdaptiveLimit:
-    """The pure rule. A *ticket* is the number of a request in order of admission."""
+    """The pure rule. A *ticket* is the number of a request in order of admission.
+
+    Owns: _limit; _paces, how many times the usual time each answer of this round took.
+    """
 
     def __init__(self, *, maximum: int, start: int | None = None) -> None:
         self.maximum = maximum
-        self._limit = float(min(maximum, maximum if start is None else start))
+        self._limit = min(maximum, maximum if start is None else start)
+        self._paces: list[float] = []
+        self._fast_rounds = 0
         self._last_ticket = 0
-        self._cut_at = 0
+        self._fallen_at = 0
 
     @property
     def value(self) -> int:
         """How many requests may be in flight now; at least 1."""
-        return int(self._limit)
+        return self._limit
 
     def admitted(self) -> int:
         """Count one more request as sent and return its ticket."""
@@ -101,25 +114,42 @@ class AdaptiveLimit:
         """Whether nothing was admitted since."""
         return ticket == self._last_ticket
 
-    def answered(self, ticket: int, seconds: float, *, usual: float) -> None:
-        """An answer came after so many seconds: a full round of fast ones raises the limit by one.
+    def answered(self, ticket: int, seconds: float, *, usual: float, full: bool = True) -> None:
+        """An answer came after so many seconds.
 
-        ``usual`` are the seconds that such a request takes when no other is in flight.
+        ``usual`` are the seconds that such a request takes when no other is in flight. ``full``:
+        as many were in flight as may be, so that the answer tells how the server bears that.
         """
         if seconds > max(OVERLOADED * usual, OVERLOADED_SECONDS):
             self.overloaded(ticket)
-        elif seconds <= max(FAST * usual, FAST_SECONDS):
-            rounds = CAUTIOUS_ROUNDS if self._cut_at else 1
-            self._limit = min(self.maximum, self._limit + 1 / (rounds * self._limit))
+        elif full and ticket > self._fallen_at:
+            self._paces.append(1.0 if seconds <= FAST_SECONDS else seconds / max(usual, 1e-9))
+            if len(self._paces) >= self._limit:
+                self._end_round(sum(self._paces) / len(self._paces))
 
     def overloaded(self, ticket: int) -> None:
         """The request with this ticket met an overloaded server: halve.
 
-        Requests that were already under way at the last halving say nothing new.
+        Requests that were already under way when the number last fell say nothing new.
         """
-        if ticket > self._cut_at:
-            self._limit = max(1.0, self._limit / 2)
-            self._cut_at = self._last_ticket
+        if ticket > self._fallen_at:
+            self._fall_to(self._limit // 2)
+
+    def _end_round(self, pace: float) -> None:
+        self._paces.clear()
+        if pace >= SLOW and self._limit > 1:
+            self._fall_to(self._limit - 1)
+        elif pace <= FAST:
+            self._fast_rounds += 1
+            if self._fast_rounds >= (CAUTIOUS_ROUNDS if self._fallen_at else 1):
+                self._fast_rounds = 0
+                self._limit = min(self.maximum, self._limit + 1)
+
+    def _fall_to(self, limit: int) -> None:
+        self._limit = max(1, limit)
+        self._fallen_at = self._last_ticket
+        self._fast_rounds = 0
+        self._paces.clear()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -129,6 +159,8 @@ class Passage:
     ticket: int
     was_alone: bool
     """Whether no other was in flight when it was admitted."""
+    was_full: bool
+    """Whether as many were in flight as the limit allows, itself included."""
     counts: bool
     """Whether it takes up one of the places that the limit allows."""
 
@@ -165,8 +197,12 @@ class Gate:
             self._vital += 1
         else:
             await self._enter(priority)
-        alone = self.in_flight == 1
-        passage = Passage(ticket=self.limit.admitted(), was_alone=alone, counts=not vital)
+        passage = Passage(
+            ticket=self.limit.admitted(),
+            was_alone=self.in_flight == 1,
+            was_full=not vital and self._counting >= self.limit.value,
+            counts=not vital,
+        )
         try:
             yield passage
         finally:
@@ -188,7 +224,12 @@ class Gate:
         """Learn from an answer how many requests this server bears."""
         if passage.was_alone and self.limit.is_latest(passage.ticket):
             self.usual.measured(kind, seconds)
-        self.limit.answered(passage.ticket, seconds, usual=self.usual.of(kind))
+        self.limit.answered(
+            passage.ticket,
+            seconds,
+            usual=self.usual.of(kind),
+            full=passage.was_full and self.usual.knows(kind),
+        )
 
     @property
     def _has_place(self) -> bool:

@@ -31,9 +31,6 @@ from tests.integration.prefect.kit import Place, moment, shell
 from tests.integration.processes.kit import keepers_of
 from tests.support.prefect_server import PrefectServer, interpreter
 
-STOCK_LOCK_SECONDS = 60.0
-"""What Prefect has SQLite wait for a lock."""
-
 LOOK_AGAIN = 2.0
 """Seconds between questions to the server, which has enough to do."""
 
@@ -200,7 +197,7 @@ def main() -> int:
     load = Load(options.runs, options.apart, options.flows, options.seconds, options.limit)
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
-        PrefectServer(python, Path(folder), lock_seconds=STOCK_LOCK_SECONDS) as server,
+        PrefectServer(python, Path(folder), lock_seconds=None) as server,
     ):
         names = list(CONTESTANTS) if options.only is None else [options.only]
         for name in names * options.rounds:

@@ -30,15 +30,17 @@ everything else cannot afford it. Afterwards the server answers 503, as ever.
 
 _PROGRAM: Final = """
 import socket, sys, uvicorn
-from sqlalchemy import event
-from sqlalchemy.pool import Pool
 from prefect.server.api.server import create_app
 
-@event.listens_for(Pool, "checkout")
-def wait_less_for_locks(connection, *_):
-    cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {float(sys.argv[2]) * 1000:.0f}")
-    cursor.close()
+if len(sys.argv) > 2:
+    from sqlalchemy import event
+    from sqlalchemy.pool import Pool
+
+    @event.listens_for(Pool, "checkout")
+    def wait_less_for_locks(connection, *_):
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {float(sys.argv[2]) * 1000:.0f}")
+        cursor.close()
 
 listener = socket.socket(fileno=int(sys.argv[1]))
 server = uvicorn.Server(uvicorn.Config(create_app(), log_level="warning", timeout_keep_alive=5))
@@ -70,8 +72,8 @@ class PrefectServer:
     """A Prefect server on SQLite; a context manager that has it answering inside.
 
     It listens on ``port`` of the loopback, 0: a free one. Hold the port of a server that is to be
-    stopped and started again. All its files are in ``folder``, which is also its
-    ``PREFECT_HOME``.
+    stopped and started again. ``lock_seconds`` None leaves SQLite as Prefect has it. All its files
+    are in ``folder``, which is also its ``PREFECT_HOME``.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class PrefectServer:
         *,
         auth_string: str | None = None,
         csrf: bool = False,
-        lock_seconds: float = LOCK_SECONDS,
+        lock_seconds: float | None = LOCK_SECONDS,
         port: int = 0,
         settings: Mapping[str, str] | None = None,
     ) -> None:
@@ -122,8 +124,8 @@ class PrefectServer:
             self.port = listener.getsockname()[1]
             self._process = subprocess.Popen(
                 [
-                    *(self.python, "-c", _PROGRAM),
-                    *(str(listener.fileno()), str(self._lock_seconds)),
+                    *(self.python, "-c", _PROGRAM, str(listener.fileno())),
+                    *(() if self._lock_seconds is None else (str(self._lock_seconds),)),
                 ],
                 cwd=self.folder,
                 env=_inherited() | self._settings,

@@ -19,18 +19,40 @@ USUAL = 0.1
 """Seconds."""
 
 
-def fast(limit: AdaptiveLimit) -> None:
-    limit.answered(limit.admitted(), USUAL, usual=USUAL)
+def answers(limit: AdaptiveLimit, number: int, *, pace: float = 1.0, full: bool = True) -> None:
+    """So many answers that each took ``pace`` times the usual time."""
+    for _ in range(number):
+        limit.answered(limit.admitted(), pace * USUAL, usual=USUAL, full=full)
 
 
-# -- the rule ------------------------------------------------------------------------------
+# -- the rule --------------------------------------------------------------------------
 
 
 def test_a_round_of_fast_answers_admits_one_more() -> None:
     limit = AdaptiveLimit(maximum=8, start=2)
-    for _ in range(3):
-        fast(limit)
+    answers(limit, 1)
+    assert limit.value == 2
+    answers(limit, 1)
     assert limit.value == 3
+
+
+def test_a_round_of_slow_answers_admits_one_less() -> None:
+    limit = AdaptiveLimit(maximum=8)
+    answers(limit, 8, pace=2)
+    assert limit.value == 7
+
+
+def test_a_round_counts_as_a_whole() -> None:
+    limit = AdaptiveLimit(maximum=8, start=4)
+    answers(limit, 1, pace=3)
+    answers(limit, 3, pace=0.8)
+    assert limit.value == 5
+
+
+def test_answers_while_there_was_room_for_more_tell_nothing() -> None:
+    limit = AdaptiveLimit(maximum=8, start=2)
+    answers(limit, 100, full=False)
+    assert limit.value == 2
 
 
 def test_an_overloaded_server_halves_the_limit() -> None:
@@ -53,31 +75,37 @@ def test_what_takes_less_than_a_second_tells_of_no_overload() -> None:
     assert limit.value == 8
 
 
-def test_where_answers_become_slower_with_each_request_in_flight_there_are_no_more_of_them() -> (
-    None
-):
-    """A server that does one thing at a time: two in flight take twice as long, and so on."""
-    limit = AdaptiveLimit(maximum=8, start=1)
+def test_a_server_that_does_one_thing_at_a_time_gets_one_request_and_seldom_two() -> None:
+    limit = AdaptiveLimit(maximum=8, start=4)
+    seen = []
     for _ in range(1000):
-        limit.answered(limit.admitted(), USUAL * limit.value, usual=USUAL)
-    assert limit.value == 2
+        answers(limit, 1, pace=limit.value)
+        seen.append(limit.value)
+    later = seen[100:]
+    assert set(later) == {1, 2}
+    assert later.count(2) < 0.1 * len(later)
 
 
 def test_a_server_that_does_many_things_at_once_gets_many_requests() -> None:
     limit = AdaptiveLimit(maximum=8, start=1)
-    for _ in range(1 + 2 + 3 + 4 + 5 + 6 + 7 + 8):
-        fast(limit)
+    answers(limit, 1 + 2 + 3 + 4 + 5 + 6 + 7)
     assert limit.value == 8
 
 
-def test_after_an_overload_it_takes_many_rounds_of_fast_answers_to_admit_one_more() -> None:
+def test_a_server_that_does_four_things_at_once_gets_about_as_many_requests() -> None:
+    limit = AdaptiveLimit(maximum=16, start=1)
+    for _ in range(1000):
+        answers(limit, 1, pace=max(1.0, limit.value / 4))
+        assert limit.value <= 7
+    assert limit.value >= 4
+
+
+def test_once_it_has_fallen_it_takes_many_rounds_of_fast_answers_to_admit_one_more() -> None:
     limit = AdaptiveLimit(maximum=4, start=4)
     limit.overloaded(limit.admitted())
     for _ in range(2 * CAUTIOUS_ROUNDS):
         assert limit.value == 2
-        fast(limit)
-    for _ in range(CAUTIOUS_ROUNDS):
-        fast(limit)
+        answers(limit, 1)
     assert limit.value == 3
 
 
@@ -91,17 +119,21 @@ def test_requests_that_were_under_way_together_halve_it_once() -> None:
     assert limit.value == 2
 
 
-@given(st.lists(st.none() | st.floats(0, 1e6)), st.integers(1, 16), st.floats(0, 1e3))
+@given(
+    st.lists(st.none() | st.tuples(st.floats(0, 1e6), st.booleans())),
+    st.integers(1, 16),
+    st.floats(0, 1e3),
+)
 def test_the_limit_stays_between_one_and_the_maximum(
-    answers: list[float | None], maximum: int, usual: float
+    answers: list[tuple[float, bool] | None], maximum: int, usual: float
 ) -> None:
     limit = AdaptiveLimit(maximum=maximum)
-    for seconds in answers:
+    for answer in answers:
         ticket = limit.admitted()
-        if seconds is None:
+        if answer is None:
             limit.overloaded(ticket)
         else:
-            limit.answered(ticket, seconds, usual=usual)
+            limit.answered(ticket, answer[0], usual=usual, full=answer[1])
         assert 1 <= limit.value <= maximum
 
 

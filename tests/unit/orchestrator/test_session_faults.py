@@ -308,8 +308,8 @@ def test_an_overloaded_server_gets_fewer_requests_at_once() -> None:
         assert session.concurrency == 8
         await session.request("GET", "/thing")
         assert session.concurrency == 4
-        for _ in range(100):  # the server was overloaded once: it grows slowly from now on
+        for _ in range(100):  # one after the other: that tells nothing of how many it bears
             await session.request("GET", "/thing")
-        assert session.concurrency == 5
+        assert session.concurrency == 4
 
     run(server, scenario, start_concurrency=8)
