@@ -94,7 +94,8 @@ def quickstart(once: bool, remove: bool, folder: str | None, python: str | None)
     from .quickstart.program import run as run_quickstart
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.signal(signal.SIGHUP, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup(1) has it
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
     place = QuickstartFolder(Path(folder) if folder else default_folder())
     if remove:
         remove_all(place, sys.stdout)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import functools
 import importlib.metadata
+import json
 import re
 import socket
+import urllib.error
 import urllib.request
+from email.message import Message
 from pathlib import Path
 
 import psutil
@@ -47,6 +52,22 @@ def rows(said: str) -> dict[str, tuple[str, str]]:
     return {flow: (state, page) for flow, state, page in found}
 
 
+def status(
+    request: urllib.request.Request, authorization: str | None = None
+) -> tuple[int, Message]:
+    """The status and the headers of the answer, with an authorization or without."""
+    if authorization is not None:
+        token = base64.b64encode(authorization.encode()).decode()
+        request.add_header("Authorization", f"Basic {token}")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=60) as answer:
+            return answer.status, answer.headers
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code, error.headers
+
+
 def left_by(folder: Path) -> list[str]:
     """The command lines of processes that this quickstart has left."""
     mark = str(QuickstartFolder(folder).temporary)
@@ -58,6 +79,25 @@ def left_by(folder: Path) -> list[str]:
         except (psutil.Error, OSError):
             continue
     return left
+
+
+def only_the_user_writes_to_the_server(folder: Path, page: str) -> None:
+    address = f"http://{page.split('/')[2]}"
+    write = functools.partial(
+        urllib.request.Request,
+        f"{address}/api/variables/",
+        data=json.dumps({"name": "written", "value": 1}).encode(),
+        method="POST",
+    )
+    headers = {"Content-Type": "application/json", "Origin": "http://elsewhere.example"}
+    rebound = {**headers, "Host": "elsewhere.example", "Origin": "http://elsewhere.example"}
+    for foreign in (headers, rebound):
+        code, answer = status(write(headers=foreign))
+        assert code == 401
+        assert answer["Access-Control-Allow-Origin"] is None
+    authorization = QuickstartFolder(folder).authorization
+    assert status(write(headers=headers), authorization + "x")[0] == 401
+    assert status(write(headers=headers), authorization)[0] == 201
 
 
 def test_four_runs_end_as_they_should_and_nothing_is_left(tmp_path: Path, python: str) -> None:
@@ -74,6 +114,15 @@ def test_four_runs_end_as_they_should_and_nothing_is_left(tmp_path: Path, python
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=60) as answer:
             assert b"<title>Prefect" in answer.read()
+
+        only_the_user_writes_to_the_server(folder, page)
+        password = QuickstartFolder(folder).authorization.partition(":")[2]
+        for public in (
+            command.said,
+            "\n".join(left_by(folder)),
+            *(log.read_text() for log in folder.glob("*.log")),
+        ):
+            assert password not in public
 
         for arguments in (["--once"], ["--remove"]):
             with quickstart(folder, *arguments) as second:

@@ -55,7 +55,7 @@ RULES = {
     "app": part(
         house=f"domain messages runtime parts orchestrator processes web {ACTORS}",
         libraries=f"{LOGGING} click platformdirs psutil pydantic pydantic_core"
-        " pydantic_settings requests slugify",
+        " pydantic_settings requests slugify urllib3",
     ),
 }
 
@@ -65,8 +65,8 @@ COMPOSITION_ROOT = ("actors.app.system", "actors.app.wiring")
 FACADES = {"actors": {"app"}, "actors.__main__": {"app"}}
 """Modules that may reach further than their part: the door of the library and of the command."""
 
-DATA = {"actors.app.quickstart.sample_flows"}
-"""Shipped for Prefect's engine to load, in its interpreter; no module of ours imports it."""
+DATA = {"actors.app.quickstart.sample_flows", "actors.app.quickstart.prefect_server"}
+"""For the interpreter that has Prefect to load; no module of ours imports them."""
 
 
 @dataclass(frozen=True)

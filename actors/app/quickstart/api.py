@@ -9,6 +9,8 @@ from typing import Any, Final
 from uuid import uuid4
 
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import Retry
 
 from ...domain.errors import OrchestratorError, Unavailable
 
@@ -16,6 +18,23 @@ POOL: Final = "quickstart"
 
 _SECONDS: Final = 30.0
 """Bound of one request; the server is on this machine and just woke up."""
+_STARTING_SECONDS: Final = 1.0
+"""Bound of one that asks whether it has."""
+
+_WHEN_BUSY: Final = Retry(
+    total=None,
+    connect=0,
+    read=0,
+    other=0,
+    status=10,
+    status_forcelist=[503],
+    allowed_methods=None,
+    backoff_factor=0.2,
+    backoff_max=5.0,
+    raise_on_status=False,
+)
+"""Any request is sent again for half a minute while the server answers 503: another writer had
+its database, and nothing was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +52,19 @@ class SampleRun:
 
 
 class ServerApi:
-    """Prefect's HTTP API at ``url``, which ends in ``/api``."""
+    """Prefect's HTTP API at ``url``, which ends in ``/api``, for whoever knows ``authorization``.
 
-    def __init__(self, url: str) -> None:
+    That is ``user:password``, as PREFECT_API_AUTH_STRING has it.
+    """
+
+    def __init__(self, url: str, authorization: str) -> None:
         self.url = url
         self._session = requests.Session()
+        user, _, password = authorization.partition(":")
+        self._session.auth = (user, password)
         # a proxy from the environment has no business on this machine
         self._session.trust_env = False
+        self._session.mount(url, HTTPAdapter(max_retries=_WHEN_BUSY))
 
     def close(self) -> None:
         """Give the connections back."""
@@ -47,7 +72,17 @@ class ServerApi:
 
     def version(self) -> str:
         """The server's version. Unavailable: it does not answer (yet)."""
-        return str(self._ask("GET", "/admin/version"))
+        return str(self._request("GET", f"{self.url}/admin/version", seconds=_STARTING_SECONDS))
+
+    def pages(self) -> str:
+        """The address below which the server has its pages.
+
+        Prefect 3.8 has two kinds. Those at ``/`` show errors to a person who follows a link before
+        giving the authorization; those at ``/v2`` ask for it.
+        """
+        address = self.url.removesuffix("/api")
+        base = self._request("GET", f"{address}/ui-settings").get("v2_base_url") or ""
+        return f"{address}{base}"
 
     def ensure_pool(self) -> None:
         """Create the work pool unless it is there from an earlier time."""
@@ -72,7 +107,10 @@ class ServerApi:
 
     def run(self, deployment: str, flow: str) -> SampleRun:
         """Create a run that is due at once."""
-        body = {"state": {"type": "SCHEDULED", "state_details": {}}}
+        body = {
+            "state": {"type": "SCHEDULED", "state_details": {}},
+            "idempotency_key": str(uuid4()),
+        }
         answer = self._ask("POST", f"/deployments/{deployment}/create_flow_run", body)
         return _sample_run(answer, flow)
 
@@ -90,15 +128,26 @@ class ServerApi:
         self._ask("POST", f"/flow_runs/{run.id}/set_state", {"state": state})
 
     def _ask(self, method: str, path: str, body: Any = None, *, fine: int | None = None) -> Any:
+        return self._request(method, self.url + path, body, fine=fine)
+
+    def _request(
+        self,
+        method: str,
+        url: str,
+        body: Any = None,
+        *,
+        fine: int | None = None,
+        seconds: float = _SECONDS,
+    ) -> Any:
         try:
-            answer = self._session.request(method, self.url + path, json=body, timeout=_SECONDS)
+            answer = self._session.request(method, url, json=body, timeout=seconds)
         except requests.RequestException as error:
             raise Unavailable(f"The server at {self.url} does not answer: {error}") from error
         if answer.status_code == 503:
             raise Unavailable(f"The server at {self.url} is busy.", status=503)
         if not answer.ok and answer.status_code != fine:
             raise OrchestratorError(
-                f"The server answered {method} {path} with {answer.status_code}:"
+                f"The server answered {method} {url} with {answer.status_code}:"
                 f" {answer.text[:500]}",
                 status=answer.status_code,
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +20,7 @@ MARK: Final = "made-by-actor-worker-quickstart"
 """A file that says whose the folder is: only a folder with it is ever removed."""
 
 FLOWS: Final = "sample_flows.py"
+USER: Final = "quickstart"
 
 
 def default_folder() -> Path:
@@ -37,6 +39,7 @@ class QuickstartFolder:
         self.temporary = self.path / "tmp"
         self.server_log = self.path / "server.log"
         self.worker_log = self.path / "worker.log"
+        self.authorization_file = self.path / "authorization"
         self._mark = self.path / MARK
         self._port = self.path / "port"
 
@@ -58,19 +61,31 @@ class QuickstartFolder:
     def port(self, port: int) -> None:
         self._port.write_text(str(port))
 
+    @property
+    def authorization(self) -> str:
+        """What the server's API asks for, as ``user:password``; :meth:`prepare` makes it.
+
+        It stays the same from one quickstart to the next, so that browsers may keep it.
+        """
+        return self.authorization_file.read_text("ascii").strip()
+
     def prepare(self) -> None:
-        """Make the folder and the flows in it; flows that a person has changed are kept.
+        """Make the folder and what is in it; flows that a person has changed are kept.
+
+        Only this user can look into it.
 
         StateFolderError: it cannot be made, or it holds something that is not ours.
         """
         self._refuse_what_is_not_ours()
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.chmod(0o700)
             self._mark.touch()
             for folder in (self.prefect_home, self.flows, self.temporary):
                 folder.mkdir(mode=0o700, exist_ok=True)
             if not (flows := self.flows / FLOWS).exists():
                 flows.write_text(files(__package__).joinpath(FLOWS).read_text("utf-8"), "utf-8")
+            self._ensure_authorization()
         except OSError as error:
             raise StateFolderError(
                 f"The quickstart folder {self.path} cannot be used: {error.strerror}."
@@ -111,7 +126,20 @@ class QuickstartFolder:
             with suppress(OSError):
                 self.path.parent.rmdir()
 
+    def _ensure_authorization(self) -> None:
+        if not self.authorization_file.exists():
+            # whole or not at all, for it is kept
+            new = self.authorization_file.with_suffix(".new")
+            new.touch(mode=0o600)
+            new.write_text(f"{USER}:{secrets.token_urlsafe(24)}\n", "ascii")
+            new.replace(self.authorization_file)
+        self.authorization_file.chmod(0o600)
+
     def _refuse_what_is_not_ours(self) -> None:
+        if self.path.exists() and self.path.stat().st_uid != os.geteuid():
+            raise StateFolderError(
+                f"The folder {self.path} belongs to another user: choose another with --dir."
+            )
         if self.path.exists() and not self._mark.exists():
             if not self.path.is_dir():
                 raise StateFolderError(f"{self.path} is not a folder: choose another with --dir.")

@@ -89,13 +89,15 @@ def _story(
 ) -> int:
     folder = quickstart.folder
     screen.say(f"Everything is kept in {folder.path}")
-    port = folder.port = free_port(folder.port)
-    address = f"http://{HOST}:{port}"
-    api = ServerApi(f"{address}/api")
+    listener = at_end.enter_context(listen(folder.port))
+    folder.port = listener.getsockname()[1]
+    address = f"http://{HOST}:{folder.port}"
+    api = ServerApi(f"{address}/api", folder.authorization)
     at_end.callback(api.close)
 
     screen.begin(f"Starting a Prefect {python.version} server at {address}")
-    server = start_server(folder, python.executable, port)
+    server = start_server(folder, python.executable, listener)
+    listener.close()  # if the server ends, nobody listens
     at_end.callback(server.end, END_SECONDS)
     _until_it_answers(server, api, screen)
     screen.end("ready")
@@ -115,7 +117,7 @@ def _story(
     runs = _until_over(runs, api, (server, worker), screen)
 
     screen.say()
-    screen.say(table(runs, f"{address}/runs/flow-run/"))
+    screen.say(table(runs, f"{api.pages()}/runs/flow-run/"))
     screen.say()
     as_expected = all(EXPECTED[run.flow] == run.state for run in runs)
     if not as_expected:
@@ -123,17 +125,19 @@ def _story(
     if quickstart.once:
         screen.say(f"To look at these pages, let it serve: {folder.command}")
     else:
-        _serve((server, worker), address, screen)
+        screen.say(
+            f"The server's pages are at {address}. They ask for what the file"
+            f" {folder.authorization_file} says: paste its line where 'admin:pass' is suggested."
+        )
+        _serve((server, worker), screen)
     screen.say(f"To remove everything it has made: {folder.command} --remove")
     return 0 if as_expected else 1
 
 
-def _serve(programs: tuple[Program, ...], address: str, screen: Screen) -> None:
+def _serve(programs: tuple[Program, ...], screen: Screen) -> None:
     """Return when a person has had enough; WorkerError when a program ends by itself."""
     with suppress(KeyboardInterrupt):
-        screen.say(
-            f"The server's pages are at {address} and the worker goes on. Ctrl-C ends both."
-        )
+        screen.say("The server and the worker go on. Ctrl-C ends both.")
         while True:
             for program in programs:
                 program.must_live()
@@ -141,35 +145,46 @@ def _serve(programs: tuple[Program, ...], address: str, screen: Screen) -> None:
     screen.say()
 
 
-def free_port(wanted: int | None = None) -> int:
-    """A port nobody listens on: ``wanted``, so that links from before are good, or any other.
+def listen(port: int | None = None) -> socket.socket:
+    """A socket that listens on ``port``, so that links from before are good, or any other one.
 
-    Another program may take it before the server does; the server's last words then say so.
+    WorkerError: there is none.
     """
-    for port in (wanted, 0):
-        if port is not None:
-            with suppress(OSError), socket.create_server((HOST, port)) as probe:
-                free: int = probe.getsockname()[1]
-                return free
+    for wanted in (port, 0):
+        if wanted is not None:
+            with suppress(OSError):
+                return socket.create_server((HOST, wanted), backlog=512)
     raise WorkerError(f"There is no free port on {HOST}.")
 
 
-def start_server(folder: QuickstartFolder, python: Path, port: int) -> Program:
-    """A Prefect server on SQLite, all of it in ``folder``."""
+def start_server(folder: QuickstartFolder, python: Path, listener: socket.socket) -> Program:
+    """A Prefect server on SQLite that serves ``listener``; all of it is in ``folder``.
+
+    Whoever may write to it has code run here, by the worker: that needs the authorization, which
+    its pages ask for, and pages of other sites may not even try.
+    """
+    port = listener.getsockname()[1]
+    address = f"http://{HOST}:{port}"
     return Program(
         "The Prefect server",
-        [str(python), "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)],
+        [
+            *(str(python), str(Path(__file__).with_name("prefect_server.py"))),
+            str(listener.fileno()),
+        ],
         env=environment(
             folder,
+            PREFECT_SERVER_API_AUTH_STRING=folder.authorization,
+            PREFECT_SERVER_CORS_ALLOWED_ORIGINS=address,
             # its pages ask for the API where these say, and are unpacked here instead of
             # into Prefect's own package
             PREFECT_SERVER_API_HOST=HOST,
             PREFECT_SERVER_API_PORT=str(port),
-            PREFECT_SERVER_UI_API_URL=f"http://{HOST}:{port}/api",
+            PREFECT_SERVER_UI_API_URL=f"{address}/api",
             PREFECT_SERVER_UI_STATIC_DIRECTORY=str(folder.prefect_home / "pages"),
         ),
         cwd=folder.path,
         log=folder.server_log,
+        pass_fds=[listener.fileno()],
     )
 
 
@@ -187,6 +202,7 @@ def start_worker(folder: QuickstartFolder, python: Path, api_url: str) -> Progra
         env=environment(
             folder,
             PREFECT_API_URL=api_url,
+            PREFECT_API_AUTH_STRING=folder.authorization,
             PREFECT_WORKER_QUERY_SECONDS="1",
             ACTOR_WORKER_EMBEDDED="true",
         ),

@@ -50,7 +50,14 @@ class Program:
     """A running program that writes to a log file."""
 
     def __init__(
-        self, title: str, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path
+        self,
+        title: str,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: Path,
+        log: Path,
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self.title = title
         self._log = log
@@ -63,6 +70,7 @@ class Program:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=pass_fds,
             )
 
     def must_live(self) -> None:

@@ -1,20 +1,23 @@
 from __future__ import annotations
 
+import base64
 import io
 import os
-import socket
+import stat
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import psutil
 import pytest
 
-from actors.app.quickstart.api import SampleRun
+from actors.app.quickstart.api import SampleRun, ServerApi
 from actors.app.quickstart.folder import FLOWS, QuickstartFolder, default_folder
-from actors.app.quickstart.program import EXPECTED, HOST, free_port, remove
+from actors.app.quickstart.program import EXPECTED, listen, remove
 from actors.app.quickstart.programs import Program, environment, sweep
 from actors.app.quickstart.screen import WIDEST_REASON, Screen, table
 from actors.domain.errors import StateFolderError, WorkerError
+from tests.support.http_server import Reply, ScriptedServer
 
 
 @pytest.fixture
@@ -123,10 +126,49 @@ def test_the_port_of_an_earlier_time_is_remembered(folder: QuickstartFolder) -> 
 
 
 def test_a_wanted_port_is_taken_if_it_is_free_and_another_one_if_not() -> None:
-    wanted = free_port()
-    assert free_port(wanted) == wanted
-    with socket.create_server((HOST, wanted)):
-        assert free_port(wanted) != wanted
+    with listen() as listener:
+        wanted = listener.getsockname()[1]
+        with listen(wanted) as another:
+            assert another.getsockname()[1] != wanted
+    with listen(wanted) as listener:
+        assert listener.getsockname()[1] == wanted
+
+
+def test_an_authorization_only_its_user_can_read_is_kept_from_one_start_to_the_next(
+    folder: QuickstartFolder,
+) -> None:
+    folder.prepare()
+    authorization = folder.authorization
+    user, password = authorization.split(":")
+    assert user == "quickstart"
+    assert len(password) >= 32
+    assert stat.S_IMODE(folder.authorization_file.stat().st_mode) == 0o600
+    folder.prepare()
+    assert folder.authorization == authorization
+
+    other = QuickstartFolder(folder.path.with_name("other"))
+    other.prepare()
+    assert other.authorization != authorization
+
+
+def test_a_folder_from_before_gets_an_authorization_and_is_closed_to_others(
+    folder: QuickstartFolder,
+) -> None:
+    folder.prepare()
+    folder.authorization_file.unlink()
+    folder.path.chmod(0o755)
+    folder.prepare()
+    assert folder.authorization
+    assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_another_user_is_left_alone(folder: QuickstartFolder) -> None:
+    folder.prepare()
+    os.chown(folder.path, 4711, -1)
+    for use in (folder.prepare, folder.exists):
+        with pytest.raises(StateFolderError, match="belongs to another user"):
+            use()
 
 
 def test_settings_meant_for_other_servers_do_not_reach_the_programs(
@@ -186,6 +228,27 @@ def test_what_a_killed_quickstart_left_is_swept_up_and_nothing_else(
     assert not child.is_running()
     bystander.must_live()
     bystander.end(30)
+
+
+def test_requests_carry_the_authorization_and_are_sent_again_to_a_busy_server(
+    folder: QuickstartFolder,
+) -> None:
+    folder.prepare()
+    token = base64.b64encode(folder.authorization.encode()).decode()
+    with ScriptedServer() as server, closing(ServerApi(server.url, folder.authorization)) as api:
+        server.script(Reply(503, {}), Reply(201, {}))
+        api.ensure_pool()
+        assert [request.method for request in server.received] == ["POST", "POST"]
+        for request in server.received:
+            assert request.headers["Authorization"] == f"Basic {token}"
+
+
+def test_links_lead_to_the_pages_that_ask_for_the_authorization() -> None:
+    with ScriptedServer() as server, closing(ServerApi(server.url, "u:p")) as api:
+        address = server.url.removesuffix("/api")
+        server.script(Reply(200, {"v2_base_url": "/v2"}), Reply(200, {"api_url": server.url}))
+        assert api.pages() == f"{address}/v2"
+        assert api.pages() == address
 
 
 def test_the_table_has_a_line_and_a_link_for_each_run() -> None:
