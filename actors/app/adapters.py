@@ -78,6 +78,8 @@ class Adapters:
     folder: StateFolder
     orchestrator: Orchestrator
     launcher: Launcher
+    keeper: KeeperLauncher | None
+    """The launcher, unless it was passed in."""
     journal: Journal
     python: EnginePython
     profile: ProfileInForce
@@ -139,9 +141,10 @@ async def open_adapters(
         orchestrator = PrefectApi(session)
     seat, folder = _take_seat(settings, hostname, lock)
     opened.callback(folder.release)
+    keeper: KeeperLauncher | None = None
     if launcher is None:
         options = KeeperOptions(embedded=settings.embedded)
-        launcher = await opened.enter_async_context(KeeperLauncher(folder, options))
+        launcher = keeper = await opened.enter_async_context(KeeperLauncher(folder, options))
     if journal is None:
         writer = ThreadPool(1, name="journal")
         opened.push_async_callback(writer.aclose, patience_seconds=FILE_PATIENCE_SECONDS)
@@ -154,6 +157,7 @@ async def open_adapters(
         folder=folder,
         orchestrator=orchestrator,
         launcher=launcher,
+        keeper=keeper,
         journal=journal,
         python=python,
         profile=profile,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -67,6 +68,8 @@ class ActorSystem:
         self._adapters: Adapters | None = None
         self._wiring: Wiring | None = None
         self._resources = AsyncExitStack()
+        self._failure: Exception | None = None
+        """Why the worker cannot do its job any more."""
 
     # -- life --------------------------------------------------------------------------------
 
@@ -113,7 +116,10 @@ class ActorSystem:
     async def health(self) -> Health:
         """The verdict on the worker now."""
         reporter = self._running().directory.address("health_reporter")
-        return await reporter.request(CurrentHealth(), timeout=HEALTH_TIMEOUT_SECONDS)
+        verdict = await reporter.request(CurrentHealth(), timeout=HEALTH_TIMEOUT_SECONDS)
+        if self._failure is None:
+            return verdict
+        return replace(verdict, ready=False, last_error=str(self._failure))
 
     async def runs(self) -> tuple[Situation, ...]:
         """Every run in hand."""
@@ -171,7 +177,9 @@ class ActorSystem:
             ),
         )
         guardian = self._wiring.guardian
-        adapters.python.on_failure(lambda error: guardian.tell_if_alive(FatalError(error=error)))
+        adapters.python.on_failure(self._give_up)
+        if adapters.keeper is not None:
+            adapters.keeper.on_failure(self._give_up)
         opened.push_async_callback(shut_down, guardian, SHUTDOWN_SECONDS, clock=self._clock)
         try:
             await guardian.request(Ping(), timeout=None)
@@ -184,6 +192,10 @@ class ActorSystem:
         )
         server.start()
         opened.push_async_callback(server.stop)
+
+    def _give_up(self, error: Exception) -> None:
+        self._failure = error
+        self._running().guardian.tell_if_alive(FatalError(error=error))
 
     def _running(self) -> Wiring:
         if self._wiring is None:

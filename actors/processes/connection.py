@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import itertools
 import os
 import socket
@@ -12,9 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from .keeper.names import SOCKET
 from .keeper.protocol import ProtocolError
+from .keeper.trust import is_same_user
 from .keeper.wire import Wire
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
 Frame = dict[str, Any]
 
@@ -137,29 +143,46 @@ class KeeperConnection:
 
     def _readable(self) -> None:
         try:
-            frames = self._wire.take()
-        except (EOFError, OSError, ProtocolError):
+            self._wire.take(self._take)
+        except (EOFError, OSError):
             self.close()
-            return
-        self._frames += len(frames)
-        for frame, descriptor in frames:
-            self._heard(frame, descriptor)
-            answer = self._answers.get(frame.get("id", 0))
-            if answer is not None and not answer.done():
-                answer.set_result(frame)
+        except (ProtocolError, LookupError, TypeError, ValueError) as error:
+            _log.error("keeper.nonsense", error=repr(error))
+            self.close()
+
+    def _take(self, frame: Frame, descriptor: int | None) -> None:
+        self._frames += 1
+        self._heard(frame, descriptor)
+        answer = self._answers.get(frame.get("id", 0))
+        if answer is not None and not answer.done():
+            answer.set_result(frame)
 
 
 async def connect(folder: Path) -> socket.socket:
-    """A connection to the keeper of ``folder``. Raises OSError when there is none."""
+    """A connection to the keeper of ``folder``.
+
+    Raises OSError when there is none, or one of another user's.
+    """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.setblocking(False)
     try:
         with _short_path(folder) as path:
             await asyncio.get_running_loop().sock_connect(connection, path)
+        _check_connected(connection)
+        if not is_same_user(connection):
+            raise PermissionError(errno.EPERM, "it belongs to another user")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _check_connected(connection: socket.socket) -> None:
+    """A queue of connections that is full (connect(2): EAGAIN) looks like one to asyncio."""
+    try:
+        connection.getpeername()
+    except OSError as error:
+        raise ConnectionRefusedError(error.errno, "too many wait for it") from error
 
 
 @contextlib.contextmanager

@@ -19,12 +19,15 @@ class Kept:
         self._held: dict[str, dict[str, tuple[int, str]]] = {}
 
     def take(self, key: str, what: str, descriptor: int, token: str) -> None:
-        """Hold ``descriptor`` from now on. A child's connection takes its listener's place."""
+        """Hold a duplicate of ``descriptor`` from now on.
+
+        A child's connection takes its listener's place.
+        """
         held = self._held.setdefault(key, {})
         for former in {what, LISTENER if what == CONTROL else what}:
             if former in held:
                 os.close(held.pop(former)[0])
-        held[what] = (descriptor, token)
+        held[what] = (os.dup(descriptor), token)
 
     def names(self) -> list[tuple[str, str]]:
         """Run and kind of everything held."""

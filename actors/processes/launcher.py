@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
+from collections.abc import Callable
 from typing import Self
 
-from ..domain.errors import CouldNotStart, StateFolderError
+from ..domain.errors import CouldNotStart, KeeperError, StateFolderError
 from ..domain.ids import ClaimKey
 from ..domain.ports import FactListener
 from ..domain.process import KeptRun, ProcessIdentity, SpawnOrder
@@ -32,7 +32,7 @@ class KeeperLauncher:
     def __init__(self, state: StateFolder, options: KeeperOptions | None = None) -> None:
         self._state = state
         self._link = KeeperLink(
-            state.path, options or KeeperOptions(), heard=self._heard, take_up=self._take_up
+            state, options or KeeperOptions(), heard=self._heard, take_up=self._take_up
         )
         self._lines: dict[str, Line] = {}
         self._kept = Kept()
@@ -57,9 +57,19 @@ class KeeperLauncher:
         await self.aclose()
 
     async def start(self) -> None:
-        """Connect to the folder's keeper, starting one if there is none. Raises KeeperError."""
-        self._state.prepare()
+        """Connect to the folder's keeper, starting one if there is none.
+
+        KeeperError: there is none to be had. StateFolderError: another worker holds the folder.
+        """
+        if not self._state.try_lock():
+            raise StateFolderError(
+                f"Another worker that is still running holds {self._state.path}."
+            )
         await self._link.connected()
+
+    def on_failure(self, tell: Callable[[KeeperError], object]) -> None:
+        """Call ``tell``, now or later, with the error that says why no keeper can be had again."""
+        self._link.on_failure(tell)
 
     async def aclose(self) -> None:
         """Leave the keeper to itself; an embedded one ends its runs and then itself first."""
@@ -159,13 +169,10 @@ class KeeperLauncher:
         match frame.get("fact"):
             case "keep" if descriptor is not None:
                 self._kept.take(frame["key"], frame["what"], descriptor, frame.get("token", ""))
-                return
             case "output":
                 for key, position in frame["positions"].items():
                     if key in self._lines:
                         self._note({**self._lines[key], "position": position})
-        if descriptor is not None:
-            os.close(descriptor)
 
     def _note(self, line: Line) -> None:
         self._lines[line["key"]] = line

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import structlog
 
 from ..domain.complaint import Complaint
 from ..domain.errors import CouldNotStart, KeeperError
 from .connection import ConnectionLost, Frame, KeeperConnection, NoAnswer, connect
-from .keeper.names import PROTOCOL
+from .keeper.names import PROTOCOL, PROVE, WITHOUT_PROOF
 from .keeper.protocol import ProtocolError
 from .starting import KeeperOptions, start_keeper
+from .state_folder import StateFolder
 
 ATTEMPTS = 100
 ATTEMPT_PAUSE = 0.05
@@ -26,19 +26,23 @@ LAST_RETRY = 5.0
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
 Heard = Callable[[Frame, int | None], None]
-"""Takes each frame that the keeper sends, and the descriptor that came with it, to keep it."""
+"""Takes each frame that the keeper sends, and the descriptor that came with it, which is closed
+afterwards."""
 
 TakeUp = Callable[[KeeperConnection], Awaitable[None]]
 """Called on each new connection before anybody else may use it."""
 
 
 class KeeperLink:
-    """Owns: _connection (the living one), _attempt (to get one), _mending (until there is one)."""
+    """Owns: _connection (the living one), _attempt (to get one), _mending (until there is one),
+    _taken_over (why there will be none), _protocol (the version that the keeper speaks).
+    """
 
     def __init__(
-        self, folder: Path, options: KeeperOptions, *, heard: Heard, take_up: TakeUp
+        self, state: StateFolder, options: KeeperOptions, *, heard: Heard, take_up: TakeUp
     ) -> None:
-        self._folder = folder
+        self._state = state
+        self._folder = state.path
         self._options = options
         self._heard = heard
         self._take_up = take_up
@@ -46,7 +50,9 @@ class KeeperLink:
         self._attempt: asyncio.Task[KeeperConnection] | None = None
         self._mending: asyncio.Task[None] | None = None
         self._closed = False
-        self._replaced = False
+        self._protocol = PROTOCOL
+        self._taken_over: str | None = None
+        self._tell_failure: Callable[[KeeperError], object] = lambda _: None
         self._missing_complaint = Complaint()
         self._hanging_complaint = Complaint()
         self.missing: tuple[str, ...] = ()
@@ -76,8 +82,8 @@ class KeeperLink:
 
     async def connected(self) -> KeeperConnection:
         """The connection, made if need be. Raises KeeperError."""
-        if self._replaced:
-            raise KeeperError(f"Another worker has taken over the keeper of {self._folder}.")
+        if self._taken_over is not None:
+            raise KeeperError(self._taken_over)
         if self._closed:
             raise KeeperError("This launcher is closed.")
         if self._connection is not None:
@@ -86,6 +92,12 @@ class KeeperLink:
             self._attempt = asyncio.create_task(self._connect())
             self._attempt.add_done_callback(self._attempted)
         return await asyncio.shield(self._attempt)
+
+    def on_failure(self, tell: Callable[[KeeperError], object]) -> None:
+        """Call ``tell``, now or later, with the error that says why no keeper can be had again."""
+        self._tell_failure = tell
+        if self._taken_over is not None:
+            tell(KeeperError(self._taken_over))
 
     async def close(self) -> None:
         """Leave the keeper to itself; an embedded one ends its runs and then itself first."""
@@ -136,9 +148,14 @@ class KeeperLink:
                 if await start_keeper(self._folder, self._options):
                     continue
             except ConnectionLost:
-                pass
+                if self._taken_over is not None:
+                    raise KeeperError(self._taken_over) from None
             except NoAnswer as error:
                 raise self._unanswered(error) from error
+            except (LookupError, TypeError, ValueError) as error:
+                raise KeeperError(
+                    f"What answers on the socket of {self._folder} is no keeper: {error!r}."
+                ) from error
             except OSError as error:
                 raise KeeperError(f"No way to the keeper of {self._folder}: {error}.") from error
             else:
@@ -155,36 +172,62 @@ class KeeperLink:
         )
 
     async def _greet(self, connection: KeeperConnection) -> None:
-        hello = await connection.request({"op": "hello", "protocol": PROTOCOL})
-        if "error" in hello:
+        hello = {"op": "hello", "protocol": self._protocol}
+        answer = await connection.request(hello)
+        if answer.get("error") == PROVE:
+            answer = await connection.request(hello, self._state.lock)
+        match answer.get("error"):
+            case None:
+                pass
+            case "version" if answer["protocol"] in {PROTOCOL, WITHOUT_PROOF}:
+                self._protocol = answer["protocol"]
+                raise ConnectionLost  # it has hung up; the next attempt speaks its version
+            case "version":
+                raise KeeperError(
+                    f"The keeper of {self._folder} speaks version {answer['protocol']} of the "
+                    f"protocol and this worker version {PROTOCOL}. Use the worker's other version "
+                    "until its runs are over, or another --state-dir."
+                )
+            case other:
+                raise KeeperError(
+                    f"The keeper of {self._folder} does not take us for its worker ({other}): "
+                    "worker.lock there was replaced, or is another process's."
+                )
+        if answer["embedded"] != self._options.embedded:
             raise KeeperError(
-                f"The keeper of {self._folder} speaks version {hello.get('protocol')} of the "
-                f"protocol and this worker version {PROTOCOL}. Use the worker's other version "
-                "until its runs are over, or another --state-dir."
-            )
-        if hello["embedded"] != self._options.embedded:
-            raise KeeperError(
-                f"The keeper of {self._folder} is {'' if hello['embedded'] else 'not '}embedded "
+                f"The keeper of {self._folder} is {'' if answer['embedded'] else 'not '}embedded "
                 "in a worker, unlike the one wanted. Use another --state-dir."
             )
-        if self.missing != (missing := tuple(hello["missing"])):
+        if self.missing != (missing := tuple(answer["missing"])):
             _log.info("keeper.limited", missing=missing)
         self.missing = missing
-        self.keeper_pid = hello["pid"]
+        self.keeper_pid = answer["pid"]
 
     def _listen(self, frame: Frame, descriptor: int | None) -> None:
         if frame.get("fact") == "replaced":
-            self._replaced = True
+            self._replaced()
         self._heard(frame, descriptor)
+
+    def _replaced(self) -> None:
+        """No attempt to get it back: two that do so would take turns for ever."""
+        _log.error(
+            "keeper.taken_over",
+            folder=str(self._folder),
+            pid=self.keeper_pid,
+            hint="Find out who talks to keeper.sock there: a run, or a second worker. Runs go on.",
+        )
+        self._taken_over = (
+            f"Another process has taken over the keeper of {self._folder}, so this worker can "
+            "start and end no runs. Those that are there go on with the keeper. Find out who "
+            "talks to keeper.sock there, and start the worker again."
+        )
+        self._tell_failure(KeeperError(self._taken_over))
 
     def _lost(self, connection: KeeperConnection) -> None:
         if connection is not self._connection:
             return
         self._connection = None
-        if self._closed:
-            return
-        if self._replaced:
-            _log.error("keeper.taken_over", folder=str(self._folder))
+        if self._closed or self._taken_over is not None:
             return
         _log.warning("keeper.lost", folder=str(self._folder), pid=self.keeper_pid)
         if self._mending is None or self._mending.done():
@@ -197,7 +240,7 @@ class KeeperLink:
             try:
                 await self.connected()
             except KeeperError as error:
-                if self._closed or self._replaced:
+                if self._closed or self._taken_over is not None:
                     return
                 if self._missing_complaint.raise_(str(error)):
                     _log.error("keeper.missing", error=str(error))

@@ -7,13 +7,13 @@ import os
 from pathlib import Path
 
 from ..domain.errors import StateFolderError
-from .keeper.names import RUNS
+from .keeper.names import RUNS, WORKER_LOCK
+from .keeper.trust import holds_lock
 
 FORMAT = 1
 """Version of the folder's layout. A newer one is refused; nothing is older yet."""
 
 _FORMAT_FILE = "format"
-_LOCK_FILE = "worker.lock"
 
 
 class StateFolder:
@@ -27,6 +27,14 @@ class StateFolder:
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self._lock: int | None = None
+
+    @property
+    def lock(self) -> int | None:
+        """The descriptor of the lock file, while this object holds it.
+
+        Whoever is sent it holds the folder, too, until he closes it (flock(2)).
+        """
+        return self._lock
 
     @property
     def runs(self) -> Path:
@@ -60,7 +68,7 @@ class StateFolder:
         self.prepare()
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         try:
-            lock = os.open(self.path / _LOCK_FILE, flags, 0o600)
+            lock = os.open(self.path / WORKER_LOCK, flags, 0o600)
         except OSError as error:
             raise StateFolderError(
                 f"The state folder {self.path} cannot be locked: {error.strerror}."
@@ -87,11 +95,7 @@ class StateFolder:
 
     def take_over(self, lock: int) -> bool:
         """Hold the folder by a lock that was handed over; False when it is another folder's."""
-        try:
-            if not os.path.samestat(os.fstat(lock), os.stat(self.path / _LOCK_FILE)):
-                return False
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held already: the same open file
-        except OSError:
+        if not holds_lock(lock, str(self.path / WORKER_LOCK)):
             return False
         self.prepare()
         os.set_inheritable(lock, False)

@@ -30,7 +30,6 @@ async def a_launcher(kind: str, state: StateFolder) -> AsyncIterator[Launcher]:
     if kind == "scripted":
         yield ScriptedLauncher(ScriptedKeeper(LoopClock()))
         return
-    state.prepare()
     options = KeeperOptions(embedded=True, end_grace_seconds=1.0)
     async with KeeperLauncher(state, options) as launcher:
         yield launcher
@@ -41,13 +40,13 @@ def ask(request: pytest.FixtureRequest, tmp_path: Path) -> Ask:
     """Runs a scenario with one kind of launcher and an order for a process that sleeps."""
 
     async def run(scenario: Scenario) -> None:
-        state = StateFolder(tmp_path / "state")
-        async with asyncio.timeout(PATIENCE), a_launcher(request.param, state) as launcher:
-            folder = state.runs / KEY
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            argv = ("sleep", "600")
-            env = {"PATH": "/usr/bin:/bin"}
-            await scenario(launcher, SpawnOrder(key=KEY, folder=folder, argv=argv, env=env))
+        with StateFolder(tmp_path / "state") as state:
+            async with asyncio.timeout(PATIENCE), a_launcher(request.param, state) as launcher:
+                folder = state.runs / KEY
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                argv = ("sleep", "600")
+                env = {"PATH": "/usr/bin:/bin"}
+                await scenario(launcher, SpawnOrder(key=KEY, folder=folder, argv=argv, env=env))
 
     return lambda scenario: asyncio.run(run(scenario))
 

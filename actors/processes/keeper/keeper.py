@@ -104,8 +104,6 @@ class Keeper:
             case "adopt" if descriptor is not None:
                 if run is not None:
                     self._runs.adopt(run, frame, descriptor)
-                else:
-                    os.close(descriptor)
                 peer.send({"id": number})
             case "table":
                 lines = [run.line() for run in self._runs.table.values()]

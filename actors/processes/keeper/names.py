@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-PROTOCOL = 1
-"""Version of the conversation on the socket. Both sides refuse another one."""
+PROTOCOL = 2
+"""Version of the conversation on the socket. A keeper speaks this one only."""
+WITHOUT_PROOF = 1
+"""The version of keepers that take anybody for their worker: worth a conversation all the same,
+since they hold runs."""
+
+PROVE = "prove"
+UNPROVED = "unproved"
+"""Answers to a hello: without the descriptor of the locked WORKER_LOCK, and with a wrong one."""
 
 COULD_NOT_START = "could not start"
 NOT_NOW = "not now"
@@ -11,6 +18,7 @@ NOT_NOW = "not now"
 
 SOCKET = "keeper.sock"
 LOCK = "keeper.lock"
+WORKER_LOCK = "worker.lock"
 LOG = "keeper.log"
 RUNS = "runs"
 

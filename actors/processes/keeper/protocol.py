@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MAX_FRAME = 16 * 1024 * 1024
 """Bytes. Above what execve(2) takes as arguments and environment, below what hurts."""
+MAX_HELLO = 4096
+"""Bytes of a frame from a peer that has not proved to be the worker."""
 
 _HEADER = 4
 
@@ -33,10 +35,16 @@ def encode(frame: Frame) -> bytes:
 
 
 class Decoder:
-    """Owns: _buffer (bytes of a frame that is not complete yet)."""
+    """Owns: _buffer (bytes of a frame that is not complete yet), max_frame (bytes of the next)."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_frame: int = MAX_FRAME) -> None:
+        self.max_frame = max_frame
         self._buffer = bytearray()
+
+    @property
+    def is_amid_frame(self) -> bool:
+        """Whether a part of a frame is there and the rest is not."""
+        return bool(self._buffer)
 
     def feed(self, data: bytes) -> list[Frame]:
         """The frames completed by ``data``. Raises ProtocolError on anything else."""
@@ -44,7 +52,7 @@ class Decoder:
         frames = []
         while len(self._buffer) >= _HEADER:
             length = int.from_bytes(self._buffer[:_HEADER], "big")
-            if length > MAX_FRAME:
+            if length > self.max_frame:
                 raise ProtocolError(f"a message announces {length} bytes")
             if len(self._buffer) < _HEADER + length:
                 break
@@ -57,7 +65,7 @@ class Decoder:
 def _parse(body: bytes) -> Frame:
     try:
         frame = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter: it is nested too deeply
         raise ProtocolError(f"a message is not JSON: {error}") from error
     if not isinstance(frame, dict):
         raise ProtocolError("a message is not a JSON object")

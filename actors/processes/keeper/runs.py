@@ -87,25 +87,21 @@ class Runs:
             self._tell(frame, descriptor)
 
     def adopt(self, run: Run, frame: Frame, descriptor: int) -> None:
-        """Take back what the worker kept while there was no keeper."""
+        """Take back a duplicate of what the worker kept while there was no keeper."""
         if frame["what"] == "pipe":
             self._adopt_pipe(run, frame["position"], descriptor)
         elif run.control is None and run.exit is None:
-            connection = socket.socket(fileno=descriptor)
+            connection = socket.fromfd(descriptor, socket.AF_INET, socket.SOCK_STREAM)
             run.control = ControlChannel.adopt(
                 self._loop, frame["token"], connection, listening=frame["what"] == "listener"
             )
             run.control.on_connected = lambda: self.keep_control(run)
-        else:
-            os.close(descriptor)
 
     def _adopt_pipe(self, run: Run, position: int, descriptor: int) -> None:
         if run.output.pipe is None:
-            run.output.take_over(descriptor, position)
+            run.output.take_over(os.dup(descriptor), position)
             self._watch_pipe(run)
             self._pump(run)
-        else:
-            os.close(descriptor)
         if run.exit is not None and run.exit["code"] is None:
             run.exit_position = run.output.position
         if run.swept:

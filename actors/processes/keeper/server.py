@@ -1,4 +1,11 @@
-"""The keeper's socket: one worker at a time, the newest one that says hello."""
+"""The keeper's socket: one worker at a time, and proof that it is the one.
+
+The worker is who holds the lock of the state folder. It proves so by sending the descriptor of
+the locked file, once it was asked to: on its way the descriptor holds the lock, so it must not lie
+unread with a keeper that hangs while the worker's successor wants the folder.
+
+A peer that has proved nothing is a stranger: it may say hello, shortly and soon.
+"""
 
 from __future__ import annotations
 
@@ -8,27 +15,39 @@ import socket
 import sys
 
 from .loop import READ, WRITE
-from .names import PROTOCOL, SOCKET
-from .protocol import ProtocolError
+from .names import PROTOCOL, PROVE, SOCKET, UNPROVED, WORKER_LOCK
+from .protocol import MAX_FRAME, MAX_HELLO, ProtocolError
+from .trust import holds_lock, is_same_user
 from .wire import Wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .loop import Loop
+    from .loop import Loop, Timer
     from .protocol import Frame
 
     Handler = Callable[["Peer", Frame, int | None], None]
 
+MAX_STRANGERS = 8
+"""When there are more, the oldest is hung up on."""
+STRANGER_SECONDS = 10.0
+"""Time for a proof; a worker needs milliseconds."""
+
 
 class Peer:
-    """A connection. Owns: _wire."""
+    """A connection. Owns: _wire, was_asked (for its proof)."""
 
     def __init__(self, server: Server, wire: Wire) -> None:
         self._server = server
         self._wire: Wire | None = wire
         self.number = wire.fileno()
+        self.was_asked = False
+
+    def trust(self) -> None:
+        """It is the worker: let it say more than hello."""
+        if self._wire is not None:
+            self._wire.allow(MAX_FRAME)
 
     def send(self, frame: Frame, descriptor: int | None = None) -> None:
         """Send ``frame``; nothing happens when the connection is gone."""
@@ -55,14 +74,17 @@ class Peer:
             if events & WRITE:
                 self._wire.flush()
                 self._server.watch(self, self._wire.pending)
-            frames = self._wire.take() if events & READ else []
-            for frame, descriptor in frames:
-                self._server.handle(self, frame, descriptor)
+            if events & READ and self._wire is not None:
+                self._wire.take(self._heard)
         except (EOFError, ConnectionError):
             self.close()
         except (OSError, ProtocolError) as error:
             print(f"a conversation ends: {error}", file=sys.stderr)
             self.close()
+
+    def _heard(self, frame: Frame, descriptor: int | None) -> None:
+        if self._wire is not None:
+            self._server.handle(self, frame, descriptor)
 
     def close(self) -> None:
         """End the conversation."""
@@ -73,14 +95,14 @@ class Peer:
 
 
 class Server:
-    """Owns: _listener, worker (the peer that said hello last), _peers (all connections)."""
+    """Owns: _listener, worker (the peer that has the lock), _strangers (all others, by age)."""
 
     def __init__(self, loop: Loop, handler: Handler, worker_left: Callable[[], None]) -> None:
         self._loop = loop
         self._handler = handler
         self._worker_left = worker_left
         self._listener: socket.socket | None = None
-        self._peers: set[Peer] = set()
+        self._strangers: dict[Peer, Timer] = {}
         self.worker: Peer | None = None
 
     def listen(self) -> None:
@@ -90,7 +112,7 @@ class Server:
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(SOCKET)
         os.chmod(SOCKET, 0o600)
-        self._listener.listen(8)
+        self._listener.listen(64)
         self._listener.setblocking(False)
         self._loop.watch(self._listener.fileno(), READ, lambda _: self._accept())
 
@@ -106,8 +128,9 @@ class Server:
     def close(self) -> None:
         """Take no more connections and end those that are there."""
         self.stop_listening()
-        for peer in list(self._peers):
-            peer.close()
+        for peer in (*self._strangers, self.worker):
+            if peer is not None:
+                peer.close()
 
     def tell(self, frame: Frame, descriptor: int | None = None) -> None:
         """Tell the worker, if there is one."""
@@ -126,7 +149,7 @@ class Server:
     def left(self, peer: Peer) -> None:
         """``peer`` is gone."""
         self._loop.unwatch(peer.number)
-        self._peers.discard(peer)
+        self._forget_stranger(peer)
         if peer is self.worker:
             self.worker = None
             self._worker_left()
@@ -134,22 +157,41 @@ class Server:
     def handle(self, peer: Peer, frame: Frame, descriptor: int | None) -> None:
         """Answer one frame. A worker that was replaced, or never said hello, gets no answer."""
         if frame.get("op") == "hello":
-            self._hello(peer, frame)
+            self._hello(peer, frame, descriptor)
         elif peer is self.worker:
             self._handler(peer, frame, descriptor)
         else:
             raise ProtocolError("no hello")
 
-    def _hello(self, peer: Peer, frame: Frame) -> None:
+    def _hello(self, peer: Peer, frame: Frame, proof: int | None) -> None:
         if frame.get("protocol") != PROTOCOL:
-            peer.send({"id": frame.get("id"), "error": "version", "protocol": PROTOCOL})
-            peer.close()
-            return
+            self._refuse(peer, {"id": frame.get("id"), "error": "version", "protocol": PROTOCOL})
+        elif proof is None and not peer.was_asked:
+            peer.was_asked = True
+            peer.send({"id": frame.get("id"), "error": PROVE})
+        elif proof is None or not holds_lock(proof, WORKER_LOCK):
+            print("somebody who does not hold the worker's lock said hello", file=sys.stderr)
+            self._refuse(peer, {"id": frame.get("id"), "error": UNPROVED})
+        else:
+            self._welcome(peer)
+            self._handler(peer, frame, None)
+
+    def _refuse(self, peer: Peer, answer: Frame) -> None:
+        peer.send(answer)
+        peer.close()
+
+    def _welcome(self, peer: Peer) -> None:
+        self._forget_stranger(peer)
+        peer.trust()
         former, self.worker = self.worker, peer
         if former is not None and former is not peer:
             former.send({"fact": "replaced"})
             former.close()
-        self._handler(peer, frame, None)
+
+    def _forget_stranger(self, peer: Peer) -> None:
+        patience = self._strangers.pop(peer, None)
+        if patience is not None:
+            patience.cancel()
 
     def _accept(self) -> None:
         if self._listener is None:
@@ -158,6 +200,11 @@ class Server:
             connection, _ = self._listener.accept()
         except OSError:
             return
-        peer = Peer(self, Wire(connection))
-        self._peers.add(peer)
+        if not is_same_user(connection):
+            connection.close()
+            return
+        if len(self._strangers) >= MAX_STRANGERS:
+            next(iter(self._strangers)).close()
+        peer = Peer(self, Wire(connection, MAX_HELLO))
+        self._strangers[peer] = self._loop.call_later(STRANGER_SECONDS, peer.close)
         self.watch(peer, False)

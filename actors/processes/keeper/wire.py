@@ -3,36 +3,46 @@
 from __future__ import annotations
 
 import array
-import contextlib
 import os
 import socket
 from collections import deque
 
-from .protocol import Decoder, ProtocolError, encode
+from .protocol import MAX_FRAME, Decoder, ProtocolError, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .protocol import Frame
 
+    Handler = Callable[[Frame, int | None], None]
+
 _READ = 256 * 1024
-_MAX_DESCRIPTORS = 32
-_ANCILLARY = socket.CMSG_SPACE(_MAX_DESCRIPTORS * array.array("i").itemsize)
+_ANCILLARY = socket.CMSG_LEN(array.array("i").itemsize)
+"""Room for one descriptor: the kernel closes what is sent beyond (unix(7))."""
 _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
 class Wire:
-    """Owns: _socket, _out (what is not sent yet), _descriptors (received, not claimed yet)."""
+    """Owns: _socket, _out (what is not sent yet), _descriptors (received, not claimed yet).
 
-    def __init__(self, connection: socket.socket) -> None:
+    ``max_frame``: bytes that a frame from the other side may have.
+    """
+
+    def __init__(self, connection: socket.socket, max_frame: int = MAX_FRAME) -> None:
         connection.setblocking(False)
         self._socket = connection
-        self._decoder = Decoder()
+        self._decoder = Decoder(max_frame)
         self._out: deque[tuple[memoryview, int | None]] = deque()
         self._descriptors: deque[int] = deque()
 
     def fileno(self) -> int:
         """The socket's descriptor."""
         return self._socket.fileno()
+
+    def allow(self, max_frame: int) -> None:
+        """Take frames of up to ``max_frame`` bytes from now on."""
+        self._decoder.max_frame = max_frame
 
     @property
     def pending(self) -> bool:
@@ -66,15 +76,18 @@ class Wire:
             else:
                 self._out[0] = (data[sent:], None)
 
-    def take(self) -> list[tuple[Frame, int | None]]:
-        """The frames that arrived, with the descriptor of those that carry one.
+    def take(self, handle: Handler) -> None:
+        """Call ``handle`` with each frame that arrived, and the descriptor that came with it.
+
+        The descriptor is closed after the call: whoever wants to keep it duplicates it. One that
+        no frame announces is closed, too.
 
         Raises EOFError when the other side has left, ProtocolError when it talks nonsense.
         """
         try:
             data, ancillary, _, _ = self._socket.recvmsg(_READ, _ANCILLARY, _CLOEXEC)
         except BlockingIOError:
-            return []
+            return
         except ConnectionError as error:
             raise EOFError from error
         for level, kind, rights in ancillary:
@@ -84,24 +97,34 @@ class Wire:
                 self._descriptors.extend(numbers)
         if not data:
             raise EOFError
-        return [(frame, self._claim(frame)) for frame in self._decoder.feed(data)]
+        for frame in self._decoder.feed(data):
+            self._hand(frame, handle)
+        self._close_unannounced()
 
     def close(self) -> None:
-        """Close the socket and every descriptor under way."""
+        """Close the socket and every descriptor under way; harmless when repeated."""
         self._socket.close()
         for _, descriptor in self._out:
             if descriptor is not None:
                 os.close(descriptor)
         self._out.clear()
         while self._descriptors:
-            with contextlib.suppress(OSError):
-                os.close(self._descriptors.popleft())
+            os.close(self._descriptors.popleft())
 
-    def _claim(self, frame: Frame) -> int | None:
+    def _hand(self, frame: Frame, handle: Handler) -> None:
         if "fds" not in frame:
-            return None
+            handle(frame, None)
+            return
         if not self._descriptors:
             raise ProtocolError("a descriptor is missing")
         descriptor = self._descriptors.popleft()
-        os.set_inheritable(descriptor, False)
-        return descriptor
+        try:
+            os.set_inheritable(descriptor, False)
+            handle(frame, descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _close_unannounced(self) -> None:
+        """Of what has not been claimed, the first may belong to a frame that is not whole yet."""
+        while len(self._descriptors) > self._decoder.is_amid_frame:
+            os.close(self._descriptors.pop())

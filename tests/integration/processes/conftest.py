@@ -18,6 +18,7 @@ def state(tmp_path: Path) -> Iterator[StateFolder]:
     folder = StateFolder(tmp_path / "state")
     folder.prepare()
     yield folder
+    folder.release()
     stuck = [pid for pid in keepers_of(folder) if not ended(pid)]
     for pid in stuck:
         os.kill(pid, signal.SIGKILL)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import select
 import signal
+import socket
 import sys
 import uuid
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Self
 
 import pytest
 
@@ -27,6 +30,8 @@ from actors.domain.process import (
 )
 from actors.processes.keeper import procfs
 from actors.processes.keeper.cgroup import own_group
+from actors.processes.keeper.names import SOCKET
+from actors.processes.keeper.protocol import Decoder, encode
 from actors.processes.launcher import KeeperLauncher, KeeperOptions
 from actors.processes.state_folder import StateFolder
 from tests.support.on_loop import on_loop as on_loop
@@ -126,6 +131,40 @@ def lasting(state: StateFolder) -> KeeperLauncher:
     return KeeperLauncher(state, KeeperOptions(linger_seconds=0.0))
 
 
+class Stranger:
+    """A peer on the keeper's socket that is not the launcher's connection."""
+
+    def __init__(self, state: StateFolder) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.connect(str(state.path / SOCKET))
+        self._socket.settimeout(PATIENCE)
+        self._decoder = Decoder()
+        self._frames: list[dict[str, Any]] = []
+
+    def say(self, frame: dict[str, Any], *descriptors: int) -> None:
+        self.send(encode(frame), *descriptors)
+
+    def send(self, data: bytes, *descriptors: int) -> None:
+        """``data``, the first byte of it with ``descriptors``."""
+        if descriptors:
+            socket.send_fds(self._socket, [data[:1]], descriptors)
+            data = data[1:]
+        self._socket.sendall(data)
+
+    def heard(self) -> dict[str, Any] | None:
+        """The next frame; None when the keeper hangs up instead."""
+        with contextlib.suppress(ConnectionResetError):
+            while not self._frames and (data := self._socket.recv(65536)):
+                self._frames += self._decoder.feed(data)
+        return self._frames.pop(0) if self._frames else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+
 class Gate:
     """A FIFO at which a run waits until the test lets it go on: ``read x < gate``."""
 
@@ -173,6 +212,11 @@ def kill_keeper(launcher: KeeperLauncher) -> int:
     os.kill(pid, signal.SIGKILL)
     assert ended(pid)
     return pid
+
+
+def descriptors_of(pid: int) -> int:
+    """How many descriptors the process holds."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def groups_of(state: StateFolder) -> Path:

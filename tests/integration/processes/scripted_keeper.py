@@ -18,10 +18,11 @@ REFUSAL = {"error": "version", "protocol": PROTOCOL + 1}
 class ScriptedKeeper:
     """Greets, has an empty table, and takes for ever to start a run.
 
-    Owns: greeting, greeted (how often), _peers.
+    Owns: greeting, greeted (how often), speaks (the only version it understands), _peers.
     """
 
     def __init__(self) -> None:
+        self.speaks = PROTOCOL
         self.greeting: dict[str, Any] = {
             "protocol": PROTOCOL,
             "pid": 1,
@@ -45,6 +46,15 @@ class ScriptedKeeper:
         for peer in self._peers:
             peer.close()
 
+    def tell(self, frame: dict[str, Any]) -> None:
+        """Say something to everybody who is there."""
+        self.send(encode(frame))
+
+    def send(self, data: bytes) -> None:
+        """Likewise, in bytes."""
+        for peer in self._peers:
+            peer.write(data)
+
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one worker until it leaves."""
         self._peers.add(writer)
@@ -54,7 +64,9 @@ class ScriptedKeeper:
                 for frame in decoder.feed(data):
                     if frame["op"] == "spawn":  # it waits for a directory, for instance
                         continue
-                    writer.write(encode({"id": frame["id"], **self._answer(frame["op"])}))
+                    writer.write(encode({"id": frame["id"], **self._answer(frame)}))
+                    if frame.get("protocol", self.speaks) != self.speaks:
+                        return
         finally:
             self._peers.discard(writer)
             self._news.set()
@@ -66,9 +78,11 @@ class ScriptedKeeper:
                 self._news.clear()
                 await self._news.wait()
 
-    def _answer(self, op: str) -> dict[str, Any]:
-        if op != "hello":
+    def _answer(self, frame: dict[str, Any]) -> dict[str, Any]:
+        if frame["op"] != "hello":
             return {"runs": []}
+        if frame["protocol"] != self.speaks:
+            return {"error": "version", "protocol": self.speaks}
         self.greeted += 1
         self._news.set()
         return self.greeting

@@ -27,6 +27,7 @@ async def impatient(state: StateFolder) -> AsyncIterator[KeeperLauncher]:
     """A launcher that waits for answers a moment only, once the keeper is there."""
     launcher = KeeperLauncher(state, KeeperOptions(linger_seconds=0.0, answer_seconds=SOON))
     try:
+        assert state.try_lock()
         await patiently(launcher)
         yield launcher
     finally:

@@ -229,12 +229,11 @@ async def test_what_is_on_disk_is_for_its_owner_only(state: StateFolder) -> None
 
 @on_loop
 async def test_a_state_folder_may_have_a_very_long_path(tmp_path: Path) -> None:
-    state = StateFolder(tmp_path / ("x" * 120) / "state")
-    state.prepare()
-    async with embedded(state) as launcher:
-        facts = Facts()
-        await launcher.spawn(order(state, "true"), facts)
-        assert (await facts.exited()).code == 0
+    with StateFolder(tmp_path / ("x" * 120) / "state") as state:
+        async with embedded(state) as launcher:
+            facts = Facts()
+            await launcher.spawn(order(state, "true"), facts)
+            assert (await facts.exited()).code == 0
 
 
 @on_loop

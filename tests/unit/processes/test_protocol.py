@@ -12,6 +12,11 @@ from hypothesis import strategies as st
 from actors.processes.keeper.protocol import MAX_FRAME, Decoder, ProtocolError, encode
 from actors.processes.keeper.wire import Wire
 
+
+def nobody(frame: dict[str, object], descriptor: int | None) -> None:
+    """Takes a frame and keeps nothing of it."""
+
+
 raw_bytes = st.integers(0xDC80, 0xDCFF).map(chr)
 """As Python tells bytes of the system that are no UTF-8 (PEP 383). A high surrogate before one is
 never told, and JSON would make one character of the two."""
@@ -38,6 +43,7 @@ def test_frames_survive_any_cut(sent: list[dict[str, object]], data: st.DataObje
         b"\0\0\0\2[]",
         b"\0\0\0\1x",
         b"\0\0\0\2\xff\xff",
+        (200_000).to_bytes(4, "big") + b"[" * 200_000,
     ],
 )
 def test_what_is_no_frame_is_refused(nonsense: bytes) -> None:
@@ -57,14 +63,18 @@ def test_descriptors_travel_with_their_frames() -> None:
         ours.put({"number": number}, writing if number == 1 else None)
     ours.flush()
     received: list[tuple[dict[str, object], int | None]] = []
+
+    def keep(frame: dict[str, object], descriptor: int | None) -> None:
+        assert descriptor is None or not os.get_inheritable(descriptor)
+        received.append((frame, None if descriptor is None else os.dup(descriptor)))
+
     while len(received) < 3:
-        received += theirs.take()
+        theirs.take(keep)
     assert [frame["number"] for frame, _ in received] == [0, 1, 2]
     assert [descriptor is not None for _, descriptor in received] == [False, True, False]
     os.close(writing)
     copy = received[1][1]
     assert copy is not None
-    assert not os.get_inheritable(copy)
     os.write(copy, b"x")
     assert os.read(reading, 2) == b"x"
     for descriptor in (copy, reading):
@@ -79,7 +89,7 @@ def test_descriptors_nobody_took_are_closed_with_the_wire() -> None:
     ours.put({"x": "y" * 3_000_000}, writing)
     ours.flush()
     assert ours.pending
-    theirs.take()
+    theirs.take(nobody)
     os.close(writing)
     ours.close()
     theirs.close()
@@ -91,5 +101,31 @@ def test_the_end_of_the_other_side_is_told() -> None:
     ours, theirs = map(Wire, socket.socketpair())
     theirs.close()
     with pytest.raises(EOFError):
-        ours.take()
+        ours.take(nobody)
     ours.close()
+
+
+def test_descriptors_that_no_frame_announces_are_closed_at_once() -> None:
+    raw, received = socket.socketpair()
+    theirs = Wire(received)
+    reading, writing = os.pipe()
+    half = encode({"x": "y" * 1000})
+    for data in (encode({"op": "unannounced"}), half[:500], half[500:700]):
+        socket.send_fds(raw, [data], [writing] * 20)
+        theirs.take(nobody)
+    os.close(writing)
+    os.set_blocking(reading, False)
+    with pytest.raises(BlockingIOError):  # the frame that is not whole may still announce one
+        os.read(reading, 1)
+    raw.sendall(half[700:])
+    theirs.take(nobody)
+    assert os.read(reading, 1) == b""
+    os.close(reading)
+    raw.close()
+    theirs.close()
+
+
+def test_a_frame_longer_than_allowed_so_far_is_refused() -> None:
+    decoder = Decoder(max_frame=100)
+    with pytest.raises(ProtocolError):
+        decoder.feed(encode({"x": "y" * 100}))
