@@ -61,8 +61,7 @@ class LivingMemory(ScriptedMeasure):
 
     async def sample(self, runs: Mapping[ClaimKey, ProcessIdentity]) -> MemorySample:
         """See the port."""
-        alive = (process for process in self._keeper.alive() if process.key in runs)
-        self.runs = {process.key: self._holds(process) for process in alive}
+        self.runs = {process.key: self._holds(process) for process in self._keeper.alive()}
         return await super().sample(runs)
 
 

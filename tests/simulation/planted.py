@@ -25,6 +25,7 @@ from actors.parts.door import Door
 from actors.parts.record_keeping import RecordKeeping, Step
 from actors.parts.run_effects import RunEffects
 from actors.parts.run_output import RunOutput
+from actors.parts.run_table import RunTable
 from actors.poller import Poller
 from actors.process_supervisor import ProcessSupervisor
 
@@ -237,6 +238,7 @@ BUGS: tuple[Planted, ...] = (
     Planted("calls the cancelled crashed", ending, "cancelled", _crashed_instead),
     Planted("sees no memory", Dispatcher, "_memory_measured", lambda _: _nothing),
     Planted("keeps no memory limit", ProcessSupervisor, "_memory_used", lambda _: _nothing),
+    Planted("measures nobody", RunTable, "memory_limited", lambda _: property(lambda _: {})),
     Planted("remembers output", RunOutput, "show", _remembers),
     Planted("piles polls up", Poller, "_poll", _polls_pile_up),
     Planted("runs what others ended", machine, "_may_have_been_over", lambda _: _nothing),
