@@ -22,11 +22,28 @@ PINS: Final = ROOT / "tests" / "support" / "pins"
 ENVIRONMENT: Final = ROOT / ".venv"
 EXTRAS: Final = "local,test,dev"
 
+NEWEST_PREFECT: Final = "3.8"
+"""The series that is installed beside the project itself."""
+
 OLD_PREFECTS: Final = {"3.1": "3.1.15", "3.0": "3.0.0"}
 """Further Prefects that tests can run against, each in an environment of its own."""
 
+ALL_SEEDS: Final = 2_000
+"""Of the simulation; without ``--all`` its test plays as many as it has by default."""
+
+LEFT_OUT: Final = (
+    "Left out: Prefect {old}, tests marked slow, most seeds of the simulation."
+    " python3 -m tests --all runs them, too."
+)
+
 SIDE_BY_SIDE: Final = ("-n", str((os.cpu_count() or 1) + 1))
 """Most of the time tests wait for processes and servers: several at once take a third of it."""
+
+SEEDS_VARIABLE: Final = "ACTOR_WORKER_TEST_SEEDS"
+"""How many seeds the test of the simulation plays."""
+
+QUIETLY: Final = ("--quiet", "--quiet")
+"""pip prints its errors, and none of the warnings that an index of several parts brings."""
 
 OLDEST_PYTHON: Final = (3, 11)
 
@@ -38,9 +55,10 @@ def main(arguments: Sequence[str]) -> int:
         print(f"Python {wanted} or newer is needed, this is {sys.version.split()[0]}.")
         return 2
     asked, for_pytest = _parser().parse_known_args(arguments)
+    series = list(OLD_PREFECTS) if asked.all else _old_series(asked.prefect)
     try:
         python = environment()
-        old = {series: prefect_environment(series) for series in _series(asked.prefect)}
+        old = {name: prefect_environment(name) for name in series}
     except subprocess.CalledProcessError as error:
         print(f"This failed with exit code {error.returncode}: {' '.join(map(str, error.cmd))}")
         if "ensurepip" in error.cmd:
@@ -48,11 +66,17 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     if asked.only_install:
         return 0
-    variables = {variable_of("3.8"): str(python)} | {
-        variable_of(series): str(interpreter) for series, interpreter in old.items()
+    variables = {variable_of(NEWEST_PREFECT): str(python)} | {
+        variable_of(name): str(interpreter) for name, interpreter in old.items()
     }
-    command = [str(python), "-m", "pytest", *(for_pytest or SIDE_BY_SIDE)]
-    return subprocess.run(command, cwd=ROOT, env=os.environ | variables).returncode
+    if asked.all:
+        variables[SEEDS_VARIABLE] = str(ALL_SEEDS)
+    chosen = for_pytest or [*SIDE_BY_SIDE, *([] if asked.all else ["-m", "not slow"])]
+    command = [str(python), "-m", "pytest", *chosen]
+    code = subprocess.run(command, cwd=ROOT, env=os.environ | variables).returncode
+    if not asked.all and not for_pytest:
+        print(LEFT_OUT.format(old=" and ".join(OLD_PREFECTS.values())), file=sys.stderr)
+    return code
 
 
 def environment() -> Path:
@@ -82,10 +106,16 @@ def _parser() -> argparse.ArgumentParser:
         description="Make what the tests need and run them. Everything else is given to pytest.",
     )
     parser.add_argument(
+        "--all",
+        action="store_true",
+        help="every test, against every Prefect, with every seed of the simulation",
+    )
+    parser.add_argument(
         "--prefect",
         action="append",
-        choices=["3.8", *OLD_PREFECTS],
-        help="run against Prefects of this series only; may be repeated; default: all",
+        choices=[NEWEST_PREFECT, *OLD_PREFECTS],
+        help=f"run against Prefects of this series, too; may be repeated; {NEWEST_PREFECT} always"
+        " is",
     )
     parser.add_argument(
         "--only-install", action="store_true", help="make the environments and run nothing"
@@ -93,8 +123,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _series(asked: Collection[str] | None) -> list[str]:
-    return [series for series in OLD_PREFECTS if asked is None or series in asked]
+def _old_series(asked: Collection[str] | None) -> list[str]:
+    return [series for series in OLD_PREFECTS if series in (asked or ())]
 
 
 def _made(folder: Path, install: list[str], *, depends_on: list[Path]) -> Path:
@@ -110,7 +140,7 @@ def _made(folder: Path, install: list[str], *, depends_on: list[Path]) -> Path:
     print(f"Making {folder} (a minute or two, once) ...", flush=True)
     if not python.exists():
         venv.create(folder, with_pip=True)
-    subprocess.run([python, "-m", "pip", "install", "--quiet", *install], cwd=ROOT, check=True)
+    subprocess.run([python, "-m", "pip", "install", *QUIETLY, *install], cwd=ROOT, check=True)
     stamp.write_text(made_from)
     return python
 

@@ -14,6 +14,8 @@ from tests.integration.faults.scene import GATED, Scene, at_once, told
 from tests.integration.prefect.kit import WorkerProgram, until
 from tests.support.faults import Moment, Which, proposing, to
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Ending:

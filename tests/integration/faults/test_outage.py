@@ -8,6 +8,8 @@ from tests.integration.faults.scene import GATED, Scene, logged
 from tests.integration.prefect.kit import until
 from tests.support.faults import Moment, proposing
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.series("3.8", "3.1")
 def test_what_ends_in_an_outage_is_told_once_though_the_worker_was_killed_in_it(

@@ -21,6 +21,8 @@ from tests.integration.faults.weather import forecast
 from tests.integration.prefect.kit import WorkerProgram, until
 from tests.support.faults import fair
 
+pytestmark = pytest.mark.slow
+
 SECONDS: Final = float(os.environ.get("ACTOR_WORKER_TEST_KILL_SECONDS", "25"))
 SEED: Final = int(os.environ.get("ACTOR_WORKER_TEST_KILL_SEED", "1"))
 

@@ -13,6 +13,8 @@ from tests.integration.faults.weather import storm
 from tests.integration.prefect.kit import until
 from tests.support.faults import fair
 
+pytestmark = pytest.mark.slow
+
 RESTARTS = 10
 SEED = 1
 

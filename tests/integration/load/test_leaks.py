@@ -20,6 +20,8 @@ from tests.integration.load.crowd import Crowd, Holdings, Weight
 from tests.integration.processes.kit import marked, on_loop
 from tests.integration.worker.kit import Workshop
 
+pytestmark = pytest.mark.slow
+
 RUNS: Final = int(os.environ.get("ACTOR_WORKER_TEST_RUNS", "300"))
 KEPT: Final = 40
 """Records of runs that are over; fewer than there are runs."""

@@ -14,6 +14,8 @@ import pytest
 from tests.integration.load.kit import states_of
 from tests.integration.prefect.kit import Place, shell, until
 
+pytestmark = pytest.mark.slow
+
 RUNS = 200
 PATIENCE = 300.0
 
