@@ -1,7 +1,11 @@
 """The control channel of one run's engine: it is told that it is cancelled before the signal.
 
-Contract 10.4, as a version 1 supervisor: the child connects to a loopback port, sends a token and
-a newline; whatever else it says is discarded, but for the answer to our one byte.
+As version 1 of the protocol of Prefect's runner has it: the engine connects to a loopback port and
+sends a token and a newline. Whatever else it says is discarded, but for the answer to our one
+byte.
+
+Every user of the machine reaches the port. So only connections of the run's own user are taken,
+and of those that have not shown the token the oldest has to go when there are too many.
 """
 
 from __future__ import annotations
@@ -9,6 +13,7 @@ from __future__ import annotations
 import os
 import socket
 
+from . import procfs
 from .loop import READ
 
 TYPE_CHECKING = False
@@ -22,15 +27,21 @@ ACKNOWLEDGED = b"a"
 ANSWER_SECONDS = 1.0
 GREETING_SECONDS = 10.0
 MAX_STRANGERS = 4
-"""Connections that have not shown the token yet; further ones are closed."""
+"""Connections that have not shown the token yet."""
+BACKLOG = 64
+"""Connections that the kernel keeps until they are looked at."""
 
 
 class ControlChannel:
-    """Owns: _listener, _strangers (no token yet), _child (the engine's connection)."""
+    """Owns: _listener, _strangers (no token yet, by age), _child (the engine's connection).
+
+    ``pid``: the run's own process, once it is there. Its user may be another one than ours.
+    """
 
     def __init__(self, loop: Loop, token: str, listener: socket.socket | None) -> None:
         self._loop = loop
         self.token = token
+        self.pid: int | None = None
         self._listener = listener
         self._strangers: dict[int, tuple[socket.socket, bytearray, Timer]] = {}
         self._child: socket.socket | None = None
@@ -47,7 +58,7 @@ class ControlChannel:
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
             listener.bind(("127.0.0.1", 0))
-            listener.listen(MAX_STRANGERS)
+            listener.listen(BACKLOG)
         except OSError:
             listener.close()
             raise
@@ -112,14 +123,32 @@ class ControlChannel:
             connection, _ = self._listener.accept()
         except OSError:
             return
-        if len(self._strangers) >= MAX_STRANGERS:
+        if not self._may_connect(connection):
             connection.close()
             return
+        if len(self._strangers) >= MAX_STRANGERS:
+            self._dismiss(next(iter(self._strangers)))
         connection.setblocking(False)
         number = connection.fileno()
         patience = self._loop.call_later(GREETING_SECONDS, lambda: self._dismiss(number))
         self._strangers[number] = (connection, bytearray(), patience)
         self._loop.watch(number, READ, lambda _: self._greeted(number))
+
+    def _may_connect(self, connection: socket.socket) -> bool:
+        """Whether it is the run's user who connects, as far as anybody can tell.
+
+        The run may have become another user on its way to the engine (setpriv(1), for instance).
+        """
+        try:
+            here, there = connection.getsockname(), connection.getpeername()
+        except OSError:  # gone again
+            return False
+        if not procfs.knows_connections():
+            return True
+        user = procfs.user_of_connection(there, here)
+        if user is None:
+            return False
+        return user == os.geteuid() or (self.pid is not None and user == procfs.user(self.pid))
 
     def _greeted(self, number: int) -> None:
         connection, heard, patience = self._strangers[number]

@@ -44,7 +44,7 @@ NOT_FOR_RUNS_PREFIXES = (OURS, "LISTEN_")
 
 CONTROL_PORT = "PREFECT__CONTROL_PORT"
 CONTROL_TOKEN = "PREFECT__CONTROL_TOKEN"
-"""The engine's control channel (contract 10.4)."""
+"""The engine's control channel."""
 
 READY = b"ready\n"
 BUSY = b"busy\n"

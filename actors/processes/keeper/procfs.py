@@ -7,6 +7,9 @@ but our own children.
 from __future__ import annotations
 
 import os
+import re
+import socket
+import sys
 
 from .names import MARKER
 
@@ -94,6 +97,40 @@ def command_line(pid: int, limit: int = 200) -> str:
     """The arguments of ``pid`` joined by spaces, at most ``limit`` characters."""
     data = _read(f"/proc/{pid}/cmdline").rstrip(b"\0").replace(b"\0", b" ")
     return data.decode("utf-8", "replace")[:limit]
+
+
+def user(pid: int) -> int | None:
+    """The user that ``pid`` acts as; None when there is no such process."""
+    found = re.search(rb"^Uid:\t\d+\t(\d+)", _read(f"/proc/{pid}/status"), re.MULTILINE)
+    return None if found is None else int(found[1])
+
+
+_CONNECTIONS = ("/proc/net/tcp", "/proc/net/tcp6")
+
+
+def knows_connections() -> bool:
+    """Whether the platform tells whose a TCP connection is."""
+    return os.path.exists(_CONNECTIONS[0])
+
+
+def user_of_connection(here: tuple[str, int], there: tuple[str, int]) -> int | None:
+    """Whose the socket at ``here`` is that is connected to ``there``: IPv4 addresses and ports.
+
+    None when there is none (proc_pid_net(5)). It may be a socket of IPv6 with mapped addresses.
+    """
+    row = rb"(?m)^ *\d+: (?:[0F]{24})?%b (?:[0F]{24})?%b [0-9A-F]{2}(?: +\S+){3} +(\d+) "
+    wanted = re.compile(row % (_hexadecimal(here), _hexadecimal(there)))
+    for table in _CONNECTIONS:
+        found = wanted.search(_read(table))
+        if found is not None:
+            return int(found[1])
+    return None
+
+
+def _hexadecimal(address: tuple[str, int]) -> bytes:
+    """As the kernel prints it: the address in the machine's byte order."""
+    number = int.from_bytes(socket.inet_aton(address[0]), sys.byteorder)
+    return b"%08X:%04X" % (number, address[1])
 
 
 def boot_id() -> str:

@@ -16,6 +16,7 @@ from .keeper import Keeper, Options
 from .log import Log
 from .loop import Loop
 from .names import BUSY, LOCK, LOG, READY
+from .procfs import knows_connections
 from .spawn import NOT_DEFAULT, Host
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
@@ -95,6 +96,8 @@ def _missing() -> list[str]:
         missing.append("no pidfd: the end of a former keeper's runs is seen a second late")
     if not hasattr(os, "splice"):
         missing.append("no splice: output is copied through the keeper")
+    if not knows_connections():
+        missing.append("no /proc/net/tcp: any user may connect to a run's control channel")
     return missing
 
 

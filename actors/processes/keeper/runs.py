@@ -95,6 +95,7 @@ class Runs:
             run.control = ControlChannel.adopt(
                 self._loop, frame["token"], connection, listening=frame["what"] == "listener"
             )
+            run.control.pid = run.pid
             run.control.on_connected = lambda: self.keep_control(run)
 
     def _adopt_pipe(self, run: Run, position: int, descriptor: int) -> None:

@@ -100,11 +100,14 @@ class Spawner:
                 control = ControlChannel.open(self._loop)
                 extra = {CONTROL_PORT: str(control.port), CONTROL_TOKEN: control.token}
             env = spawn.run_environment(order, extra)
-            return Pending(order, spawn.start(order, env, self._host, self._cgroups), control)
+            started = spawn.start(order, env, self._host, self._cgroups)
         except OSError as error:
             if control is not None:
                 control.close()
             raise CouldNotStart(f"No process could be created: {error.strerror}.") from error
+        if control is not None:
+            control.pid = started.pid
+        return Pending(order, started, control)
 
     def _decided(self, pending: Pending) -> None:
         started, order = pending.started, pending.order

@@ -1,11 +1,15 @@
-"""The hand-shake with an engine that is cancelled (contract 10.4), with a scripted engine."""
+"""The hand-shake with an engine that is cancelled, with a scripted engine."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
+
+import pytest
 
 from actors.processes.launcher import KeeperLauncher
 from actors.processes.state_folder import StateFolder
@@ -51,6 +55,40 @@ while 'signal' not in told: signal.pause()
 print(*told)
 """
 
+SILENT = """
+import os, socket
+silent = [
+    socket.create_connection(('127.0.0.1', int(os.environ['PREFECT__CONTROL_PORT'])))
+    for _ in range(30)
+]
+"""
+
+MAPPED = """
+import socket
+def create_connection(address):
+    channel = socket.socket(socket.AF_INET6)
+    channel.connect(('::ffff:' + address[0], address[1]))
+    return channel
+socket.create_connection = create_connection
+"""
+
+OTHER_USER = """
+import os, signal, socket, sys, time
+'x'.encode('idna')  # all that is imported later: another user may not read it
+os.setresuid(65534, 65534, 65534)
+"""
+
+NEIGHBOUR = """
+channel = socket.create_connection(('127.0.0.1', int(sys.argv[1])))
+try:
+    if len(sys.argv) > 2: channel.sendall(sys.argv[2].encode() + b'\\n')
+    print('closed', channel.recv(1) == b'')
+except (ConnectionResetError, BrokenPipeError):
+    print('closed', True)
+"""
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+
 INTRUDER = """
 import os, socket
 port, token = os.environ['PREFECT__CONTROL_PORT'], os.environ['PREFECT__CONTROL_TOKEN']
@@ -74,7 +112,7 @@ async def connected(launcher: KeeperLauncher, facts: Facts) -> None:
 
 async def cancelled(state: StateFolder, engine: str, *, stays: bool = True) -> list[str]:
     async with embedded(state) as launcher:
-        facts, wanted = Facts(), replace(python(state, ENGINE + engine), control_channel=True)
+        facts, wanted = Facts(), replace(python(state, engine), control_channel=True)
         await launcher.spawn(wanted, facts)
         await (connected(launcher, facts) if stays else facts.line("hung up"))
         await launcher.end_tree(
@@ -86,19 +124,55 @@ async def cancelled(state: StateFolder, engine: str, *, stays: bool = True) -> l
 
 @on_loop
 async def test_an_engine_is_told_before_the_signal_comes(state: StateFolder) -> None:
-    assert await cancelled(state, ANSWERS) == ["c signal"]
+    assert await cancelled(state, ENGINE + ANSWERS) == ["c signal"]
 
 
 @on_loop
 async def test_an_engine_that_does_not_answer_gets_the_signal_all_the_same(
     state: StateFolder,
 ) -> None:
-    assert await cancelled(state, IS_SILENT) == ["c signal"]
+    assert await cancelled(state, ENGINE + IS_SILENT) == ["c signal"]
 
 
 @on_loop
 async def test_an_engine_that_hung_up_gets_the_signal(state: StateFolder) -> None:
-    assert await cancelled(state, HANGS_UP, stays=False) == ["hung up", "signal"]
+    assert await cancelled(state, ENGINE + HANGS_UP, stays=False) == ["hung up", "signal"]
+
+
+@on_loop
+async def test_silent_connections_do_not_keep_the_engine_out(state: StateFolder) -> None:
+    assert await cancelled(state, SILENT + ENGINE + ANSWERS) == ["c signal"]
+
+
+@on_loop
+async def test_an_engine_may_connect_with_a_socket_of_ipv6(state: StateFolder) -> None:
+    assert await cancelled(state, MAPPED + ENGINE + ANSWERS) == ["c signal"]
+
+
+@as_root
+@on_loop
+async def test_an_engine_may_be_another_user_than_its_keeper(state: StateFolder) -> None:
+    assert await cancelled(state, OTHER_USER + ENGINE + ANSWERS) == ["c signal"]
+
+
+@as_root
+@on_loop
+async def test_another_user_is_hung_up_on_even_with_the_token(state: StateFolder) -> None:
+    async with embedded(state) as launcher:
+        facts = Facts()
+        tells = "echo $PREFECT__CONTROL_PORT $PREFECT__CONTROL_TOKEN; exec sleep 1000"
+        wanted = replace(shell(state, tells), control_channel=True)
+        await launcher.spawn(wanted, facts)
+        await facts.until(lambda: bool(facts.lines))
+        port, token = facts.lines[0].split()
+        for said in ([], [token]):
+            neighbour = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", "-c", OTHER_USER + NEIGHBOUR, port, *said),
+                stdout=subprocess.PIPE,
+            )
+            out, _ = await asyncio.wait_for(neighbour.communicate(), PATIENCE)
+            assert out == b"closed True\n"
+        assert not (await launcher.table())[0].control_connected
 
 
 @on_loop
