@@ -312,7 +312,11 @@ class Dispatcher(AsyncioActor):
             if held.situation.key in sample.runs:
                 used = MemoryUsed(used_bytes=sample.runs[held.situation.key])
                 held.supervisor.tell_if_alive(used)
-        if self._door.measured(sample) and not self._draining:
+        if self._door.measured(sample):
+            self._poll_now()
+
+    def _poll_now(self) -> None:
+        if not self._draining:
             self._poller.tell(PollNow())
 
     def _consider_postponed(self) -> None:
@@ -379,8 +383,8 @@ class Dispatcher(AsyncioActor):
     def _free(self, key: ClaimKey) -> None:
         self._runs.change(key, holds_slot=False)
         self._say_if_only_reports()
-        if self._door.left_some_outside and not self._draining:
-            self._poller.tell(PollNow())
+        if self._door.left_promising_outside:
+            self._poll_now()
 
     def _settled(self, key: ClaimKey, reason: Reason | None) -> None:
         if not self._keeper_asked:
@@ -391,7 +395,10 @@ class Dispatcher(AsyncioActor):
         self._free(key)
         run_id = held.situation.run.id
         self._runs.drop(key)
-        self._door.settled(run_id, was_refused=reason is None)
+        was_refused = reason is None
+        self._door.settled(run_id, was_refused=was_refused)
+        if self._door.left_some_outside and not was_refused:  # its deployment has room again
+            self._poll_now()
         self._say_if_idle()
         if self._giving_back is not None:
             self._giving_back.discard(key)

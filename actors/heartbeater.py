@@ -117,7 +117,7 @@ class Heartbeater(AsyncioActor):
                 if self._trouble.settle():
                     log.info("pool.recovered", pool=pool.name)
                 self._say_peculiarities(pool, queues)
-                self._poller.tell(PoolSynced(pool=pool))
+                self._poller.tell(PoolSynced(pool=pool, queues=queues))
                 self._guardian.tell(PoolSynced(pool=pool))
                 self._health.tell(Beaten())
                 self._rearm()
@@ -151,7 +151,7 @@ class Heartbeater(AsyncioActor):
         )
         try:
             queues = await self._orchestrator.read_work_queues(pool.name, settings.queues)
-        except Refused:  # only for a remark about paused queues: not worth a failed sync
+        except Refused:  # not worth a failed sync
             queues = []
         return _Synced(pool, tuple(queues))
 

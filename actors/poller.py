@@ -9,16 +9,16 @@ from typing import assert_never
 
 import structlog
 
-from .domain.admission import runs_to_ask_for
 from .domain.complaint import Complaint
 from .domain.errors import OrchestratorError
-from .domain.model import FlowRun, WorkPool
+from .domain.model import WorkPool, WorkQueue
 from .domain.policy import jittered
 from .domain.ports import Clock, Orchestrator
 from .messages.health import Polled, PollFailed, PollingOver
 from .messages.lifetime import Drain, FatalError, Round, RoundEnded, Tick
 from .messages.pool import CurrentPool, PoolSynced
 from .messages.runs import CurrentIntake, DueRuns, PollNow
+from .parts.run_search import Found, RunSearch
 from .runtime import Address, AsyncioActor, Ticker
 
 log = structlog.get_logger("actors.poller")
@@ -43,7 +43,7 @@ class PollSettings:
 
 @dataclass(frozen=True, slots=True)
 class _Answered:
-    runs: list[FlowRun]
+    found: Found
     asked_at: float
     pool: WorkPool | None = None
     """The pool as of this poll, where that could be read."""
@@ -58,7 +58,7 @@ Message = PoolSynced | Tick | PollNow | Drain | _Answered | _Failed
 
 
 class Poller(AsyncioActor):
-    """Owns: the polling rhythm (_ticker) and its complaint about the server.
+    """Owns: the polling rhythm (_ticker), _search and its complaint about the server.
 
     The pool it passes on is the Heartbeater's last word; a restarted Poller asks for it.
     """
@@ -85,6 +85,14 @@ class Poller(AsyncioActor):
         self._health = health
         self._guardian = guardian
         self._pool: WorkPool | None = None
+        self._queues: tuple[WorkQueue, ...] = ()
+        self._search = RunSearch(
+            pool=settings.pool,
+            queues=settings.queues,
+            pause_seconds=settings.query_seconds,
+            orchestrator=orchestrator,
+            clock=clock,
+        )
         self._draining = False
         self._ticker: Ticker | None = None
         self._complaint = Complaint()
@@ -101,8 +109,8 @@ class Poller(AsyncioActor):
     def on_receive(self, message: Message) -> None:
         """One message at a time; waits come back as messages."""
         match message:
-            case PoolSynced(pool=pool):
-                first, self._pool = self._pool is None, pool
+            case PoolSynced(pool=pool, queues=queues):
+                first, self._pool, self._queues = self._pool is None, pool, queues
                 if first:
                     self._wake()
             case Tick():
@@ -131,20 +139,16 @@ class Poller(AsyncioActor):
     def _poll(self) -> None:
         if self._pool is not None and self._ticker is not None:
             self._ticker.hold()
-            self.pipe(self._ask(), on_result=lambda answered: answered, on_error=_Failed)
+            asking = self._ask(self._pool, self._queues)
+            self.pipe(asking, on_result=lambda answered: answered, on_error=_Failed)
 
-    async def _ask(self) -> _Answered:
+    async def _ask(self, known_pool: WorkPool, queues: tuple[WorkQueue, ...]) -> _Answered:
         asked_at = self._clock.monotonic()
         intake = await self._dispatcher.request(CurrentIntake(), timeout=ASK_TIMEOUT_SECONDS)
-        settings = self._settings
-        runs = await self._orchestrator.read_due_runs(
-            settings.pool,
-            settings.queues,
-            before=self._clock.now() + timedelta(seconds=settings.prefetch_seconds),
-            limit=runs_to_ask_for(intake.free, intake.passed_over),
-        )
-        pool = await self._fresh_pool() if runs else None
-        return _Answered(runs, asked_at, pool)
+        before = self._clock.now() + timedelta(seconds=self._settings.prefetch_seconds)
+        found = await self._search.find(intake, pool=known_pool, queues=queues, before=before)
+        pool = await self._fresh_pool() if found.runs else None
+        return _Answered(found, asked_at, pool)
 
     async def _fresh_pool(self) -> WorkPool | None:
         """The template may have been changed since the last heartbeat."""
@@ -154,7 +158,7 @@ class Poller(AsyncioActor):
             return None
 
     def _take(self, answered: _Answered) -> None:
-        runs = answered.runs
+        runs = answered.found.runs
         if self._complaint.settle():
             log.info("poll.recovered", pool=self._settings.pool)
         self._health.tell(Polled(due=len(runs)))
@@ -163,7 +167,9 @@ class Poller(AsyncioActor):
             pool = (
                 answered.pool if answered.pool and answered.pool.base_job_template else self._pool
             )
-            due = DueRuns(runs=tuple(runs), pool=pool, asked_at=answered.asked_at)
+            due = DueRuns(
+                runs=runs, pool=pool, asked_at=answered.asked_at, shares=answered.found.shares
+            )
             self._dispatcher.tell(due)
         if self._settings.once:
             self._health.tell(PollingOver())

@@ -69,6 +69,7 @@ class WorkPool:
     type: str
     base_job_template: Mapping[str, Json]
     is_paused: bool = False
+    concurrency_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,7 @@ class WorkQueue:
 
     name: str
     is_paused: bool = False
+    concurrency_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +100,17 @@ class FlowRun:
     work_queue_name: str | None = None
     others: Mapping[str, Json] = field(default_factory=dict, repr=False)
     """What else the server tells of it, for ``{{ ctx.flow_run.* }}`` (contract 8.2)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueListing:
+    """The answer to one poll, in the server's order."""
+
+    runs: tuple[FlowRun, ...]
+    length: int
+    """How many runs the server listed, including any that could not be read."""
+    may_be_cut: bool
+    """Whether the server may have more due runs than fit into one answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

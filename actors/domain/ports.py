@@ -16,6 +16,7 @@ from .ids import ClaimKey, DeploymentId, FlowId, FlowRunId
 from .memory import MemorySample
 from .model import (
     Deployment,
+    DueListing,
     Flow,
     FlowRun,
     Json,
@@ -78,8 +79,21 @@ class Orchestrator(Protocol):
 
     async def read_due_runs(
         self, pool: str, queues: Collection[str], *, before: datetime, limit: int | None = None
+    ) -> DueListing:
+        """Scheduled runs due before ``before``, in the server's order of priority.
+
+        At most ``limit`` (200 at most, and by default), and no more than the concurrency limits
+        of the pool and its queues leave room for.
+        """
+
+    async def read_scheduled_runs(
+        self, pool: str, queue: str, *, before: datetime
     ) -> list[FlowRun]:
-        """Scheduled runs due before ``before``, in the server's order of priority."""
+        """Every run of the queue that waits to be claimed and is due before ``before``.
+
+        Earliest first. Neither pauses nor concurrency limits count here: a poll must have told
+        how many runs may be claimed.
+        """
 
     async def read_cancelling_runs(
         self, pool: str, queues: Collection[str], *, excluding: Collection[FlowRunId]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..domain.model import WorkPool
+from ..domain.model import WorkPool, WorkQueue
 from ..runtime import Query
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolSynced:
-    """Fact: the pool as the server holds it now."""
+    """Fact: the pool as the server holds it now, with the queues that this worker serves."""
 
     pool: WorkPool
+    queues: tuple[WorkQueue, ...] = ()
+    """None where they could not be read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..domain.ids import ClaimKey, FlowRunId, TransitionId
+from ..domain.admission import Share
+from ..domain.ids import ClaimKey, DeploymentId, FlowRunId, TransitionId
 from ..domain.memory import MemorySample
 from ..domain.model import FlowRun, State, WorkPool
 from ..domain.process import ProcessIdentity
@@ -23,6 +24,8 @@ class DueRuns:
     pool: WorkPool
     asked_at: float
     """When the poll was sent, on the monotonic clock: what was settled since is not meant."""
+    shares: tuple[Share, ...] = ()
+    """How many of which runs may be claimed; empty: all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,14 @@ class Intake:
     """Free slots; None without a limit."""
     passed_over: int
     """Runs that a poll will bring although they are not for the taking."""
+    known: frozenset[FlowRunId]
+    """Runs in hand, and those that the server refused lately."""
+    full_deployments: frozenset[DeploymentId]
+    """Deployments whose runs the server refused lately."""
+
+    def is_promising(self, run: FlowRun) -> bool:
+        """Whether nothing is known that speaks against a claim."""
+        return run.id not in self.known and run.deployment_id not in self.full_deployments
 
 
 @dataclass(frozen=True, slots=True)

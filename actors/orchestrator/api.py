@@ -16,6 +16,7 @@ from ..domain.errors import InvalidRequest, NotFound, Unavailable
 from ..domain.ids import DeploymentId, FlowId, FlowRunId
 from ..domain.model import (
     Deployment,
+    DueListing,
     Flow,
     FlowRun,
     Json,
@@ -36,6 +37,7 @@ from .bodies import (
     events_body,
     logs_body,
     queues_body,
+    scheduled_body,
     state_body,
 )
 from .flow_control import Priority
@@ -52,6 +54,7 @@ from .wire import (
     WireRun,
     WireState,
     WireVerdict,
+    retries_in_process,
 )
 
 _log = structlog.get_logger(__name__)
@@ -113,7 +116,7 @@ class PrefectApi:
 
     async def read_due_runs(
         self, pool: str, queues: Collection[str], *, before: datetime, limit: int | None = None
-    ) -> list[FlowRun]:
+    ) -> DueListing:
         """``POST /work_pools/{pool}/get_scheduled_flow_runs``; at most 200 runs."""
         path = f"/work_pools/{_part(pool)}/get_scheduled_flow_runs"
         capped = None if limit is None else min(limit, MAX_LIMIT)
@@ -125,12 +128,27 @@ class PrefectApi:
             # PREFECT_SERVER_API_DEFAULT_LIMIT is lower there: let the server choose.
             if capped is None or "Invalid limit" not in str(error):
                 raise
+            capped = None
             answer = await self._session.request(
                 "POST", path, body=due_runs_body(queues, before, None), priority=Priority.VITAL
             )
-        return self._lists.read(
+        runs = self._lists.read(
             WireDueRun, WireDueRun.run, answer, f"due runs of work pool {pool!r}"
         )
+        # How many fit into an answer whose length the server chooses is not known.
+        may_be_cut = len(answer) > 0 if capped is None else len(answer) >= capped
+        return DueListing(runs=tuple(runs), length=len(answer), may_be_cut=may_be_cut)
+
+    async def read_scheduled_runs(
+        self, pool: str, queue: str, *, before: datetime
+    ) -> list[FlowRun]:
+        """``POST /flow_runs/filter``, all pages."""
+        body = partial(scheduled_body, pool, queue, before)
+        pages = await self._pages("/flow_runs/filter", body)
+        what = f"scheduled runs of work queue {queue!r}"
+        runs = {run.id: run for run in self._lists.read(WireRun, WireRun.run, pages, what)}
+        waiting = [run for run in runs.values() if not retries_in_process(run)]
+        return sorted(waiting, key=lambda run: run.due or before)
 
     async def read_cancelling_runs(
         self, pool: str, queues: Collection[str], *, excluding: Collection[FlowRunId]

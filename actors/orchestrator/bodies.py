@@ -46,6 +46,20 @@ def due_runs_body(queues: Collection[str], before: datetime, limit: int | None) 
     return body if limit is None else body | {"limit": limit}
 
 
+def scheduled_body(pool: str, queue: str, before: datetime, offset: int) -> Json:
+    """``POST /flow_runs/filter`` for what waits in a queue; pages need an order without ties."""
+    return {
+        "flow_runs": {
+            "state": {"type": {"any_": [StateType.SCHEDULED.value]}},
+            "next_scheduled_start_time": {"before_": timestamp(before)},
+        },
+        "work_pools": {"name": {"any_": [pool]}},
+        "work_pool_queues": {"name": {"any_": [queue]}},
+        "sort": "ID_DESC",
+        "offset": offset,
+    }
+
+
 def cancelling_body(
     state: Mapping[str, Json],
     pool: str,

@@ -77,6 +77,7 @@ class WirePool(Wire):
     type: str
     base_job_template: Object = Field(default_factory=dict)
     is_paused: bool = False
+    concurrency_limit: int | None = None
 
     def pool(self) -> WorkPool:
         """As a domain object."""
@@ -86,6 +87,7 @@ class WirePool(Wire):
             type=self.type,
             base_job_template=self.base_job_template,
             is_paused=self.is_paused,
+            concurrency_limit=self.concurrency_limit,
         )
 
 
@@ -94,10 +96,13 @@ class WireQueue(Wire):
 
     name: str
     is_paused: bool = False
+    concurrency_limit: int | None = None
 
     def queue(self) -> WorkQueue:
         """As a domain object."""
-        return WorkQueue(name=self.name, is_paused=self.is_paused)
+        return WorkQueue(
+            name=self.name, is_paused=self.is_paused, concurrency_limit=self.concurrency_limit
+        )
 
 
 class WireState(Wire):
@@ -181,6 +186,12 @@ class WireDueRun(Wire):
     def run(self) -> FlowRun:
         """As a domain object."""
         return self.flow_run.run()
+
+
+def retries_in_process(run: FlowRun) -> bool:
+    """Whether a process that is alive waits to retry the run: polls leave such runs out."""
+    policy = run.others.get("empirical_policy")
+    return isinstance(policy, dict) and policy.get("retry_type") == "in_process"
 
 
 class WireDeployment(Wire):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from ..domain.admission import Admission
+from ..domain.admission import Admission, within
 from ..domain.complaint import Complaint
 from ..domain.errors import StateFolderError
 from ..domain.ids import FlowRunId
@@ -33,12 +33,17 @@ class Door:
         self._unwritable = Complaint()
         self.left_some_outside = False
         """Whether the last poll brought more than could be let in."""
+        self.left_promising_outside = False
+        """Whether some of them are not expected to be refused."""
 
     def intake(self, runs: RunTable) -> Intake:
         """What to tell the Poller before it asks."""
-        passed_over = self._admission.refused(self._clock.monotonic())
+        refused = self._admission.refused(self._clock.monotonic())
         return Intake(
-            free=self.free_slots(runs), passed_over=runs.claims + passed_over + self._rescheduled
+            free=self.free_slots(runs),
+            passed_over=runs.claims + len(refused) + self._rescheduled,
+            known=refused | runs.run_ids,
+            full_deployments=self._admission.full_deployments,
         )
 
     def free_slots(self, runs: RunTable) -> int | None:
@@ -78,11 +83,17 @@ class Door:
         self._rescheduled = runs.claimed_among(due.runs)
         free = self.free_slots(runs)
         wanted = self.wanted(due, runs)
-        are_too_many = free is not None and len(wanted) > free
+        allowed = within(due.shares, wanted, runs.run_ids)
+        are_too_many = free is not None and len(allowed) > free
         if are_too_many and not self.left_some_outside and not self._short_of_memory:
             log.info("limit.reached", limit=self._limit, in_hand=len(runs))
-        self.left_some_outside = are_too_many
-        return wanted[:free]
+        chosen = allowed[:free]
+        left = {run.id: run for run in wanted}
+        for run in chosen:
+            del left[run.id]
+        self.left_some_outside = bool(left)
+        self.left_promising_outside = any(map(self._admission.is_promising, left.values()))
+        return chosen
 
     def settled(self, run_id: FlowRunId, *, was_refused: bool) -> None:
         """The run is not in hand any more."""

@@ -5,7 +5,7 @@ It passes the same contract tests as the adapter for a real server.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Literal, TypeVar
@@ -14,6 +14,7 @@ from ..domain.errors import Conflict, Forbidden, NotFound
 from ..domain.ids import DeploymentId, FlowId, FlowRunId
 from ..domain.model import (
     Deployment,
+    DueListing,
     Flow,
     FlowRun,
     Json,
@@ -27,7 +28,7 @@ from ..domain.model import (
     WorkQueue,
 )
 from ..domain.ports import Clock
-from .prefect_records import Heartbeat, Pool, Queue, Run
+from .prefect_records import Heartbeat, Pool, Run
 from .prefect_world import PrefectWorld
 
 T = TypeVar("T")
@@ -88,9 +89,13 @@ class InMemoryOrchestrator:
         def read() -> list[WorkQueue]:
             if pool not in self.world.pools:
                 return []
-            queues = self.world.pools[pool].queues.values()
+            queues = sorted(self.world.pools[pool].queues.values(), key=lambda q: q.priority)
             return [
-                WorkQueue(name=queue.name, is_paused=queue.is_paused)
+                WorkQueue(
+                    name=queue.name,
+                    is_paused=queue.is_paused,
+                    concurrency_limit=queue.concurrency_limit,
+                )
                 for queue in queues
                 if not names or queue.name in names
             ]
@@ -115,14 +120,27 @@ class InMemoryOrchestrator:
 
     async def read_due_runs(
         self, pool: str, queues: Collection[str], *, before: datetime, limit: int | None = None
-    ) -> list[FlowRun]:
-        """Due runs by queue priority, within the limits of queues and pool (contract 5.1)."""
+    ) -> DueListing:
+        """Due runs by queue priority, within the limits of queues and pool."""
+        longest = PAGE if limit is None else min(limit, PAGE)
 
-        def read() -> list[FlowRun]:
-            due = self._due(self._pool(pool), queues, before)
-            return [_as_polled(run.run) for run in due[: PAGE if limit is None else limit]]
+        def read() -> DueListing:
+            due = self._due(self._pool(pool), queues, before)[:longest]
+            runs = tuple(_as_polled(run.run) for run in due)
+            return DueListing(runs=runs, length=len(runs), may_be_cut=len(runs) >= longest)
 
         return await self._answer("read_due_runs", read)
+
+    async def read_scheduled_runs(
+        self, pool: str, queue: str, *, before: datetime
+    ) -> list[FlowRun]:
+        """Every run of the queue that is due and scheduled."""
+
+        def read() -> list[FlowRun]:
+            runs = [run for run in self.world.runs.values() if run.pool == pool]
+            return [run.run for run in _scheduled(queue, runs, before)]
+
+        return await self._answer("read_scheduled_runs", read)
 
     async def read_cancelling_runs(
         self, pool: str, queues: Collection[str], *, excluding: Collection[FlowRunId]
@@ -238,20 +256,23 @@ class InMemoryOrchestrator:
         due: list[Run] = []
         for queue in sorted(pool.queues.values(), key=lambda queue: queue.priority):
             if not queue.is_paused and (not names or queue.name in names):
-                due += self._due_in(queue, runs, before)
-        return due[: _room(pool.concurrency_limit, runs)]
+                room = _room(queue.concurrency_limit, [r for r in runs if r.queue == queue.name])
+                due += _scheduled(queue.name, runs, before)[:room]
+        return due[: _room(pool.pool.concurrency_limit, runs)]
 
-    def _due_in(self, queue: Queue, runs: list[Run], before: datetime) -> list[Run]:
-        in_queue = [run for run in runs if run.queue == queue.name]
-        due = [
-            (run.run.due, run)
-            for run in in_queue
-            if run.state.type is StateType.SCHEDULED
-            and run.run.due is not None
-            and run.run.due <= before
-        ]
-        due.sort(key=lambda item: item[0])
-        return [run for _, run in due[: _room(queue.concurrency_limit, in_queue)]]
+
+def _scheduled(queue: str, runs: Iterable[Run], before: datetime) -> list[Run]:
+    """What waits in the queue and is due, earliest first."""
+    due = [
+        (run.run.due, run)
+        for run in runs
+        if run.queue == queue
+        and run.state.type is StateType.SCHEDULED
+        and run.run.due is not None
+        and run.run.due <= before
+    ]
+    due.sort(key=lambda item: item[0])
+    return [run for _, run in due]
 
 
 def _room(limit: int | None, runs: list[Run]) -> int | None:

@@ -25,7 +25,6 @@ class Pool:
 
     pool: WorkPool
     queues: dict[str, Queue]
-    concurrency_limit: int | None = None
 
 
 @dataclass(slots=True, kw_only=True)

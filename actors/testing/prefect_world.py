@@ -78,12 +78,15 @@ class PrefectWorld:
     ) -> Pool:
         """A pool with the queue ``default``."""
         pool = WorkPool(
-            id=self.new_id(), name=name, type=type, base_job_template=base_job_template or {}
+            id=self.new_id(),
+            name=name,
+            type=type,
+            base_job_template=base_job_template or {},
+            concurrency_limit=concurrency_limit,
         )
         self.pools[name] = Pool(
             pool=pool,
             queues={"default": Queue(name="default")},
-            concurrency_limit=concurrency_limit,
         )
         return self.pools[name]
 

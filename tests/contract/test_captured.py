@@ -56,9 +56,8 @@ def equivalent(value: object) -> str:
 @captured("due runs")
 def test_due_runs(exchange: Exchange) -> None:
     before = datetime(2026, 1, 1, tzinfo=UTC)
-    [run], received = replay(
-        exchange, lambda api: api.read_due_runs("cap-pool", [], before=before)
-    )
+    due, received = replay(exchange, lambda api: api.read_due_runs("cap-pool", [], before=before))
+    [run] = due.runs
     raw = exchange["answer"][0]["flow_run"]
     assert set(received.json) == set(exchange["request"])
     assert (run.id, run.name, run.flow_id) == (raw["id"], raw["name"], raw["flow_id"])
@@ -72,7 +71,8 @@ def test_due_runs(exchange: Exchange) -> None:
 def test_every_field_of_a_due_run_has_its_name_in_templates(exchange: Exchange) -> None:
     """As in Prefect 3.8, where the job's name is filled from all of the run's fields."""
     before = datetime(2026, 1, 1, tzinfo=UTC)
-    [run], _ = replay(exchange, lambda api: api.read_due_runs("cap-pool", [], before=before))
+    due, _ = replay(exchange, lambda api: api.read_due_runs("cap-pool", [], before=before))
+    [run] = due.runs
     raw = exchange["answer"][0]["flow_run"]
     told = {name: value for name, value in raw.items() if isinstance(value, str | int | float)}
     assert {"created", "auto_scheduled", "estimated_run_time", "flow_id", "name"} <= set(told)

@@ -22,12 +22,65 @@ def test_due_runs_come_by_queue_priority_and_time(ask: Ask) -> None:
         later = world.schedule(deployment, seconds_ahead=-5)
         first = world.schedule(deployment, queue="high", seconds_ahead=-1)
         future = world.schedule(deployment, seconds_ahead=60)
-        read = world.orchestrator.read_due_runs
-        assert [r.id for r in await read(world.pool, [], before=soon())] == [first, late, later]
-        assert [r.id for r in await read(world.pool, ["high"], before=soon())] == [first]
-        assert [r.id for r in await read(world.pool, [], before=soon(), limit=1)] == [first]
-        ahead = await read(world.pool, [], before=soon(100), limit=1000)
-        assert [r.id for r in ahead] == [first, late, later, future]
+
+        async def listed(
+            *queues: str, within: float = 1, limit: int = 200
+        ) -> tuple[list[FlowRunId], bool]:
+            due = await world.orchestrator.read_due_runs(
+                world.pool, queues, before=soon(within), limit=limit
+            )
+            assert due.length == len(due.runs)
+            return [run.id for run in due.runs], due.may_be_cut
+
+        assert await listed() == ([first, late, later], False)
+        assert await listed("high") == ([first], False)
+        assert await listed(limit=1) == ([first], True)
+        assert await listed(within=100, limit=1000) == ([first, late, later, future], False)
+
+    ask(scenario)
+
+
+def test_limits_of_pool_and_queue_shorten_what_is_listed(ask: Ask) -> None:
+    async def scenario(world: World) -> None:
+        world.add_queue("narrow", 1, limit=2)
+        deployment = world.deploy()
+        active, *narrow = (
+            world.schedule(deployment, queue="narrow", seconds_ahead=n - 10) for n in range(4)
+        )
+        wide = [world.schedule(deployment, seconds_ahead=n - 10) for n in range(3)]
+        world.set_state(active, StateType.PENDING)
+
+        async def listed(*queues: str) -> list[FlowRunId]:
+            read = world.orchestrator.read_due_runs
+            return [run.id for run in (await read(world.pool, queues, before=soon())).runs]
+
+        assert await listed() == [narrow[0], *wide]
+        assert await listed("narrow") == narrow[:1]
+        world.limit_pool(3)
+        assert await listed() == [narrow[0], wide[0]]
+        assert await listed("default") == wide[:2]
+
+    ask(scenario)
+
+
+def test_everything_that_waits_in_a_queue_is_listed_whatever_holds_it_back(ask: Ask) -> None:
+    async def scenario(world: World) -> None:
+        world.add_queue("narrow", 1, limit=2)
+        deployment = world.deploy()
+        active, third, first, second, future = (
+            world.schedule(deployment, queue="narrow", seconds_ahead=ahead)
+            for ahead in (-9, -1, -3, -2, 60)
+        )
+        world.schedule(deployment)
+        world.set_state(active, StateType.PENDING)
+        world.limit_pool(1)
+        world.pause()
+        runs = await world.orchestrator.read_scheduled_runs(world.pool, "narrow", before=soon())
+        assert [run.id for run in runs] == [first, second, third]
+        runs = await world.orchestrator.read_scheduled_runs(world.pool, "narrow", before=soon(99))
+        assert [run.id for run in runs] == [first, second, third, future]
+        assert {run.deployment_id for run in runs} == {deployment}
+        assert await world.orchestrator.read_scheduled_runs(world.pool, "no", before=soon()) == []
 
     ask(scenario)
 
@@ -36,7 +89,7 @@ def test_a_due_run_tells_what_it_is(ask: Ask) -> None:
     async def scenario(world: World) -> None:
         deployment = world.deploy(tags=["b"])
         run_id = world.schedule(deployment, job_variables={"env": {"K": "v"}})
-        [run] = await world.orchestrator.read_due_runs(world.pool, [], before=soon())
+        [run] = (await world.orchestrator.read_due_runs(world.pool, [], before=soon())).runs
         assert (run.id, run.deployment_id) == (run_id, deployment)
         assert (run.state.type, run.state.name) == (StateType.SCHEDULED, "Scheduled")
         assert (run.state.id, run.state.details) == (None, {})

@@ -81,11 +81,26 @@ def test_queues_are_listed_all_or_by_name(ask: Ask) -> None:
     ask(scenario)
 
 
+def test_pool_and_queues_tell_their_concurrency_limits(ask: Ask) -> None:
+    async def scenario(world: World) -> None:
+        assert (await world.orchestrator.read_work_pool(world.pool)).concurrency_limit is None
+        world.limit_pool(7)
+        assert (await world.orchestrator.read_work_pool(world.pool)).concurrency_limit == 7
+        world.add_queue("narrow", 1, limit=2)
+        world.add_queue("last", 3)
+        queues = await world.orchestrator.read_work_queues(world.pool, [])
+        limits = [(queue.name, queue.concurrency_limit) for queue in queues]
+        assert limits == [("narrow", 2), ("default", None), ("last", None)]
+
+    ask(scenario)
+
+
 def test_a_paused_pool_has_nothing_due(ask: Ask) -> None:
     async def scenario(world: World) -> None:
         world.schedule(world.deploy())
         world.pause()
         assert (await world.orchestrator.read_work_pool(world.pool)).is_paused
-        assert await world.orchestrator.read_due_runs(world.pool, [], before=soon()) == []
+        due = await world.orchestrator.read_due_runs(world.pool, [], before=soon())
+        assert (due.runs, due.length, due.may_be_cut) == ((), 0, False)
 
     ask(scenario)

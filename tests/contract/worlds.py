@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
@@ -45,7 +46,10 @@ class World(Protocol):
         job_variables: Mapping[str, Any] | None = None,
     ) -> FlowRunId: ...
 
-    def add_queue(self, name: str, priority: int) -> None: ...
+    def add_queue(self, name: str, priority: int, *, limit: int | None = None) -> None: ...
+
+    def limit_pool(self, limit: int) -> None:
+        """How many runs of the pool may be active at a time."""
 
     def pause(self) -> None: ...
 
@@ -100,8 +104,11 @@ class RealWorld:
             fields["job_variables"] = job_variables
         return FlowRunId(self._admin.create_run(deployment, due=due, **fields))
 
-    def add_queue(self, name: str, priority: int) -> None:
-        self._admin.create_queue(self._path, name, priority=priority)
+    def add_queue(self, name: str, priority: int, *, limit: int | None = None) -> None:
+        self._admin.create_queue(self._path, name, priority=priority, concurrency_limit=limit)
+
+    def limit_pool(self, limit: int) -> None:
+        self._admin.request("PATCH", f"/work_pools/{self._path}", {"concurrency_limit": limit})
 
     def pause(self) -> None:
         self._admin.request("PATCH", f"/work_pools/{self._path}", {"is_paused": True})
@@ -171,8 +178,12 @@ class FakeWorld:
             job_variables=job_variables,
         )
 
-    def add_queue(self, name: str, priority: int) -> None:
-        self._world.add_queue(self.pool, name, priority=priority)
+    def add_queue(self, name: str, priority: int, *, limit: int | None = None) -> None:
+        self._world.add_queue(self.pool, name, priority=priority, concurrency_limit=limit)
+
+    def limit_pool(self, limit: int) -> None:
+        pool = self._world.pools[self.pool]
+        pool.pool = replace(pool.pool, concurrency_limit=limit)
 
     def pause(self) -> None:
         self._world.pause_pool(self.pool)

@@ -199,7 +199,7 @@ def test_a_late_list_of_due_runs_does_not_revive_what_was_settled_meanwhile() ->
         await world.until_state(run, StateType.CRASHED)
         await world.until_settled()
         pool = world.server.pools[POOL].pool
-        late = DueRuns(runs=tuple(listed), pool=pool, asked_at=0.0)
+        late = DueRuns(runs=listed.runs, pool=pool, asked_at=0.0)
         wiring.directory.address("dispatcher").tell(late)
         await asyncio.sleep(60.0)
         assert world.server.types_of(run)[-1] is StateType.CRASHED

@@ -195,7 +195,9 @@ class Wire:
         """What an answer shows, if it comes."""
         if request.operation in ("read_flow_run", "propose_state"):
             return self._world.look(request.args[:1])
-        if request.operation in ("read_due_runs", "read_cancelling_runs"):
+        if request.operation == "read_due_runs":
+            return self._world.look(run.id for run in (result.runs if result else ()))
+        if request.operation in ("read_scheduled_runs", "read_cancelling_runs"):
             return self._world.look(run.id for run in result or ())
         return {}
 

@@ -13,7 +13,7 @@ from urllib.error import HTTPError
 
 from tests.support.prefect_server import PrefectServer
 
-ATTEMPTS: Final = 20
+ATTEMPTS: Final = 240
 PAUSE_SECONDS: Final = 0.25
 """A server on SQLite answers 503 while somebody else writes; nothing tells when it is over."""
 
@@ -72,12 +72,30 @@ class PrefectAdmin:
         }
         return str(self.request("POST", "/deployments/", body)["id"])
 
+    def switch_off(self, deployment_id: str) -> None:
+        """Set the deployment's concurrency limit, which it must have, to 0."""
+        limit = self.request("GET", f"/deployments/{deployment_id}")["global_concurrency_limit"]
+        self.request("PATCH", f"/v2/concurrency_limits/{limit['id']}", {"limit": 0})
+
     def create_run(self, deployment_id: str, *, due: datetime | None = None, **fields: Any) -> str:
         """A scheduled flow run, due now unless told otherwise."""
         moment = (due or datetime.now(UTC)).isoformat()
         state = {"type": "SCHEDULED", "state_details": {"scheduled_time": moment}}
         path = f"/deployments/{deployment_id}/create_flow_run"
         return str(self.request("POST", path, {"state": state, **fields})["id"])
+
+    def create_runs(self, deployment_id: str, number: int) -> None:
+        """Scheduled flow runs that are due now, a hundred per request where servers allow that."""
+        path = f"/deployments/{deployment_id}/create_flow_run"
+        moment = datetime.now(UTC).isoformat()
+        run = {"state": {"type": "SCHEDULED", "state_details": {"scheduled_time": moment}}}
+        version = self.request("GET", "/admin/version")
+        if tuple(map(int, version.split(".")[:2])) < (3, 8):
+            for _ in range(number):
+                self.request("POST", path, run)
+            return
+        for begin in range(0, number, 100):
+            self.request("POST", f"{path}/bulk", [run] * min(100, number - begin))
 
     def set_state(self, run_id: str, type: str, *, force: bool = False, **fields: Any) -> Any:
         body = {"state": {"type": type, **fields}, "force": force}

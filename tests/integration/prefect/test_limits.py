@@ -73,6 +73,40 @@ def test_runs_that_the_deployments_limit_holds_back_do_not_starve_others(place: 
 
 
 @pytest.mark.series("3.8", "3.1")
+def test_a_run_behind_hundreds_that_are_held_back_starts(place: Place) -> None:
+    """A limit of 0 keeps runs at the head of every poll, and a poll brings 200 at most."""
+    off = place.deploy("true", concurrency_limit=1)
+    place.admin.switch_off(off)
+    place.admin.create_runs(off, 1000 if place.server_series >= (3, 8) else 250)
+    free = place.run("true", report_states=True)
+    with place.worker(limit=2):
+        assert place.state_once(free, patience=180)["type"] == "COMPLETED"
+
+
+@pytest.mark.series("3.8", "3.1")
+@pytest.mark.parametrize("limited", ["pool", "queue"])
+def test_a_run_that_is_held_back_does_not_stop_a_pool_or_queue_with_a_limit_of_one(
+    place: Place, limited: str
+) -> None:
+    place.create_queue("narrow", concurrency_limit=1 if limited == "queue" else None)
+    if limited == "pool":
+        place.change_pool(concurrency_limit=1)
+    off = place.deploy("true", concurrency_limit=1, work_queue_name="narrow")
+    place.admin.switch_off(off)
+    place.admin.create_run(off)
+    script = 'echo + >> "$1"/slots; sleep 0.3; echo - >> "$1"/slots'
+    job = {"report_states": True}
+    deployment = place.deploy(
+        shell(script, str(place.folder)), job_variables=job, work_queue_name="narrow"
+    )
+    runs = [place.admin.create_run(deployment) for _ in range(3)]
+    with place.worker():
+        for run in runs:
+            assert place.state_once(run, patience=180)["type"] == "COMPLETED"
+    assert place.started_by("slots") == ["+", "-"] * 3
+
+
+@pytest.mark.series("3.8", "3.1")
 def test_a_full_deployment_puts_runs_off_until_a_slot_is_free(place: Place) -> None:
     script = 'echo + >> "$1"/slot; until [ -e "$1"/go ]; do sleep 0.1; done; echo - >> "$1"/slot'
     gate = shell(script, str(place.folder))

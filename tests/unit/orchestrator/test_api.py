@@ -67,6 +67,7 @@ READS: dict[str, Operation] = {
     "new pool": lambda api: api.create_work_pool("p", "process", None),
     "queues": lambda api: api.read_work_queues("p", []),
     "due runs": lambda api: api.read_due_runs("p", [], before=NOON),
+    "scheduled runs": lambda api: api.read_scheduled_runs("p", "q", before=NOON),
     "cancelling runs": lambda api: api.read_cancelling_runs("p", [], excluding=[]),
     "run": lambda api: api.read_flow_run(RUN),
     "deployment": lambda api: api.read_deployment(DeploymentId(uuid(4))),
@@ -147,15 +148,16 @@ def test_one_broken_run_does_not_keep_the_others_from_running() -> None:
         {"flow_run": A_RUN | {"deployment_id": ".."}},
         {"flow_run": A_RUN | {"id": uuid(8)}},
     ]
-    runs, _ = ask(READS["due runs"], Reply(200, answer))
-    assert [each.id for each in runs] == [uuid(2), uuid(8)]
+    due, _ = ask(READS["due runs"], Reply(200, answer))
+    assert [each.id for each in due.runs] == [uuid(2), uuid(8)]
+    assert due.length == len(answer)
 
 
 def test_broken_runs_alone_are_reported_once_and_no_reason_to_call_the_poll_failed() -> None:
     broken = [{"flow_run": A_RUN | {"id": "../.."}}, {"flow_run": {"id": uuid(5)}}]
 
     async def poll_twice(api: PrefectApi) -> list[FlowRun]:
-        return [*await READS["due runs"](api), *await READS["due runs"](api)]
+        return [*(await READS["due runs"](api)).runs, *(await READS["due runs"](api)).runs]
 
     with capture_logs() as lines:
         runs, _ = ask(poll_twice, default=Reply(200, broken))
@@ -166,8 +168,8 @@ def test_broken_runs_alone_are_reported_once_and_no_reason_to_call_the_poll_fail
 
 def test_ids_are_written_as_servers_write_them() -> None:
     answer = [{"flow_run": A_RUN | {"id": f"{{{UUID(int=10)}}}".upper()}}]
-    [each], _ = ask(READS["due runs"], Reply(200, answer))
-    assert each.id == uuid(10)
+    due, _ = ask(READS["due runs"], Reply(200, answer))
+    assert [each.id for each in due.runs] == [uuid(10)]
 
 
 MODELS: list[tuple[type[Wire], Callable[[Any], object]]] = [
@@ -235,7 +237,8 @@ def test_old_servers_leave_things_out_and_null_counts_as_left_out() -> None:
         ["name", "state", "deployment_id", "job_variables", "parameters", "tags", "run_count"]
     )
     for answer in (A_RUN, A_RUN | nulls):
-        [each], _ = ask(READS["due runs"], Reply(200, [{"flow_run": answer}]))
+        due, _ = ask(READS["due runs"], Reply(200, [{"flow_run": answer}]))
+        [each] = due.runs
         assert isinstance(each, FlowRun)
         assert (each.state.name, each.deployment_id, each.tags) == ("Scheduled", None, ())
         assert (each.job_variables, each.due) == ({}, None)
@@ -243,8 +246,8 @@ def test_old_servers_leave_things_out_and_null_counts_as_left_out() -> None:
 
 def test_moments_without_a_zone_are_in_utc() -> None:
     answer = [{"flow_run": A_RUN | {"expected_start_time": "2026-01-01T12:00:00"}}]
-    [each], _ = ask(READS["due runs"], Reply(200, answer))
-    assert each.due == NOON
+    due, _ = ask(READS["due runs"], Reply(200, answer))
+    assert [each.due for each in due.runs] == [NOON]
 
 
 def test_names_are_percent_encoded() -> None:
@@ -279,6 +282,45 @@ def test_a_limit_never_exceeds_the_servers() -> None:
     assert ["limit" in each.json for each in received] == [True, False]
     with pytest.raises(InvalidRequest):
         ask(lambda api: api.read_due_runs("p", [], before=NOON, limit=1), Reply(422, {}))
+
+
+def test_an_answer_that_is_as_long_as_it_may_be_is_cut() -> None:
+    answer = Reply(200, [{"flow_run": A_RUN}] * 3)
+
+    def cut(limit: int, *replies: Reply) -> bool:
+        due, _ = ask(lambda api: api.read_due_runs("p", [], before=NOON, limit=limit), *replies)
+        return bool(due.may_be_cut)
+
+    assert not cut(4, answer)
+    assert cut(3, answer)
+    refusal = Reply(422, {"detail": "Invalid limit: must be less than or equal to 3."})
+    assert cut(4, refusal, answer)
+    assert not cut(4, refusal, Reply(200, []))
+
+
+def test_all_pages_of_what_waits_in_a_queue_are_read_earliest_first() -> None:
+    def waiting(number: int, hour: int, **fields: Any) -> dict[str, Any]:
+        due = f"2026-01-01T{hour:02}:00:00Z"
+        return A_RUN | {"id": uuid(number), "next_scheduled_start_time": due, **fields}
+
+    in_process = {"empirical_policy": {"retry_type": "in_process"}}
+    rescheduled = {"empirical_policy": {"retry_type": "reschedule"}}
+    runs, received = ask(
+        READS["scheduled runs"],
+        Reply(200, [waiting(13, 3), waiting(11, 1, **rescheduled)]),
+        Reply(200, [waiting(11, 1), waiting(12, 2, **in_process), waiting(14, 2)]),
+        Reply(200, []),
+    )
+    assert [each.id for each in runs] == [uuid(11), uuid(14), uuid(13)]
+    assert [each.json["offset"] for each in received] == [0, 2, 5]
+    for each in received:
+        assert each.json["sort"] == "ID_DESC"
+        assert each.json["flow_runs"] == {
+            "state": {"type": {"any_": ["SCHEDULED"]}},
+            "next_scheduled_start_time": {"before_": "2026-01-01T12:00:00Z"},
+        }
+        assert each.json["work_pools"] == {"name": {"any_": ["p"]}}
+        assert each.json["work_pool_queues"] == {"name": {"any_": ["q"]}}
 
 
 def test_all_pages_of_runs_being_cancelled_are_read_each_run_once() -> None:

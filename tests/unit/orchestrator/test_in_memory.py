@@ -73,11 +73,11 @@ def test_limits_of_pools_and_queues_hold_due_runs_back() -> None:
         for _ in range(3):
             server.world.schedule("p")
             server.world.schedule("p", queue="q")
-        due = await server.read_due_runs("p", [], before=clock.now())
+        due = (await server.read_due_runs("p", [], before=clock.now())).runs
         assert due[0].id == first
         assert len(due) == 2
         server.world.set_state(first, StateType.PENDING)
-        due = await server.read_due_runs("p", [], before=clock.now())
+        due = (await server.read_due_runs("p", [], before=clock.now())).runs
         assert len(due) == 1
         assert server.world.run(due[0].id).queue == "default"
 
@@ -94,9 +94,11 @@ def test_a_run_without_a_slot_is_due_again_later() -> None:
         second = server.world.schedule("p", deployment_id=deployment)
         server.world.propose(first, a_claim())
         server.world.propose(second, a_claim())
-        assert await server.read_due_runs("p", [], before=clock.now()) == []
+        assert (await server.read_due_runs("p", [], before=clock.now())).runs == ()
         due = await server.read_due_runs("p", [], before=clock.now() + timedelta(seconds=30))
-        assert [(run.id, run.state.name) for run in due] == [(second, "AwaitingConcurrencySlot")]
+        assert [(run.id, run.state.name) for run in due.runs] == [
+            (second, "AwaitingConcurrencySlot")
+        ]
 
     asyncio.run(main())
 
