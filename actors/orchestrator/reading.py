@@ -84,5 +84,5 @@ def _id_in(item: Json) -> str | None:
 def _short(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_input=False)[0]
-        return f"{'.'.join(map(str, first['loc'])) or 'answer'}: {first['msg']}"
+        return f"{'.'.join(map(str, first['loc'])) or 'answer'}: {first['msg'].removeprefix('Value error, ')}"
     return str(error)
