@@ -23,6 +23,10 @@ hypothesis.settings.load_profile("unhurried")
 def pytest_configure(config: pytest.Config) -> None:
     # A shell's background job ignores SIGINT, and so would every program that tests interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # What nohup(1) starts ignores SIGHUP. Programs inherit what is ignored, not what is handled:
+    # with a handler these tests go on after a hang-up, and what they start hears of one.
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda number, frame: None)
     config.addinivalue_line(
         "markers",
         f"keeps(*kinds): the test may leave things of these kinds behind ({', '.join(KINDS)}), "

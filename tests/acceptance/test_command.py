@@ -236,3 +236,16 @@ def test_a_dump_comes_at_any_log_level_for_it_was_asked_for(
         command.until("dump.complete")
         command.terminate()
         assert command.exit_code() == 0
+
+
+def test_under_nohup_sighup_is_ignored(env: dict[str, str]) -> None:
+    nohup = ["nohup", *ACTOR_WORKER, "start", "--pool", "p", "--log-format", "json"]
+    with Command(nohup, env=env) as command:
+        command.until("worker.started")
+        os.kill(command.pid, signal.SIGHUP)
+        os.kill(command.pid, signal.SIGUSR1)  # is handled after the other
+        command.until("dump.complete")
+        assert "SIGHUP" not in command.said
+        assert command.said.count("worker.started") == 1
+        command.terminate()
+        assert command.exit_code() == 0
