@@ -18,7 +18,7 @@ from .domain.memory import MemorySample
 from .domain.policy import Backoff
 from .domain.ports import Clock, Journal, Launcher
 from .domain.process import KeptRun, ProcessIdentity
-from .domain.record import Reason, RunRecord
+from .domain.record import Phase, Reason, RunRecord
 from .domain.run import Run, found_run, new_run
 from .messages.lifetime import Drain, EndAllRuns, Idle, LeaveAllRuns, OnlyReports
 from .messages.runs import (
@@ -457,6 +457,8 @@ class Dispatcher(AsyncioActor):
             # A full disk never took it: its claim is enough to find out how far it came.
             log.error("run.unrecorded", flow_run_id=known.run.id)
             record = new_run(known.run, worker=self._worker, transition=known.claim).record
+            if known.claimed:  # and so is its process, if it has one
+                record = replace(record, phase=Phase.SPAWNING)
         if cause is not None:
             log.error(
                 "run.given_up", flow_run_id=known.run.id, failures=held.failures, cause=cause

@@ -241,7 +241,7 @@ class ProcessSupervisor(AsyncioActor):
     async def _close(self) -> None:
         """What the keeper still has is not closed: nobody would look after it."""
         is_known = self._keeping.is_saved or self._record.reason is None
-        if is_known and self._hands.has_ended_tree:
+        if is_known and self._hands.keeper_is_done:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LATE_SECONDS):
                     await self._ports.journal.close(self._record.for_keeping())

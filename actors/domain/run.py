@@ -117,8 +117,9 @@ class _Step(Adoption):
 
     def _state_unknown(self, cause: str) -> None:
         """Once it has ended nothing depends on the state: the engine has reported it."""
+        was_checking = self.run.checking
         self.run = replace(self.run, checking=False)
-        if self._record.phase is Phase.CLAIMING and self.run.claim_failure is not None:
+        if self._record.phase is Phase.CLAIMING and was_checking:  # it may be ours, or not
             self._do(Abandon(cause=cause))
         elif self._record.phase in (Phase.CLAIMING, Phase.PREPARING):
             self._never_started(cause)
@@ -148,7 +149,7 @@ class _Step(Adoption):
         record = self._record
         if proposal.transition_id == record.claim:
             if record.phase is Phase.CLAIMING:
-                self._claim_failed(cause)
+                self._check_state()
         elif record.report is None or proposal.transition_id != record.report.transition_id:
             return
         elif record.phase is Phase.RUNNING:
@@ -164,11 +165,12 @@ class _Step(Adoption):
         record = self._record
         if record.phase is Phase.OVER:
             return
-        self.run = replace(self.run, tree_gone=True)  # as far as will ever be known here
+        # Nothing is left of it, as far as will ever be known here.
+        self.run = replace(self.run, failure=cause, tree_gone=True)
         if record.exit is None:
             self._end_tree()
         if record.phase is Phase.CLAIMING:
-            self._claim_failed(cause)
+            self._check_state()
         elif record.phase is Phase.REPORTING:
             if record.report is not None:
                 self._propose(record.report)

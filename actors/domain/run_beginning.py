@@ -49,17 +49,14 @@ class Beginning(Turn):
         else:
             self._claimed()
 
-    def _claim_failed(self, cause: str) -> None:
-        """Find out whether the server took it, or the run would stay Pending for ever."""
-        self.run = replace(self.run, claim_failure=cause)
-        self._check_state()
-
     def _seen_after_a_failed_claim(self, state: State | None) -> None:
-        cause = self.run.claim_failure
-        if cause is not None and state is not None and self._is_pending_by_us(state):
-            self._never_started(cause)
+        """If the server took it, the run would stay Pending for ever without us."""
+        if state is None or not self._is_pending_by_us(state):
+            self._not_ours("its claim has failed")
+        elif self.run.failure is not None:
+            self._never_started(self.run.failure)
         else:
-            self._not_ours(cause or "it was not claimed")
+            self._claim_answered(Accepted(state=state))
 
     def _is_pending_by_us(self, state: State) -> bool:
         ours = (self._record.claim, None)

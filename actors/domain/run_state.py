@@ -24,8 +24,8 @@ class Run:
     """Whether it is to be given back if it turns out to be ours."""
     checking: bool = False
     """Whether the server is being asked how it holds the run."""
-    claim_failure: str | None = None
-    """The bug that keeps us from knowing what became of our claim, in words."""
+    failure: str | None = None
+    """What its supervisors have failed of, in words: it is to be ended."""
     tail_follows: bool = False
     """Whether the last lines of its output are still to come, for the message of its report."""
 

@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 
+from ..domain.failures import FailureKind
 from ..domain.policy import Backoff
 from ..domain.ports import Clock
 
@@ -19,6 +20,8 @@ BACKOFF: Final = Backoff(initial=0.5, ceiling=30.0)
 class _Retry:
     since: datetime
     failures: int = 0
+    of_this_kind: int = 0
+    kind: FailureKind | None = None
     said: str | None = None
 
 
@@ -30,11 +33,13 @@ class Retries:
         self._rng = rng
         self._retries: dict[type, _Retry] = {}
 
-    def failed(self, effect: object) -> int:
-        """Count a failure; how many in a row that makes for this kind of effect."""
+    def failed(self, effect: object, kind: FailureKind) -> int:
+        """Count a failure; how many of its kind in a row that makes for this sort of effect."""
         retry = self._retries.setdefault(type(effect), _Retry(self._clock.now()))
         retry.failures += 1
-        return retry.failures
+        retry.of_this_kind = retry.of_this_kind + 1 if kind is retry.kind else 1
+        retry.kind = kind
+        return retry.of_this_kind
 
     def delay(
         self, effect: object, error: Exception, log: structlog.typing.FilteringBoundLogger
@@ -53,7 +58,7 @@ class Retries:
         return BACKOFF.delay(retry.failures, self._rng)
 
     def succeeded(self, effect: object, log: structlog.typing.FilteringBoundLogger) -> None:
-        """Forget the failures of this kind of effect, and say that they are over."""
+        """Forget the failures of this sort of effect, and say that they are over."""
         retry = self._retries.pop(type(effect), None)
         if retry is not None and retry.said is not None:
             log.info(

@@ -43,8 +43,8 @@ FORGET_TRIES = 8
 
 END_ORDERED = "tree.end_ordered"
 
-REPORT_TRIES = 5
-"""How often an end is reported although a bug stops it: it may depend on the moment."""
+BUG_TRIES = 5
+"""How often an end is reported, or a state read, despite a bug: it may depend on the moment."""
 
 
 class RunEffects:
@@ -75,8 +75,8 @@ class RunEffects:
         self._preparation: Preparation | None = None
         self._asides = 0
         self._retries = Retries(ports.clock, ports.rng)
-        self.has_ended_tree = True
-        """Whether the keeper has taken every order to end the run's processes."""
+        self.keeper_is_done = True
+        """Whether the keeper knows all of the run's end; else the record is left open."""
 
     @property
     def are_idle(self) -> bool:
@@ -192,22 +192,28 @@ class RunEffects:
         self, effect: do.Effect | Recall, error: Exception, record: RunRecord
     ) -> on.Stimulus | None:
         """A wait has failed: what the machine must hear of that. Raises what ends the actor."""
-        kind, failures = classify_failure(error), self._retries.failed(effect)
+        kind = classify_failure(error)
+        failures = self._retries.failed(effect, kind)
         if kind is FailureKind.BUG:
             self._output.log_bug(type(effect).__name__, error)
         if isinstance(effect, do.Propose):
             return self._proposal_failed(effect, error, record, failures)
-        is_hopeless = isinstance(effect, do.Settle) and failures > FORGET_TRIES
-        if kind is FailureKind.PASSING and not is_hopeless:
+        may_pass = kind is FailureKind.PASSING
+        if isinstance(effect, do.Settle):
+            may_pass = may_pass and failures <= FORGET_TRIES
+        elif isinstance(effect, do.CheckState | do.ReadHistory):
+            may_pass = may_pass or (kind is FailureKind.BUG and failures < BUG_TRIES)
+        if may_pass:
             self._try_later(effect, error)
             return None
         match effect:
             case do.Settle():
+                self.keeper_is_done = False
                 self.aside_over("keeper.forgot", error)
             case do.TellPid():
                 self._output.log.warning("aside.failed", what="pid.told", error=str(error))
             case do.EndTree() if _is_awaited(record):
-                self.has_ended_tree = False
+                self.keeper_is_done = False
                 self.aside_over(END_ORDERED, error)
             case do.EndTree() if record.exit is not None:
                 pass
@@ -228,7 +234,7 @@ class RunEffects:
         if self._proposals.is_refused_for_good(proposal, error):
             return on.Unanswerable(proposal=proposal, cause=str(error))
         is_end = record.phase is Phase.REPORTING
-        if is_bug and not (is_end and failures < REPORT_TRIES):
+        if is_bug and not (is_end and failures < BUG_TRIES):
             return on.ProposalFailed(proposal=proposal, cause=self._cause(error))
         self._try_later(effect, error)
         return None

@@ -14,7 +14,7 @@ from actors.domain.record import Limits, Phase, Reason, RunRecord
 from actors.testing.processes import ScriptedProcess
 
 from .house import House
-from .invariants import SLACK_SECONDS
+from .invariants import SLACK_SECONDS, has_lost_hold
 from .server import Write
 from .truth import WISHED
 
@@ -77,6 +77,8 @@ def _is_true(house: House, record: RunRecord, reason: Reason) -> bool:
         return house.life.ends_runs
     if reason is Reason.COULD_NOT_START:
         return process is None
+    if reason is Reason.WORKER_FAILED:
+        return has_lost_hold(house, record.key)
     if process is None:
         return False
     match reason:
@@ -135,6 +137,8 @@ def only_what_must_end_is_ended(
         return None
     if house.truth.is_overdue(key, house.clock.monotonic()):
         return None
+    if has_lost_hold(house, key):
+        return None  # its record may be old; the order is given without a look
     return f"{key} was ended for no reason"
 
 
@@ -144,7 +148,7 @@ def it_is_ended_as_its_job_says(
     """The job's signal, and SIGKILL not before, nor after, its grace period."""
     limits = house.truth.limits_of(key)
     right = {(limits.kill_signal, limits.grace_seconds)}
-    if is_forgotten(house, key):  # its job may be
+    if is_forgotten(house, key) or has_lost_hold(house, key):  # its job may be
         right.add((Limits().kill_signal, Limits().grace_seconds))
     if (signal, grace_seconds) in right:
         return None
@@ -164,6 +168,8 @@ def what_must_end_is_ended(house: House) -> str | None:
         return None
     for process in house.keeper.alive():
         if process.end_orders or is_forgotten(house, process.key):
+            continue
+        if has_lost_hold(house, process.key):
             continue
         record = truth.saved.get(process.key)
         decided = truth.decided_at.get(process.key, now)
@@ -200,6 +206,8 @@ def exits_are_told_as_they_were(house: House, write: Write) -> str | None:
     if process is None or _is_put_back(house, write):
         return None
     message = write.after.message or ""
+    if has_lost_hold(house, process.key):
+        return None
     if process.exit is None:
         return f"{process.key} was called crashed alive"
     known = process.exit.code is not None

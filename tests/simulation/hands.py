@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 from actors.domain.errors import KeeperError, StateFolderError
-from actors.domain.ids import ClaimKey, FlowRunId
+from actors.domain.ids import ClaimKey, FlowRunId, flow_run_id_of
 from actors.domain.memory import MemorySample
 from actors.domain.ports import FactListener
 from actors.domain.process import (
@@ -25,6 +25,7 @@ from actors.testing.journal import MemoryJournal
 from actors.testing.measure import ScriptedMeasure
 from actors.testing.processes import ScriptedKeeper, ScriptedLauncher, ScriptedProcess
 
+from .bugs import Bugs
 from .life import Life, Line
 from .trace import Trace
 
@@ -77,7 +78,9 @@ class LifeLauncher:
         trace: Trace,
         happened: Callable[[], None],
         ordered: Callable[[ClaimKey, int, float], None],
+        bugs: Bugs,
     ) -> None:
+        self._bugs = bugs
         self._ordered = ordered
         self._launcher = ScriptedLauncher(keeper)
         self._life = life
@@ -119,6 +122,15 @@ class LifeLauncher:
 
     async def _ask(self, operation: str, key: str, effect: Callable[[], Any]) -> Any:
         self._life.gate()
+        if not key:
+            return await self._send(operation, key, effect)
+        run_id = flow_run_id_of(ClaimKey(key))
+        self._bugs.meet(operation, run_id, "before")
+        result = await self._send(operation, key, effect)
+        self._bugs.meet(operation, run_id, "after")
+        return result
+
+    async def _send(self, operation: str, key: str, effect: Callable[[], Any]) -> Any:
         delay, lost, unanswered = self._road.draw()
         await asyncio.sleep(delay)
         self._life.gate()
@@ -184,8 +196,10 @@ class LifeJournal:
         wanted: Callable[[ClaimKey], None],
         saving: Callable[[RunRecord], None],
         unrecorded: set[FlowRunId],
+        bugs: Bugs,
     ) -> None:
         self._wanted = wanted
+        self._bugs = bugs
         self._saving = saving
         self._records = records
         self._disk = disk
@@ -201,9 +215,12 @@ class LifeJournal:
         await self._enqueue(self._records.make_room)
 
     async def save(self, record: RunRecord) -> None:
+        what = "note" if record.phase is Phase.RUNNING else "save"
+        self._bugs.meet(what, record.run.id, "before")
         self._wanted(record.key)
         self._disk.stick(record.phase)
         await self._enqueue(lambda: self._write(record))
+        self._bugs.meet(what, record.run.id, "after")
 
     async def close(self, record: RunRecord) -> None:
         self._wanted(record.key)

@@ -21,6 +21,7 @@ from actors.testing.orchestrator import InMemoryOrchestrator
 from actors.testing.processes import ScriptedKeeper, ScriptedProcess
 from actors.testing.virtual_time import START
 
+from .bugs import Bugs
 from .hands import Disk, KeeperRoad, LivingMemory
 from .life import Life
 from .plan import Plan, Program
@@ -60,6 +61,9 @@ class House:
         self.road = KeeperRoad(Random(f"{seed}/road"), plan.weather.keeper_lost, self.note_trouble)
         self.skies = Skies(plan.weather, plan.calm_at, Random(f"{seed}/skies"))
         self.programs: dict[FlowRunId, Program] = {}
+        self.bugs = Bugs(
+            self.programs, self.surprises, Random(f"{seed}/surprises"), self._met_a_bug
+        )
         self.rules = Rules()
         self.truth = Truth()
         self.processes: list[ScriptedProcess] = []
@@ -209,6 +213,14 @@ class House:
         """Events were not taken: some are lost if nobody tries again."""
         if is_final(error) or life.leaving or life.over:
             self.truth.events_lost_at = self.clock.monotonic()
+
+    def surprises(self) -> float:
+        """How often something ends with an error that nobody has thought of."""
+        return 0.0 if self.clock.monotonic() >= self.plan.calm_at else self.plan.surprises
+
+    def _met_a_bug(self) -> None:
+        """Its supervisor may fail, and the next one takes the run over."""
+        self.truth.note_handover(self.clock.monotonic())
 
     def is_at_peace(self, seconds: float) -> bool:
         """Whether nothing of the worker's own was out of order for so long."""

@@ -6,8 +6,11 @@ from actors.domain.ids import FlowRunId, flow_run_id_of
 from actors.domain.model import StateType
 from actors.testing.prefect_records import Run
 
+from .bugs import UNREPORTED
 from .house import House
 from .worker import HOST, POOL
+
+CANNOT_END = frozenset({"end_tree"})
 
 LONG_ENOUGH_SECONDS = 60.0
 """A run due for so long has been polled, and refused only by the server's own limits."""
@@ -43,7 +46,7 @@ def end_what_sleeps(house: House) -> None:
 def what_is_unsettled(house: House, *, sleeping: bool) -> str | None:
     """The first thing that is not as it must be; processes may go on if ``sleeping`` is right."""
     for process in house.processes:
-        if process.gone:
+        if process.gone or _waits_to_be_mended(house, flow_run_id_of(process.key), CANNOT_END):
             continue
         if not (sleeping and _sleeps(house, flow_run_id_of(process.key))):
             return f"{process.key} is alive"
@@ -84,6 +87,8 @@ def _may_stay(house: House, run_id: FlowRunId, run: Run) -> bool:
     program = house.programs[run_id]
     if house.truth.late.get(run_id) == run.state.id:
         return True  # written by a request that nobody could call back
+    if _waits_to_be_mended(house, run_id, UNREPORTED):
+        return True
     match run.state.type:
         case StateType.PENDING:
             # A command that reports nothing leaves its run Pending (contract 7.5).
@@ -97,6 +102,11 @@ def _may_stay(house: House, run_id: FlowRunId, run: Run) -> bool:
             return any(where == f"{HOST}:{p.identity.pid}" for p in house.keeper.alive())
         case _:
             return False
+
+
+def _waits_to_be_mended(house: House, run_id: FlowRunId, bugs: frozenset[str]) -> bool:
+    """Whether the worker has let go of it, because a bug does not let it do more."""
+    return not house.bugs.mended and house.bugs.has(run_id, bugs)
 
 
 def _nobody_can_know(house: House, run_id: FlowRunId) -> bool:

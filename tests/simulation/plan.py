@@ -14,6 +14,24 @@ Sort = Literal["engine", "reporting", "plain", "bad"]
 Outcome = Literal["completes", "fails", "crashes", "sleeps"]
 OnSignal = Literal["dies", "crashed", "cancels", "ignores", "slow"]
 
+Bug = tuple[str, Literal["before", "after"]]
+"""What is done, and whether the error comes before or after its effect."""
+
+BUGS = (
+    "claim",
+    "report",
+    "look",
+    "history",
+    "pid",
+    "labels",
+    "prepare",
+    "spawn",
+    "watch",
+    "end_tree",
+    "forget",
+    "note",
+)
+
 SERVICES = (
     "poller",
     "dispatcher",
@@ -41,6 +59,8 @@ class Program:
     holds_mb: float = 50.0
     prints: int = 0
     """How many lines, all at once."""
+    bug: Bug | None = None
+    """What the worker cannot do for this run, whenever it tries, until it is mended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +123,8 @@ class Plan:
     """How often another worker on the pool is faster with a run that ours is about to claim."""
     killed_when_ending: bool = False
     """Whether the worker is killed once when it has just decided to end a run."""
+    surprises: float = 0.0
+    """How often what a supervisor waits for ends with an error that nobody has thought of."""
 
 
 def draw(seed: int) -> Plan:
@@ -117,7 +139,7 @@ def draw(seed: int) -> Plan:
         *_disk_acts(Random(f"{seed}/acts"), plan.calm_at),
     )
     acts = sorted((*plan.acts, *more_acts), key=lambda act: act.at)
-    return replace(
+    plan = replace(
         plan,
         runs=runs,
         acts=tuple(acts),
@@ -127,6 +149,22 @@ def draw(seed: int) -> Plan:
         overtaken=more.choice((0.0, 0.0, 0.0, 0.2, 0.5)),
         killed_when_ending=more.random() < 0.15,
     )
+    return with_bugs(plan, Random(f"{seed}/bugs"))
+
+
+def with_bugs(plan: Plan, rng: Random) -> Plan:
+    """The plan for a worker that is not as right as it should be."""
+    if rng.random() < 0.6:
+        return plan
+    runs = tuple(
+        replace(run, program=replace(run.program, bug=_bug(rng))) if rng.random() < 0.25 else run
+        for run in plan.runs
+    )
+    return replace(plan, runs=runs, surprises=rng.choice((0.0, 0.02, 0.1)))
+
+
+def _bug(rng: Random) -> Bug:
+    return rng.choice(BUGS), rng.choice(("before", "after"))
 
 
 def _draw(rng: Random) -> Plan:

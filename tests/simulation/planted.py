@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import actors.dispatcher as dispatching
 import actors.domain.run_beginning as machine
 import actors.domain.run_ending as ending
 import actors.parts.proposals as proposing
+import actors.parts.run_effects as effects
 import actors.process_supervisor as supervising
 from actors.cancellation_watcher import CancellationWatcher
 from actors.dispatcher import Dispatcher
-from actors.domain.effects import Emit, EndTree, FreeSlot, Spawn, StartTimeout
+from actors.domain.effects import Abandon, Emit, EndTree, FreeSlot, Spawn, StartTimeout
+from actors.domain.failures import FailureKind
 from actors.domain.model import Aborted
 from actors.domain.process import ExitStatus, KeptRun, ProcessExited
 from actors.domain.proposals import crashed
@@ -244,8 +247,15 @@ BUGS: tuple[Planted, ...] = (
     Planted("runs what others ended", machine, "_may_have_been_over", lambda _: _nothing),
     Planted("sends its own signal", supervising, "step", _changed(EndTree, signal=1)),
     Planted("gives no reason", ending, "_reason_of", lambda _: _lost_always),
+    Planted("retries bugs for ever", effects, "classify_failure", lambda _: _always_passing),
+    Planted("readopts for ever", dispatching, "MAX_FAILURES", lambda _: 1_000_000),
+    Planted("waits with what it abandons", supervising, "step", _without(Abandon)),
 )
 """Each is found within 500 seeds."""
+
+
+def _always_passing(error: Exception) -> FailureKind:
+    return FailureKind.PASSING
 
 
 def _lost_always(*args: Any, **options: Any) -> Reason:

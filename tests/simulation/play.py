@@ -105,10 +105,11 @@ async def _to_the_end(house: House) -> None:
         return what_is_unsettled(house, sleeping=False) or what_is_in_hand(house)
 
     await _until_nothing(house, unsettled_though_ended)
-    # What was closed while the disk was full is found by the next worker.
+    # What was closed while the disk was full, or given up, is found by the next worker.
     await _until_nothing(house, lambda: None if house.up() else "there is no worker")
+    house.bugs.mended = True
     await house.restart()
-    await _until_nothing(house, lambda: what_is_left_behind(house))
+    await _until_nothing(house, lambda: unsettled_though_ended() or what_is_left_behind(house))
     house.judge(house.rules.at_end)
 
 

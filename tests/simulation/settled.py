@@ -9,6 +9,7 @@ from actors.domain.model import State, StateType
 
 from .endings import is_forgotten
 from .house import House
+from .invariants import has_lost_hold
 
 
 def each_exit_is_an_event(house: House) -> str | None:
@@ -24,6 +25,7 @@ def each_exit_is_an_event(house: House) -> str | None:
         for process in house.processes
         if house.truth.events_lost_at < (process.ended_at or 0.0) - 10.0
         and not is_forgotten(house, process.key)
+        and not has_lost_hold(house, process.key)
     )
     for run_id, count in due.items():
         if len(told.get(run_id, ())) < count:
@@ -67,6 +69,8 @@ def an_end_that_was_overwritten_is_put_back(house: House) -> str | None:
         run_id = flow_run_id_of(key)
         run = house.server.runs.get(run_id)
         if run is None or run.state.type is end.type or is_forgotten(house, key):
+            continue
+        if house.bugs.has(run_id, frozenset({"history"})):
             continue
         ours = [
             s for s in run.history if s.transition_id and claim_key(run_id, s.transition_id) == key

@@ -18,7 +18,13 @@ from actors.testing.processes import ScriptedProcess
 NEVER = float("-inf")
 
 WISHED = frozenset(
-    {Reason.CANCELLED, Reason.TIMED_OUT, Reason.OUT_OF_MEMORY_LIMIT, Reason.WORKER_STOPPED}
+    {
+        Reason.CANCELLED,
+        Reason.TIMED_OUT,
+        Reason.OUT_OF_MEMORY_LIMIT,
+        Reason.WORKER_STOPPED,
+        Reason.WORKER_FAILED,
+    }
 )
 """The reasons that lead to a signal."""
 

@@ -20,6 +20,7 @@ from actors.domain.ids import FlowRunId
 from actors.domain.model import Proposal
 from actors.testing.orchestrator import InMemoryOrchestrator
 
+from .bugs import Bugs, name_of
 from .life import Life
 from .plan import Weather
 from .server import Look, Request, WatchedServer
@@ -117,7 +118,9 @@ class Wire:
         trace: Trace,
         spawn: Spawn,
         house: World,
+        bugs: Bugs,
     ) -> None:
+        self._bugs = bugs
         self._server = server
         self._world = world
         self._house = house
@@ -133,6 +136,15 @@ class Wire:
 
     async def _call(self, operation: str, *args: Any, **options: Any) -> Any:
         self._life.gate()
+        what = name_of(operation, args)
+        if what is None:
+            return await self._send(operation, *args, **options)
+        self._bugs.meet(what, args[0], "before")
+        result = await self._send(operation, *args, **options)
+        self._bugs.meet(what, args[0], "after")
+        return result
+
+    async def _send(self, operation: str, *args: Any, **options: Any) -> Any:
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[Any] = loop.create_future()
         request = Request(operation, args, partial(getattr(self._server, operation), **options))

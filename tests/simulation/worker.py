@@ -11,6 +11,7 @@ from actors.domain.model import Deployment, FlowRun, WorkPool
 from actors.domain.ports import Launcher, Orchestrator
 from actors.messages.lifetime import OnDeadline
 
+from .bugs import BuggyPreparer
 from .hands import LifeJournal, LifeLauncher
 from .life import Life
 from .wire import Wire
@@ -33,6 +34,7 @@ def start_worker(house: House, life: Life) -> Wiring:
         trace=house.trace,
         spawn=house.spawn,
         house=house,
+        bugs=house.bugs,
     )
     hand = LifeLauncher(
         house.keeper,
@@ -41,6 +43,7 @@ def start_worker(house: House, life: Life) -> Wiring:
         trace=house.trace,
         happened=house.happened,
         ordered=house.end_ordered,
+        bugs=house.bugs,
     )
     journal = LifeJournal(
         house.records,
@@ -51,6 +54,7 @@ def start_worker(house: House, life: Life) -> Wiring:
         wanted=lambda key: house.truth.note_wish(key, house.clock.monotonic()),
         saving=house.saving,
         unrecorded=house.unrecorded,
+        bugs=house.bugs,
     )
     api = cast("Orchestrator", wire)
     return start_actors(
@@ -68,13 +72,16 @@ def start_worker(house: House, life: Life) -> Wiring:
             journal=journal,
             clock=house.clock,
             rng=house.worker_rng,
-            prepare=Preparer(
-                orchestrator=api,
-                folder=house.records.folder,
-                worker="w",
-                engine_python=_python,
-                base_env={},
-                monotonic=house.clock.monotonic,
+            prepare=BuggyPreparer(
+                Preparer(
+                    orchestrator=api,
+                    folder=house.records.folder,
+                    worker="w",
+                    engine_python=_python,
+                    base_env={},
+                    monotonic=house.clock.monotonic,
+                ),
+                house.bugs,
             ),
             pid_exists=lambda pid: any(p.identity.pid == pid for p in house.keeper.alive()),
             uses_runner=_uses_runner,
