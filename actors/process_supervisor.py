@@ -167,7 +167,8 @@ class ProcessSupervisor(AsyncioActor):
             self._ports.dispatcher.tell(ClaimAnswered(key=self._record.key))
         # one that is over is closed, once the keeper has forgotten it
         changed = self._record != before.record and not self._run.is_over
-        is_news = changed or isinstance(stimulus, on.Begun)
+        begins = isinstance(stimulus, on.Begun | on.Adopted) and self._run.is_claiming
+        is_news = changed or begins  # an adopted one may never have been recorded
         self._proceed(self._keeping.stepped(self._record, effects, is_news=is_news))
         if self._run.ends_unstarted and self._keeping.withdraw(do.Spawn):
             self._take(on.CouldNotSpawn(cause="It was to be ended before."))

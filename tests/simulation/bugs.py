@@ -42,7 +42,7 @@ class Bugs:
         programs: Mapping[FlowRunId, Program],
         chance: Callable[[], float],
         rng: Random,
-        met: Callable[[], None],
+        met: Callable[[str], None],
     ) -> None:
         self._programs = programs
         self._chance = chance
@@ -55,7 +55,7 @@ class Bugs:
         chance = self._chance()
         is_unlucky = chance > 0.0 and self._rng.random() < chance / 2
         if is_unlucky or (not self.mended and self.of(run_id) == (what, moment)):
-            self._met()
+            self._met(what)
             raise Surprise(f"{moment} {what}")
 
     def of(self, run_id: FlowRunId) -> tuple[str, str] | None:

@@ -218,9 +218,14 @@ class House:
         """How often something ends with an error that nobody has thought of."""
         return 0.0 if self.clock.monotonic() >= self.plan.calm_at else self.plan.surprises
 
-    def _met_a_bug(self) -> None:
-        """Its supervisor may fail, and the next one takes the run over."""
+    def _met_a_bug(self, what: str) -> None:
+        """Its supervisor may fail, and the next one takes the run over.
+
+        What it was to do once the record was saved is lost with it, events for instance.
+        """
         self.truth.note_handover(self.clock.monotonic())
+        if what in ("save", "note"):
+            self.truth.events_lost_at = self.clock.monotonic()
 
     def is_at_peace(self, seconds: float) -> bool:
         """Whether nothing of the worker's own was out of order for so long."""
