@@ -192,7 +192,8 @@ def _short_path(folder: Path) -> Any:
     if len(os.fsencode(path)) < _MAX_PATH or sys.platform != "linux":
         yield path
         return
-    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(folder, flags)
     try:
         yield f"/proc/self/fd/{descriptor}/{SOCKET}"
     finally:

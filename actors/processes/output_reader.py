@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from .keeper.files import open_own
 from .keeper.segments import Segment, list_segments
 
 MAX_LINE = 16 * 1024
@@ -78,7 +80,7 @@ class OutputReader:
         if here is None or here.start > self.position:
             return self._skip(until if here is None else min(here.start, until))
         try:
-            with open(here.path, "rb") as file:
+            with open(open_own(here.path, os.O_RDONLY), "rb") as file:
                 file.seek(self.position - here.start)
                 data = file.read(min(CHUNK, until - self.position))
         except OSError:  # rotated away just now, or not readable
@@ -121,7 +123,7 @@ def tail(folder: Path, lines: int, max_bytes: int = 4 * CHUNK) -> tuple[str, ...
         if wanted <= 0:
             break
         try:
-            with open(segment.path, "rb") as file:
+            with open(open_own(segment.path, os.O_RDONLY), "rb") as file:
                 file.seek(max(0, segment.size - wanted))
                 pieces.append(file.read(wanted))
         except OSError:

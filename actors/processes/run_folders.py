@@ -32,6 +32,7 @@ from ..domain.ids import ClaimKey
 from ..domain.record import Phase, RunRecord
 from .keeper import files
 from .keeper.names import EXIT_FILE, PROCESS_FILE
+from .keeper.trust import is_own_folder
 
 FORMAT = 1
 """Version of ``run.json``. A newer one is refused."""
@@ -86,7 +87,9 @@ class RunFolders:
         probe = self.path / PROBE_FILE
         try:
             try:
-                probe.write_bytes(bytes(PROBE_BYTES))
+                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+                with open(files.open_own(str(probe), flags), "wb") as file:
+                    file.write(bytes(PROBE_BYTES))
             finally:
                 probe.unlink(missing_ok=True)
         except OSError as error:
@@ -167,7 +170,8 @@ class RunFolders:
 
     def _settle(self, save: Save) -> None:
         if save.is_kept:
-            (self._folder(save) / SETTLED_FILE).touch(mode=0o600)
+            path = self._folder(save) / SETTLED_FILE
+            os.close(files.open_own(str(path), os.O_WRONLY | os.O_CREAT))
         else:
             _remove(self._folder(save))
 
@@ -209,7 +213,7 @@ class RunFolders:
 
     def _folders(self) -> list[Path]:
         try:
-            return sorted(path for path in self.path.iterdir() if path.is_dir())
+            return sorted(path for path in self.path.iterdir() if is_own_folder(str(path)))
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -217,14 +221,14 @@ class RunFolders:
 
     def _read(self, path: Path) -> RunRecord | None:
         try:
-            content = json.loads(path.read_bytes())
+            content = json.loads(files.read_own(str(path)))
             _check_format(path, content)
             return _RECORD.validate_python(content["record"], strict=False)
         except FileNotFoundError:
             return None
         except OSError as error:
             _log.error("journal.unreadable", file=str(path), error=str(error))
-        except (ValueError, KeyError, TypeError, ValidationError) as error:
+        except (ValueError, LookupError, TypeError, RecursionError, ValidationError) as error:
             self._quarantine(path, error)
         return None
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..domain.errors import KeeperError
 from .connection import ANSWER_SECONDS
+from .keeper.files import open_own, read_own
 from .keeper.names import BUSY, LOG, READY
 
 _PROGRAM = Path(__file__).parent / "keeper"
@@ -74,8 +75,7 @@ def _launch(folder: Path, options: KeeperOptions, ready: int) -> subprocess.Pope
         "embedded": options.embedded,
         "grace": options.end_grace_seconds,
     }
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-    log = os.open(folder / LOG, flags, 0o600)
+    log = open_own(str(folder / LOG), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
         return subprocess.Popen(
             [sys.executable, "-I", "-S", "-X", "utf8", str(_PROGRAM), json.dumps(given)],
@@ -110,6 +110,6 @@ async def _read_to_end(descriptor: int) -> bytes:
 
 def _last_words(folder: Path) -> str:
     with contextlib.suppress(OSError):
-        lines = (folder / LOG).read_text("utf-8", "replace").splitlines()
+        lines = read_own(str(folder / LOG)).decode("utf-8", "replace").splitlines()
         return " / ".join(lines[-3:]) or "nothing"
     return "nothing"

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import os
+import pwd
+import stat
 from pathlib import Path
 
-from ..domain.errors import StateFolderError
+from ..domain.errors import SettingsError, StateFolderError
+from .keeper.files import open_own, read_own
 from .keeper.names import RUNS, WORKER_LOCK
 from .keeper.trust import holds_lock
 
@@ -42,21 +47,20 @@ class StateFolder:
         return self.path / RUNS
 
     def prepare(self) -> None:
-        """Create what is missing.
+        """Create what is missing, and let nobody else into what is there.
 
-        StateFolderError: it cannot be written, or a newer version of this program made it.
+        SettingsError: it is another user's, or a symbolic link: whoever made it could see what
+        runs print, and have us do things to files of ours. StateFolderError: it cannot be written,
+        or a newer version of this program made it.
         """
         try:
             for folder in (self.path, self.runs):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                if folder.stat().st_mode & 0o077:
-                    folder.chmod(0o700)
+                _make(folder)
+                _check_owner(folder)
+                _close_to_others(folder)
             self._check_format()
         except OSError as error:
-            raise StateFolderError(
-                f"The state folder {self.path} cannot be used: {error.strerror}. "
-                "Choose another one with --state-dir, or change its owner or permissions."
-            ) from error
+            raise self._unusable(error) from error
 
     def try_lock(self) -> bool:
         """Take the folder for this worker; False when another living worker has it.
@@ -66,13 +70,10 @@ class StateFolder:
         if self._lock is not None:
             return True
         self.prepare()
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         try:
-            lock = os.open(self.path / WORKER_LOCK, flags, 0o600)
+            lock = open_own(str(self.path / WORKER_LOCK), os.O_RDWR | os.O_CREAT)
         except OSError as error:
-            raise StateFolderError(
-                f"The state folder {self.path} cannot be locked: {error.strerror}."
-            ) from error
+            raise self._unusable(error) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -124,8 +125,8 @@ class StateFolder:
         found = _text(file)
         if not found:
             draft = file.with_suffix(f".{os.getpid()}.new")
-            draft.touch(mode=0o600)
-            draft.write_text(f"{FORMAT}\n")
+            with open(open_own(str(draft), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w") as new:
+                new.write(f"{FORMAT}\n")
             draft.replace(file)
         elif not found.isdigit() or int(found) > FORMAT:
             raise StateFolderError(
@@ -133,11 +134,66 @@ class StateFolder:
                 f"{FORMAT} only. Update the worker, or choose another folder with --state-dir."
             )
 
+    def _unusable(self, error: OSError) -> StateFolderError:
+        where = error.filename or self.path
+        return StateFolderError(
+            f"The state folder {self.path} cannot be used: {where}: {error.strerror}. "
+            "Choose another one with --state-dir, or change its owner or permissions."
+        )
+
+
+def _make(folder: Path) -> None:
+    """Create ``folder``, and what is missing above it, for our user only. Raises OSError."""
+    missing = [folder, *folder.parents]
+    while missing and os.path.lexists(missing[-1]):
+        missing.pop()
+    for path in reversed(missing):
+        with contextlib.suppress(FileExistsError):  # another worker makes it, too
+            os.mkdir(path, 0o700)
+            os.chmod(path, 0o700)  # whatever the umask has taken away
+
+
+def _check_owner(folder: Path) -> None:
+    """Raises SettingsError unless ``folder`` is our user's; OSError unless it is a folder."""
+    found = os.lstat(folder)
+    if stat.S_ISLNK(found.st_mode):
+        raise SettingsError(
+            f"The state folder {folder} is a symbolic link to {os.path.realpath(folder)}, and "
+            "whoever owns the link may let it lead elsewhere. Name a folder with --state-dir that "
+            "is none."
+        )
+    if not stat.S_ISDIR(found.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+    if found.st_uid != os.geteuid():
+        raise SettingsError(
+            f"The state folder {folder} belongs to {_user(found.st_uid)}, and this worker runs as "
+            f"{_user(os.geteuid())}. Choose another one with --state-dir, run the worker as that "
+            "user, or, if nobody else has had access to it, change its owner with chown -R."
+        )
+
+
+def _close_to_others(folder: Path) -> None:
+    """Let nobody but our user into ``folder``. Raises OSError."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(folder, flags)
+    try:
+        if os.fstat(descriptor).st_mode & 0o077:
+            os.fchmod(descriptor, 0o700)
+    finally:
+        os.close(descriptor)
+
+
+def _user(number: int) -> str:
+    try:
+        return f"user {pwd.getpwuid(number).pw_name}"
+    except KeyError:
+        return f"user {number}"
+
 
 def _text(file: Path) -> str:
     """What is in ``file``; empty where there is none, or nothing that a person could read."""
     try:
-        found = file.read_text("ascii").strip("\0 \n")
+        found = read_own(str(file)).decode("ascii").strip("\0 \n")
     except (FileNotFoundError, UnicodeDecodeError):
         return ""
     return found if found.isprintable() else ""

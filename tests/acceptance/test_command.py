@@ -24,6 +24,7 @@ from tests.acceptance.command import (
     healthy,
 )
 from tests.support.ports import held_port
+from tests.support.users import NOBODY
 
 
 @pytest.fixture
@@ -71,6 +72,21 @@ def test_version_and_help_are_answered(env: dict[str, str]) -> None:
         with actor_worker(*arguments, env=env) as command:
             assert command.exit_code() == 0
             assert words in command.said
+
+
+def test_a_state_folder_that_is_not_ours_is_a_wrong_setting(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    folder = tmp_path / "link"
+    folder.symlink_to(tmp_path / "elsewhere")
+    if os.geteuid() == 0:
+        folder = tmp_path / "elsewhere"
+        os.chown(folder, NOBODY, NOBODY)
+    with start("--state-dir", str(folder), env=env) as command:
+        assert command.exit_code() == 2
+        assert f"Error: The state folder {folder} " in command.said
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 def test_a_missing_pool_or_server_is_a_clear_error_with_exit_code_2(env: dict[str, str]) -> None:

@@ -1,5 +1,8 @@
 """Small JSON files that are either there completely or not at all, for their owner only.
 
+The folders that they are in let only their owner in. That need not have been so always, hence
+nothing is believed or written to that somebody else may have put there.
+
 After a power cut that is only true of those that were synchronized (fsync(2)): 7 ms for a file
 and 3 ms for its folder on a virtual disk, far more on a busy one. So it is done where a loss would
 matter, and never by the keeper itself, whom everybody waits for.
@@ -11,16 +14,43 @@ import contextlib
 import errno
 import json
 import os
+import stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .protocol import Frame
 
 
+def open_own(path: str, flags: int) -> int:
+    """A descriptor of the regular file ``path``, which is our user's; 0600 if it is created.
+
+    Raises OSError, also for a symbolic link (symlink(7)), another kind of file, another owner.
+    """
+    # O_NONBLOCK: a FIFO must not be waited for; it means nothing for regular files (open(2)).
+    safely = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        descriptor = os.open(path, flags | safely, 0o600)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise PermissionError(errno.EPERM, "it is a symbolic link", path) from error
+        raise
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+        os.close(descriptor)
+        raise PermissionError(errno.EPERM, "it is no file of this user's", path)
+    return descriptor
+
+
+def read_own(path: str) -> bytes:
+    """What is in the file ``path``. Raises OSError as :func:`open_own` does."""
+    with open(open_own(path, os.O_RDONLY), "rb") as file:
+        return file.read()
+
+
 def write(path: str, content: Frame) -> None:
     """Write ``content`` as the file ``path`` that nobody reads yet, or nothing. Raises OSError."""
     data = json.dumps(content, indent=1).encode("ascii") + b"\n"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    descriptor = open_own(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
         if os.write(descriptor, data) != len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
@@ -63,16 +93,15 @@ def create(folder: str, name: str, content: Frame) -> None:
 def read(folder: str, name: str) -> Frame | None:
     """The JSON object in ``folder/name``; None when there is none that can be understood."""
     try:
-        with open(os.path.join(folder, name), "rb") as file:
-            content = json.load(file)
-    except (OSError, ValueError):
+        content = json.loads(read_own(os.path.join(folder, name)))
+    except (OSError, ValueError, RecursionError):  # the latter: it is nested too deeply
         return None
     return content if isinstance(content, dict) else None
 
 
 def sync(path: str) -> None:
     """Return when the file or folder ``path`` is on the disk. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         os.fsync(descriptor)
     except OSError as error:

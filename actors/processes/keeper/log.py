@@ -6,6 +6,8 @@ import contextlib
 import io
 import os
 
+from .files import open_own
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -51,8 +53,7 @@ class Log(io.RawIOBase):
         super().close()
 
     def _open(self) -> int:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        descriptor = os.open(self._path, flags, 0o600)
+        descriptor = open_own(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         for other in self._onto:
             os.dup2(descriptor, other)
         return descriptor

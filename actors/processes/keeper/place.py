@@ -5,20 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 
+from .temp import TempDir
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .cgroup import Cgroup, Cgroups
 
-TEMP_SUFFIX = "prefect"
-
 
 class Place:
     """Owns: temp_dir (None if the run has a directory), cgroup (None where there can be none)."""
 
     def __init__(self) -> None:
-        self.temp_dir: str | None = None
+        self.temp_dir: TempDir | None = None
         self.cgroup: Cgroup | None = None
 
     def prepare(
@@ -26,10 +26,7 @@ class Place:
     ) -> None:
         """Make it, for the run ``key`` with the environment ``env``. Raises OSError."""
         if temp_dir:
-            base = env.get("TMPDIR") or "/tmp"
-            path = os.path.join(base, f"tmp{os.urandom(6).hex()}{TEMP_SUFFIX}")
-            os.mkdir(path, 0o700)
-            self.temp_dir = path
+            self.temp_dir = TempDir.create(env.get("TMPDIR") or "/tmp")
         self.cgroup = cgroups.create(key)
 
     def enter(self) -> None:
@@ -50,4 +47,4 @@ class Place:
             self.cgroup.remove()
         if self.temp_dir is not None:
             with contextlib.suppress(OSError):
-                os.rmdir(self.temp_dir)
+                os.rmdir(self.temp_dir.path)

@@ -12,12 +12,14 @@ import signal
 import sys
 
 from .cgroup import Cgroups, own_group
+from .files import open_own
 from .keeper import Keeper, Options
 from .log import Log
 from .loop import Loop
 from .names import BUSY, LOCK, LOG, READY
 from .procfs import knows_connections
 from .spawn import NOT_DEFAULT, Host
+from .trust import is_own_folder
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 
@@ -33,10 +35,12 @@ def main(arguments: list[str]) -> int:
         os._exit(0)
     os.setsid()
     os.chdir(given["state"])
+    if not is_own_folder(os.curdir):
+        sys.exit(f"{given['state']} is not a folder of this user's")
     ready: int = given["ready"]
     os.set_inheritable(ready, False)
     _detach(ready)
-    lock = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = open_own(LOCK, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -6,13 +6,14 @@ import os
 import socket
 import sys
 
+from . import files
 from .control import ControlChannel
 from .ending import Endings
 from .flushing import Flusher
 from .loop import READ
 from .names import EXIT_FILE, FORGOTTEN_FILE
 from .table import LOST, exit_of
-from .temp import TempDirs
+from .temp import TempDir, TempDirs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ class Runs:
         self._pump(run)
         if run.ends_leftovers:
             self._close_pipe(run)
-        self._temp_dirs.remove(run.note.get("temp_dir"), lambda: self._over(run))
+        self._temp_dirs.remove(TempDir.noted(run.note), lambda: self._over(run))
 
     def _over(self, run: Run) -> None:
         if run.cgroup is not None:
@@ -197,7 +198,7 @@ class Runs:
         self.table.pop(run.key, None)
         path = os.path.join(run.folder, FORGOTTEN_FILE)
         try:
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            os.close(files.open_own(path, os.O_WRONLY | os.O_CREAT))
         except OSError as error:  # it comes back with the next keeper, and is over then as now
             print(f"{run.key}: cannot be marked as forgotten: {error}", file=sys.stderr)
 

@@ -51,6 +51,7 @@ def _note(key: str, stat: Stat, host: Host) -> Frame:
         "pid_namespace": host.pid_namespace,
         "pipe": _pipe(stat.pid),
         "temp_dir": None,
+        "temp_dir_identity": None,
         "cgroup": None if group is None else group.path,
         "max_output_bytes": MAX_OUTPUT,
         "end_leftovers": True,

@@ -164,7 +164,7 @@ def _become(
         place.enter()
         os.dup2(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), 0)
         stage = "directory"
-        os.chdir(order.working_dir or place.temp_dir or "/")
+        os.chdir(order.working_dir or (place.temp_dir.path if place.temp_dir else "/"))
         stage = "nice"
         if order.nice:
             os.nice(order.nice)
@@ -210,7 +210,8 @@ def _record(order: Order, host: Host, place: Place, output: int, pid: int) -> Fr
         "pid_namespace": host.pid_namespace,
         "started_at": time.time(),
         "pipe": os.fstat(output).st_ino,
-        "temp_dir": place.temp_dir,
+        "temp_dir": None if place.temp_dir is None else place.temp_dir.path,
+        "temp_dir_identity": None if place.temp_dir is None else place.temp_dir.identity,
         "cgroup": None if place.cgroup is None else place.cgroup.path,
         "max_output_bytes": order.max_output_bytes,
         "end_leftovers": order.end_leftovers,

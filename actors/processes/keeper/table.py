@@ -8,6 +8,7 @@ import time
 from . import cgroup, files, procfs
 from .names import EXIT_FILE, FORGOTTEN_FILE, PROCESS_FILE, RECORD_FORMAT
 from .output import Output
+from .trust import is_own_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ LOST: Frame = {"code": None, "ended_at": None}
 
 
 def recorded(runs_folder: str) -> Iterator[tuple[str, Frame | None]]:
-    """The folder of every claim that is not forgotten, and its ``process.json``.
+    """The folder of every claim of ours that is not forgotten, and its ``process.json``.
 
     None where there is none (the run was not started), or none that can be understood.
     """
@@ -139,7 +140,8 @@ def recorded(runs_folder: str) -> Iterator[tuple[str, Frame | None]]:
         return
     for name in names:
         folder = os.path.join(runs_folder, name)
-        if not os.path.exists(os.path.join(folder, FORGOTTEN_FILE)):
+        forgotten = os.path.exists(os.path.join(folder, FORGOTTEN_FILE))
+        if not forgotten and is_own_folder(folder):
             yield folder, note_of(folder)
 
 
@@ -160,7 +162,11 @@ def _is_note(note: Frame) -> bool:
         **dict.fromkeys(("key", "boot_id", "pid_namespace"), str),
         **dict.fromkeys(("pid", "start_ticks"), int),
     }
-    others: Kinds = {"max_output_bytes": int, "temp_dir": (str, type(None))}
+    others: Kinds = {
+        "max_output_bytes": int,
+        "temp_dir": (str, type(None)),
+        "temp_dir_identity": (list, type(None)),
+    }
     complete = wanted.keys() <= note.keys()
     return complete and _is_known(note) and _fits(note, {**wanted, **others})
 

@@ -1,14 +1,64 @@
-"""Temporary directories of runs that are over: removed without holding the loop up."""
+"""Temporary directories of runs: made, and removed without holding the loop up."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
+import stat
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
+
+    from .protocol import Frame
+
+_NAME = re.compile(r"tmp[0-9a-f]{12}prefect")
+
+
+class TempDir:
+    """A directory that was made for a run, by its path, and by device and inode if they are known.
+
+    Only what can be such a directory is removed, whatever a record says.
+    """
+
+    __slots__ = ("identity", "path")
+
+    def __init__(self, path: str, identity: list[int] | None) -> None:
+        self.path = path
+        self.identity = identity
+
+    @classmethod
+    def create(cls, parent: str) -> TempDir:
+        """Make one in ``parent``. Raises OSError."""
+        path = os.path.join(os.path.abspath(parent), f"tmp{os.urandom(6).hex()}prefect")
+        os.mkdir(path, 0o700)
+        return cls(path, _identity(os.lstat(path)))
+
+    @classmethod
+    def noted(cls, note: Frame) -> TempDir | None:
+        """The one that a ``process.json`` names, if any."""
+        path = note.get("temp_dir")
+        return None if path is None else cls(path, note.get("temp_dir_identity"))
+
+    def is_ours(self) -> bool:
+        """Whether what is there now can be what was made. Raises OSError when nothing is.
+
+        Keepers of older versions have not recorded which one they made: then its owner counts.
+        """
+        found = os.lstat(self.path)
+        if self.identity is None:
+            same = found.st_uid == os.geteuid()
+        else:
+            same = self.identity == _identity(found)
+        is_named_so = _NAME.fullmatch(os.path.basename(self.path)) is not None
+        return same and is_named_so and os.path.isabs(self.path) and stat.S_ISDIR(found.st_mode)
+
+
+def _identity(found: os.stat_result) -> list[int]:
+    return [found.st_dev, found.st_ino]
 
 
 class TempDirs:
@@ -17,12 +67,12 @@ class TempDirs:
     def __init__(self) -> None:
         self._removals: dict[int, Callable[[], None]] = {}
 
-    def remove(self, path: str | None, then: Callable[[], None]) -> None:
-        """Remove ``path`` with all that is in it, then call ``then``.
+    def remove(self, directory: TempDir | None, then: Callable[[], None]) -> None:
+        """Remove ``directory`` with all that is in it, then call ``then``.
 
         An empty one goes at once. A full one may hold a repository of any size: a child does it.
         """
-        if path is None or _removed(path):
+        if directory is None or _is_done_with(directory):
             then()
             return
         try:
@@ -31,7 +81,7 @@ class TempDirs:
             then()
             return
         if child == 0:
-            _remove_and_exit(path)
+            _remove_and_exit(directory.path)
         self._removals[child] = then
 
     def reaped(self, pid: int) -> bool:
@@ -43,9 +93,13 @@ class TempDirs:
         return True
 
 
-def _removed(path: str) -> bool:
+def _is_done_with(directory: TempDir) -> bool:
+    """Whether nothing is left to remove, or to be removed."""
     try:
-        os.rmdir(path)
+        if not directory.is_ours():
+            print(f"{directory.path}: not made for a run, so it stays", file=sys.stderr)
+            return True
+        os.rmdir(directory.path)
     except FileNotFoundError:
         return True
     except OSError:

@@ -9,8 +9,6 @@ import subprocess
 import sys
 from dataclasses import replace
 
-import pytest
-
 from actors.processes.launcher import KeeperLauncher
 from actors.processes.state_folder import StateFolder
 from tests.integration.processes.kit import (
@@ -23,6 +21,7 @@ from tests.integration.processes.kit import (
     python,
     shell,
 )
+from tests.support.users import NOBODY, as_root
 
 ENGINE = """
 import os, signal, socket, sys, time
@@ -72,10 +71,10 @@ def create_connection(address):
 socket.create_connection = create_connection
 """
 
-OTHER_USER = """
+OTHER_USER = f"""
 import os, signal, socket, sys, time
 'x'.encode('idna')  # all that is imported later: another user may not read it
-os.setresuid(65534, 65534, 65534)
+os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
 """
 
 NEIGHBOUR = """
@@ -86,8 +85,6 @@ try:
 except (ConnectionResetError, BrokenPipeError):
     print('closed', True)
 """
-
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 
 INTRUDER = """
 import os, socket
