@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -114,12 +113,12 @@ class ActorSystem:
         return lock
 
     async def health(self) -> Health:
-        """The verdict on the worker now."""
+        """The verdict on the worker now; one that had to give up is neither healthy nor ready."""
+        if self._failure is not None:
+            error = str(self._failure)
+            return Health(healthy=False, ready=False, seconds_since_poll=0.0, last_error=error)
         reporter = self._running().directory.address("health_reporter")
-        verdict = await reporter.request(CurrentHealth(), timeout=HEALTH_TIMEOUT_SECONDS)
-        if self._failure is None:
-            return verdict
-        return replace(verdict, ready=False, last_error=str(self._failure))
+        return await reporter.request(CurrentHealth(), timeout=HEALTH_TIMEOUT_SECONDS)
 
     async def runs(self) -> tuple[Situation, ...]:
         """Every run in hand."""

@@ -25,5 +25,8 @@ async def test_a_worker_whose_keeper_is_taken_over_ends_and_claims_nothing_more(
             keeper.tell({"fact": "replaced"})
             with pytest.raises(KeeperError, match="taken over"):
                 await asyncio.wait_for(system.wait(), PATIENCE)
+            health = await system.health()
+            assert (health.healthy, health.ready) == (False, False)
+            assert "taken over" in (health.last_error or "")
             unclaimed = workshop.run("true")
         assert workshop.server.types_of(unclaimed) == ["SCHEDULED"]
