@@ -34,6 +34,7 @@ EASILY_FOUND = (
     "gives no grace",
     "calls the cancelled crashed",
     "runs what others ended",
+    "waits for no disk",
     "retries bugs for ever",
 )
 """Bugs that few seeds show; all of them take minutes: ``--mutations``."""
