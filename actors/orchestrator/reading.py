@@ -84,5 +84,6 @@ def _id_in(item: Json) -> str | None:
 def _short(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_input=False)[0]
-        return f"{'.'.join(map(str, first['loc'])) or 'answer'}: {first['msg'].removeprefix('Value error, ')}"
+        where = ".".join(map(str, first["loc"])) or "answer"
+        return f"{where}: {first['msg'].removeprefix('Value error, ')}"
     return str(error)
