@@ -24,6 +24,9 @@ from typing import Final
 CAUTIOUS_ROUNDS: Final = 20
 """Rounds of fast answers for one more request in flight, once the number has fallen."""
 
+FIRST_ROUNDS: Final = 5
+"""Rounds of one request before there may ever be two: what is usual is learned in them."""
+
 FAST: Final = 1.5
 """So many times the usual time is still fast: the server bears more."""
 
@@ -80,7 +83,7 @@ class UsualSeconds:
         return kind in self._seconds
 
     def measured(self, kind: Hashable, seconds: float) -> None:
-        """A request took so long, and no other was in flight meanwhile."""
+        """A request took so long, alone; or no longer than is usual in spite of others."""
         before = self._seconds.setdefault(kind, seconds)
         pace = 0.5 if seconds < before else 0.1
         self._seconds[kind] = before + pace * (min(seconds, 2 * before) - before)
@@ -135,13 +138,19 @@ class AdaptiveLimit:
         if ticket > self._fallen_at:
             self._fall_to(self._limit // 2)
 
+    @property
+    def _rounds_to_grow(self) -> int:
+        if self._fallen_at:
+            return CAUTIOUS_ROUNDS
+        return FIRST_ROUNDS if self._limit == 1 else 1
+
     def _end_round(self, pace: float) -> None:
         self._paces.clear()
         if pace >= SLOW and self._limit > 1:
             self._fall_to(self._limit - 1)
         elif pace <= FAST:
             self._fast_rounds += 1
-            if self._fast_rounds >= (CAUTIOUS_ROUNDS if self._fallen_at else 1):
+            if self._fast_rounds >= self._rounds_to_grow:
                 self._fast_rounds = 0
                 self._limit = min(self.maximum, self._limit + 1)
 
@@ -222,7 +231,8 @@ class Gate:
 
     def answered(self, passage: Passage, kind: Hashable, seconds: float) -> None:
         """Learn from an answer how many requests this server bears."""
-        if passage.was_alone and self.limit.is_latest(passage.ticket):
+        was_alone = passage.was_alone and self.limit.is_latest(passage.ticket)
+        if was_alone or (self.usual.knows(kind) and seconds < self.usual.of(kind)):
             self.usual.measured(kind, seconds)
         self.limit.answered(
             passage.ticket,

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from actors.orchestrator.flow_control import (
     CAUTIOUS_ROUNDS,
     FAIR_TURN,
+    FIRST_ROUNDS,
     AdaptiveLimit,
     Gate,
     Priority,
@@ -88,7 +89,7 @@ def test_a_server_that_does_one_thing_at_a_time_gets_one_request_and_seldom_two(
 
 def test_a_server_that_does_many_things_at_once_gets_many_requests() -> None:
     limit = AdaptiveLimit(maximum=8, start=1)
-    answers(limit, 1 + 2 + 3 + 4 + 5 + 6 + 7)
+    answers(limit, FIRST_ROUNDS + 2 + 3 + 4 + 5 + 6 + 7)
     assert limit.value == 8
 
 
@@ -283,8 +284,30 @@ def test_what_is_usual_is_learned_from_requests_that_were_alone() -> None:
         ):
             pass
         gate.answered(first, "claim", 0.15)
-        gate.answered(second, "claim", 0.01)
+        gate.answered(second, "report", 0.15)
         assert gate.usual.of("claim") == 0.1
+        assert not gate.usual.knows("report")
+
+    asyncio.run(main())
+
+
+def test_a_first_request_that_was_slow_does_not_let_too_many_in() -> None:
+    """The server does one thing at a time, and was busy with something else at first."""
+
+    async def main() -> None:
+        gate = Gate(AdaptiveLimit(maximum=8, start=1))
+        most = 0
+        for number in range(200):
+            async with AsyncExitStack() as flying:
+                passages = [
+                    await flying.enter_async_context(gate.pass_through(Priority.STATE))
+                    for _ in range(gate.limit.value)
+                ]
+            most = max(most, len(passages))
+            for passage in passages:
+                gate.answered(passage, "claim", 1.0 if number == 0 else 0.1 * len(passages))
+        assert most <= 3
+        assert gate.limit.value <= 2
 
     asyncio.run(main())
 
