@@ -230,27 +230,29 @@ def test_log_lines_arrive_in_the_runs_log(ask: Ask) -> None:
     ask(scenario)
 
 
-def test_events_are_taken(ask: Ask) -> None:
+def test_events_are_on_the_server_as_they_were_sent(ask: Ask) -> None:
     async def scenario(world: World) -> None:
-        first = WorkerEvent(
+        resource = {"prefect.resource.id": f"prefect.worker.process.{some_id()}", "a": "label"}
+        pool = {"prefect.resource.id": "prefect.work-pool.p", "prefect.resource.role": "work-pool"}
+        started = WorkerEvent(
             id=some_id(),
             event="prefect.worker.started",
             occurred=datetime.now(UTC),
-            resource={"prefect.resource.id": "prefect.worker.process.w"},
-            related=(
-                {"prefect.resource.id": "prefect.work-pool.p", "prefect.resource.role": "r"},
-            ),
+            resource=resource,
+            related=(pool,),
         )
-        second = WorkerEvent(
+        stopped = WorkerEvent(
             id=some_id(),
             event="prefect.worker.stopped",
             occurred=datetime.now(UTC),
-            resource={"prefect.resource.id": "prefect.worker.process.w"},
-            follows=first.id,
-            payload={"a": 1},
+            resource=resource,
+            follows=started.id,
+            payload={"a": [1, "ü"]},
         )
-        await world.orchestrator.send_events([first, second])
+        await world.orchestrator.send_events([started, stopped])
         await world.orchestrator.send_events([])
+        found = await world.events_about(resource["prefect.resource.id"], 2)
+        assert found == [started, stopped]
 
     ask(scenario)
 
@@ -259,8 +261,10 @@ def test_labels_are_merged_where_the_server_knows_them(ask: Ask) -> None:
     async def scenario(world: World) -> None:
         run = world.schedule(world.deploy())
         knows = world.version >= (3, 1, 1)
-        assert await world.orchestrator.add_labels(run, {"a": "1"}) is knows
+        assert await world.orchestrator.add_labels(run, {"a": "1", "b": "2"}) is knows
         if knows:
+            assert await world.orchestrator.add_labels(run, {"b": "3"})
+            assert {"a": "1", "b": "3"}.items() <= world.labels_of(run).items()
             with pytest.raises(NotFound):
                 await world.orchestrator.add_labels(FlowRunId(some_id()), {"a": "1"})
 

@@ -62,10 +62,14 @@ def test_what_belongs_to_an_unknown_pool_is_not_found(ask: Ask) -> None:
     ask(scenario)
 
 
-def test_a_heartbeat_is_taken(ask: Ask) -> None:
+def test_a_heartbeat_shows_its_worker_online_and_how_often_it_beats(ask: Ask) -> None:
     async def scenario(world: World) -> None:
+        assert world.workers() == {}
         await world.orchestrator.send_heartbeat(world.pool, "worker", 30)
-        await world.orchestrator.send_heartbeat(world.pool, "worker", 30)
+        assert world.workers() == {"worker": ("ONLINE", 30)}
+        await world.orchestrator.send_heartbeat(world.pool, "worker", 7)
+        await world.orchestrator.send_heartbeat(world.pool, "other", 30)
+        assert world.workers() == {"worker": ("ONLINE", 7), "other": ("ONLINE", 30)}
 
     ask(scenario)
 

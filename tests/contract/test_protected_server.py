@@ -68,8 +68,12 @@ def test_without_the_authorization_string_everything_is_unauthorized(
 def test_with_it_changes_are_made(protected: PrefectServer) -> None:
     async def scenario() -> None:
         async with connected(protected) as api:
-            pool = await api.create_work_pool("guarded", "process", None)
-            await asyncio.gather(*(api.send_heartbeat(pool.name, f"w{n}", 30) for n in range(4)))
+            world = RealWorld(api, protected)
+            names = {f"w{n}" for n in range(4)}
+            await asyncio.gather(*(api.send_heartbeat(world.pool, name, 30) for name in names))
+            assert world.workers().keys() == names
+            created = await api.create_work_pool("guarded", "process", None)
+            assert await api.read_work_pool("guarded") == created
 
     asyncio.run(scenario())
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from actors.domain.ids import DeploymentId, FlowRunId
-from actors.domain.model import LogLine, StateType
+from actors.domain.model import LogLine, StateType, WorkerEvent
 from actors.domain.ports import Orchestrator
 from actors.orchestrator.api import PrefectApi
 from actors.orchestrator.options import Credentials, SessionOptions
@@ -20,6 +21,11 @@ from actors.testing.orchestrator import InMemoryOrchestrator
 from actors.testing.state_rules import OnFull
 from tests.support.prefect_admin import PrefectAdmin
 from tests.support.prefect_server import PrefectServer
+
+PATIENCE_SECONDS: Final = 60.0
+"""How long to wait for what a server does later than it answers."""
+
+PAUSE_SECONDS: Final = 0.1
 
 
 class World(Protocol):
@@ -62,10 +68,30 @@ class World(Protocol):
 
     def log_of(self, run: FlowRunId) -> list[LogLine]: ...
 
+    def labels_of(self, run: FlowRunId) -> Mapping[str, str]: ...
+
+    def workers(self) -> Mapping[str, tuple[str, int]]:
+        """The pool's workers by name: status, and seconds between heartbeats."""
+
+    async def events_about(self, resource_id: str, number: int) -> list[WorkerEvent]:
+        """The events of a resource, oldest first, once there are ``number`` of them."""
+
     def add_block(self, name: str, secret: str) -> str:
         """A ``secret`` block; its id."""
 
     def add_variable(self, name: str, value: Any) -> None: ...
+
+
+def _event(answer: Mapping[str, Any]) -> WorkerEvent:
+    return WorkerEvent(
+        id=answer["id"],
+        event=answer["event"],
+        occurred=datetime.fromisoformat(answer["occurred"]),
+        resource=answer["resource"],
+        related=tuple(answer["related"]),
+        follows=answer["follows"],
+        payload=answer["payload"],
+    )
 
 
 class RealWorld:
@@ -135,6 +161,28 @@ class RealWorld:
             for line in self._admin.logs_of(run)
         ]
 
+    def labels_of(self, run: FlowRunId) -> Mapping[str, str]:
+        labels: Mapping[str, str] = self._admin.read_run(run)["labels"]
+        return labels
+
+    def workers(self) -> Mapping[str, tuple[str, int]]:
+        path = f"/work_pools/{self._path}/workers/filter"
+        found: dict[str, tuple[str, int]] = {}
+        while page := self._admin.request("POST", path, {"offset": len(found)}):
+            for worker in page:
+                found[worker["name"]] = (worker["status"], worker["heartbeat_interval_seconds"])
+        return found
+
+    async def events_about(self, resource_id: str, number: int) -> list[WorkerEvent]:
+        """Servers take events at once and write them later: asking again is how to wait for it."""
+        body = {"filter": {"resource": {"id": [resource_id]}, "order": "ASC"}}
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                found = self._admin.request("POST", "/events/filter", body)["events"]
+                if len(found) >= number:
+                    return [_event(each) for each in found]
+                await asyncio.sleep(PAUSE_SECONDS)
+
     def add_block(self, name: str, secret: str) -> str:
         return self._admin.create_block("secret", name, {"value": secret})
 
@@ -199,6 +247,21 @@ class FakeWorld:
 
     def log_of(self, run: FlowRunId) -> list[LogLine]:
         return [line for line in self._world.logs if line.flow_run_id == run]
+
+    def labels_of(self, run: FlowRunId) -> Mapping[str, str]:
+        return self._world.run(run).labels
+
+    def workers(self) -> Mapping[str, tuple[str, int]]:
+        return {beat.worker: ("ONLINE", beat.interval_seconds) for beat in self._world.heartbeats}
+
+    async def events_about(self, resource_id: str, number: int) -> list[WorkerEvent]:
+        found = [
+            event
+            for event in self._world.events
+            if event.resource["prefect.resource.id"] == resource_id
+        ]
+        assert len(found) == number
+        return found
 
     def add_block(self, name: str, secret: str) -> str:
         return self._world.add_block("secret", name, {"value": secret})
