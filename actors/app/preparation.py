@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..domain import job as jobs
 from ..domain.environment import run_environment
 from ..domain.errors import InvalidJob, NotFound
 from ..domain.ids import ClaimKey, FlowId
-from ..domain.job import RUNNER_COMMAND, Job, build_job, needs_engine
+from ..domain.job import Job, build_job, needs_engine
 from ..domain.masking import Masker, secrets_in_environment
 from ..domain.model import Deployment, Flow, FlowRun, Json, WorkPool
 from ..domain.ports import Orchestrator
@@ -163,4 +164,4 @@ def uses_runner(run: FlowRun, deployment: Deployment | None, pool: WorkPool | No
     except InvalidJob:
         return False
     command = populated.configuration.get("command")
-    return isinstance(command, str) and RUNNER_COMMAND in command
+    return isinstance(command, str) and jobs.uses_runner((command,))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 
 import pytest
@@ -16,9 +16,12 @@ from tests.support.worker_world import POOL, WorkerWorld, play
 REMEMBERED_SECONDS = 600.0
 
 
-def a_foreign_run(world: WorkerWorld) -> FlowRunId:
-    """One that another worker has started, by now being cancelled."""
-    run = world.server.schedule(POOL)
+RUNNER = {"command": "/venv/bin/prefect  flow-run execute"}
+
+
+def a_foreign_run(world: WorkerWorld, job: Mapping[str, str] | None = None) -> FlowRunId:
+    """One that another worker has started."""
+    run = world.server.schedule(POOL, job_variables=job)
     world.server.set_state(run, StateType.PENDING)
     world.server.set_state(run, StateType.RUNNING)
     return run
@@ -78,6 +81,35 @@ def test_of_a_run_that_is_not_ours_only_what_is_certain_is_said(
         await world.start()
         await asyncio.sleep(120)
         assert world.state(run) is outcome
+
+    play(story)
+
+
+def test_a_runner_of_ours_is_left_to_cancel_its_run_itself() -> None:
+    async def story(world: WorkerWorld) -> None:
+        world.keeper.script = world.sleeper
+        run = world.server.schedule(POOL, job_variables=RUNNER)
+        await world.start()
+        await world.until_state(run, StateType.RUNNING)
+        [process] = world.keeper.alive()
+        world.server.cancel(run)
+        await asyncio.sleep(120)
+        assert process.signals == []
+        world.server.set_state(run, StateType.CANCELLED)
+        process.end(0)
+        await world.until_settled()
+        assert world.server.types_of(run)[-2:] == [StateType.CANCELLING, StateType.CANCELLED]
+
+    play(story)
+
+
+def test_a_runner_of_another_worker_is_left_to_cancel_its_run_itself() -> None:
+    async def story(world: WorkerWorld) -> None:
+        run = a_foreign_run(world, RUNNER)
+        world.server.cancel(run)
+        await world.start()
+        await asyncio.sleep(120)
+        assert world.state(run) is StateType.CANCELLING
 
     play(story)
 

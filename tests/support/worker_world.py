@@ -11,7 +11,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from actors.app.preparation import Preparer
+from actors.app.preparation import Preparer, uses_runner
 from actors.app.wiring import RUN_PREFIX, Wiring, start_actors
 from actors.app.worker_plan import WorkerPlan, WorkerPorts
 from actors.domain.ids import FlowRunId
@@ -77,7 +77,7 @@ class WorkerWorld:
                     monotonic=self.clock.monotonic,
                 ),
                 pid_exists=lambda pid: any(p.identity.pid == pid for p in self.keeper.alive()),
-                uses_runner=lambda run, deployment, pool: False,
+                uses_runner=uses_runner,
                 maintenance_until=lambda: self.maintenance_until,
                 measure=self.measure,
                 notifier=self.notifier,
