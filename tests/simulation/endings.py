@@ -203,7 +203,7 @@ def exits_are_told_as_they_were(house: House, write: Write) -> str | None:
     if write.author != "worker" or write.after.type is not StateType.CRASHED or write.late:
         return None
     process = _last_process(house, write.run_id)
-    if process is None or _is_put_back(house, write):
+    if process is None or _is_put_back(house, write) or _is_of_later_claim(write, process):
         return None
     message = write.after.message or ""
     if has_lost_hold(house, process.key):
@@ -216,6 +216,13 @@ def exits_are_told_as_they_were(house: House, write: Write) -> str | None:
     if process.exit.code == 0 and not process.signals and not _SAID_ZERO.search(message):
         return f"{process.key} exited with 0 and was called crashed: {message}"
     return None
+
+
+def _is_of_later_claim(write: Write, process: ScriptedProcess) -> bool:
+    """Whether the run was claimed again since, and has no process of that claim yet."""
+    claim = TransitionId(write.before.transition_id or "")
+    is_claimed = write.before.type is StateType.PENDING
+    return is_claimed and claim_key(write.run_id, claim) != process.key
 
 
 def _is_put_back(house: House, write: Write) -> bool:
