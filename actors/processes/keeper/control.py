@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 CANCEL = b"c"
 ACKNOWLEDGED = b"a"
-ANSWER_SECONDS = 1.0
+ANSWER_SECONDS = 10.0
+"""An engine answers within milliseconds, unless the machine has no time for it. One that gets its
+SIGTERM before it has understood reports Crashed, whatever it is told afterwards."""
 GREETING_SECONDS = 10.0
 MAX_STRANGERS = 4
 """Connections that have not shown the token yet."""
@@ -95,7 +97,7 @@ class ControlChannel:
     def announce_cancel(self, grace: float, then: Callable[[], None]) -> None:
         """Say that it is cancelled; ``then`` once that was heard.
 
-        An engine that hangs is waited for a second at most, and for half of its ``grace``
+        An engine that hangs is waited for ten seconds at most, and for half of its ``grace``
         (seconds): the rest is for what the signal brings it to do.
         """
         if self._child is None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 
-from . import files
+from . import files, procfs
+from .census import send
 from .control import ControlChannel
 from .ending import Endings
 from .flushing import Flusher
@@ -118,9 +120,16 @@ class Runs:
             return
         deadline = self._loop.now() + grace
         if announce and run.exit is None and run.control is not None:
+            self._wake(run)
             run.control.announce_cancel(grace, lambda: self._order_end(run, number, deadline))
         else:
             self._order_end(run, number, deadline)
+
+    def _wake(self, run: Run) -> None:
+        """A process that was stopped could not hear what it is told."""
+        found = procfs.stat(run.pid)
+        if found is not None and found.start == run.start and found.stopped:
+            send(found, signal.SIGCONT)
 
     def forget(self, run: Run) -> None:
         """Drop ``run`` from the table, once nothing of it is left."""

@@ -47,6 +47,14 @@ while 'signal' not in told: signal.pause()
 print(*told)
 """
 
+IS_STOPPED = """
+os.kill(os.getpid(), signal.SIGSTOP)
+told.append(channel.recv(1).decode())
+channel.sendall(b'a')
+while 'signal' not in told: signal.pause()
+print(*told)
+"""
+
 HANGS_UP = """
 channel.close()
 print('hung up')
@@ -129,6 +137,11 @@ async def test_an_engine_that_does_not_answer_gets_the_signal_all_the_same(
     state: StateFolder,
 ) -> None:
     assert await cancelled(state, ENGINE + IS_SILENT) == ["c signal"]
+
+
+@on_loop
+async def test_an_engine_that_is_stopped_is_woken_to_hear_it(state: StateFolder) -> None:
+    assert await cancelled(state, ENGINE + IS_STOPPED) == ["c signal"]
 
 
 @on_loop
