@@ -185,7 +185,7 @@ def test_two_workers_share_a_hundred_runs_none_twice_none_lost(place: Place) -> 
                 for run in place.admin.request("POST", "/flow_runs/filter", wanted)
             ),
             lambda counted: counted == {"COMPLETED": 100},
-            patience=150,
+            patience=400,
         )
     started = Counter(place.started_by("runs"))
     twice = {run: place.history(run) for run, times in started.items() if times > 1}
