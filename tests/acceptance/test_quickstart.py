@@ -142,6 +142,7 @@ def test_four_runs_end_as_they_should_and_nothing_is_left(tmp_path: Path, python
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_once_ends_by_itself_also_after_one_that_was_killed(tmp_path: Path, python: str) -> None:
     folder = tmp_path / "quickstart"
     with quickstart(folder, "--python", python) as killed:

@@ -16,7 +16,7 @@ from actors.domain.model import StateType
 from actors.testing.processes import ScriptedProcess
 from tests.support.worker_world import POOL, WorkerWorld, play
 
-HELD_BACK = pytest.mark.parametrize("number", [3, 250, 1000])
+HELD_BACK = pytest.mark.parametrize("number", [3, 250, pytest.param(1000, marks=pytest.mark.slow)])
 LIMIT = pytest.mark.parametrize("limit", [1, 2, None])
 
 QUERY_SECONDS = 10.0

@@ -32,8 +32,9 @@ ALL_SEEDS: Final = 2_000
 """Of the simulation; without ``--all`` its test plays as many as it has by default."""
 
 LEFT_OUT: Final = (
-    "Left out: Prefect {old}, tests marked slow, most seeds of the simulation."
-    " python3 -m tests --all runs them, too."
+    "Left out: Prefect {old} (their tests are skipped); tests marked slow: storms of faults,"
+    " crowds of runs, an outage of minutes, the fresh clone; most seeds of the simulation."
+    " python3 -m tests --all runs it."
 )
 
 SIDE_BY_SIDE: Final = ("-n", str((os.cpu_count() or 1) + 1))

@@ -6,8 +6,6 @@ import pytest
 
 from tests import soak
 
-pytestmark = pytest.mark.slow
-
 SLEEPS = "import subprocess, sys; subprocess.run(['sleep', '1000'])"
 
 

@@ -113,6 +113,7 @@ def fickle(tmp_path: Path) -> Iterator[Place]:
             server.stop()
 
 
+@pytest.mark.slow
 def test_a_run_that_ends_while_the_server_is_away_for_a_minute_is_reported(fickle: Place) -> None:
     """With Prefect's own retries, which take more than a minute until one gives up."""
     place = fickle

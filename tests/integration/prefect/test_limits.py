@@ -72,6 +72,7 @@ def test_runs_that_the_deployments_limit_holds_back_do_not_starve_others(place: 
         until(lambda: [run for run in held if place.state(run)["type"] == "COMPLETED"])
 
 
+@pytest.mark.slow
 @pytest.mark.series("3.8", "3.1")
 def test_a_run_behind_hundreds_that_are_held_back_starts(place: Place) -> None:
     """A limit of 0 keeps runs at the head of every poll, and a poll brings 200 at most."""
@@ -171,6 +172,7 @@ def test_a_full_deployment_cancels_new_runs_when_it_is_told_to(place: Place) -> 
     assert place.started_by("started") == ["1"]
 
 
+@pytest.mark.slow
 def test_two_workers_share_a_hundred_runs_none_twice_none_lost(place: Place) -> None:
     script = shell('echo $PREFECT__FLOW_RUN_ID >> "$1"/runs', str(place.folder))
     deployment = place.deploy(script, job_variables={"report_states": True})
