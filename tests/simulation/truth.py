@@ -17,6 +17,9 @@ from actors.testing.processes import ScriptedProcess
 
 NEVER = float("-inf")
 
+ANSWER_SECONDS = 1.0
+"""How long the disk's answer takes at the longest."""
+
 WISHED = frozenset(
     {
         Reason.CANCELLED,
@@ -45,6 +48,8 @@ class Truth:
     """Claims of which the full disk holds an old record, or none."""
     wanted_at: dict[ClaimKey, float] = field(default_factory=dict)
     """Since when a worker wants a record of a claim to be saved, and it is not."""
+    saved_barely_at: dict[ClaimKey, float] = field(default_factory=dict)
+    """When a record of a claim was saved after nearly as long as the worker waits for it."""
     stuck_at: float = NEVER
     """The last time at which the disk was stuck."""
     forgotten: set[ClaimKey] = field(default_factory=set)
@@ -74,7 +79,8 @@ class Truth:
         if record.reason in WISHED:
             self.decided_at.setdefault(record.key, now)
         self.saved[record.key] = record
-        self.wanted_at.pop(record.key, None)
+        if now > self.wanted_at.pop(record.key, now) + LATE_SECONDS - ANSWER_SECONDS:
+            self.saved_barely_at[record.key] = now
         (self.unsaved.add if full else self.unsaved.discard)(record.key)
 
     def note_wish(self, key: ClaimKey, now: float) -> None:
@@ -83,6 +89,8 @@ class Truth:
 
     def is_overdue(self, key: ClaimKey, now: float) -> bool:
         """Whether a record is not saved for so long that the worker goes on without it."""
+        if now < self.saved_barely_at.get(key, NEVER) + ANSWER_SECONDS:
+            return True  # it may have given up before the answer came
         return now >= self.wanted_at.get(key, now) + LATE_SECONDS
 
     def note_handover(self, now: float) -> None:
