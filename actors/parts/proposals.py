@@ -12,8 +12,8 @@ from ..domain.ports import Clock, Orchestrator
 from ..domain.proposals import foreseen
 from ..messages.supervision import Said
 
-REPORT_REFUSALS = 150
-"""How often in a row a report may be refused before it is given up: for more than an hour."""
+REFUSALS = 150
+"""How often in a row a report or a read may be refused before it is given up: over an hour."""
 
 FRESH_SECONDS = 2.0
 """For how long a poll's word that a run is scheduled is believed."""
@@ -85,7 +85,7 @@ class Proposals:
         if isinstance(error, NotFound):
             return True
         self._refusals = self._refusals + 1 if is_final(error) else 0
-        return self._refusals > REPORT_REFUSALS and proposal.type is not StateType.PENDING
+        return self._refusals > REFUSALS and proposal.type is not StateType.PENDING
 
     def _first_seen(self, effect: Propose, now: StateType) -> StateType:
         """How the server held the run when this was first to be said: an answer may get lost."""

@@ -8,6 +8,7 @@ from typing import TypeVar, assert_never
 
 from ..domain import effects as do
 from ..domain import stimuli as on
+from ..domain.errors import NotFound
 from ..domain.failures import FailureKind, bug_in_words, classify_failure, consequence
 from ..domain.model import State, StateType, Wait
 from ..domain.policy import seconds_until_start
@@ -30,7 +31,7 @@ from ..messages.supervision import (
 )
 from ..runtime import AsyncioActor
 from .preparing import Preparing
-from .proposals import Proposals
+from .proposals import REFUSALS, Proposals
 from .retries import Retries
 from .run_output import RunOutput
 from .run_telling import RunTelling
@@ -202,7 +203,7 @@ class RunEffects:
         if isinstance(effect, do.Settle):
             may_pass = may_pass and failures <= FORGET_TRIES
         elif isinstance(effect, do.CheckState | do.ReadHistory):
-            may_pass = may_pass or (kind is FailureKind.BUG and failures < BUG_TRIES)
+            may_pass = may_pass or failures <= _tries_of_a_read(error)
         if may_pass:
             self._try_later(effect, error)
             return None
@@ -328,6 +329,17 @@ def _is_awaited(record: RunRecord) -> bool:
 
 def _as_history(states: list[State]) -> Happened:
     return Happened(on.HistorySeen(states=tuple(states)))
+
+
+def _tries_of_a_read(error: Exception) -> int:
+    """How often a read is tried again after an error that is not passing.
+
+    A refusal may be a proxy's word and not the server's; whether our late claim has overwritten an
+    end depends on the answer.
+    """
+    if classify_failure(error) is FailureKind.BUG:
+        return BUG_TRIES - 1
+    return 0 if isinstance(error, NotFound) else REFUSALS
 
 
 def _could_log(said: Said, record: RunRecord) -> bool:

@@ -14,6 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
+from actors.domain.errors import InvalidRequest
 from actors.domain.ids import FlowRunId
 from actors.domain.model import StateType
 from actors.domain.record import Phase, RunRecord
@@ -252,6 +253,32 @@ def test_a_run_whose_history_cannot_be_read_is_a_crash() -> None:
         run = world.server.schedule(POOL)
         await world.start(limit=1)
         await world.until_state(run, StateType.CRASHED)
+        await the_slot_is_free(world)
+
+    play(story)
+
+
+def test_a_history_that_a_proxy_refuses_is_read_again() -> None:
+    """Another worker's end, which our late claim has overwritten, is put back all the same."""
+
+    async def story(world: WorkerWorld) -> None:
+        refusals = iter([InvalidRequest("a proxy found it wrong", status=422)])
+        read_again = asyncio.Event()
+
+        async def faults(done: str, when: Moment) -> None:
+            is_claim = (done, when) == ("propose_state", "before")
+            if is_claim and world.state(run) is StateType.SCHEDULED:
+                world.server.set_state(run, StateType.FAILED)
+            if (done, when) == ("read_history", "before"):
+                for refusal in refusals:
+                    raise refusal
+                read_again.set()
+
+        world.orchestrator.faults = faults
+        run = world.server.schedule(POOL)
+        await world.start(limit=1)
+        await read_again.wait()
+        await world.until_state(run, StateType.FAILED)
         await the_slot_is_free(world)
 
     play(story)

@@ -230,7 +230,7 @@ BUGS: tuple[Planted, ...] = (
     Planted("waits for no stuck disk", Step, "must_be_recorded", _always(False)),
     Planted("takes over nothing", Dispatcher, "_take_over", lambda _: _take_over_nothing),
     Planted("finds no strays", Dispatcher, "_find_strays", _finds_no_strays),
-    Planted("gives reports up", proposing, "REPORT_REFUSALS", lambda _: 0),
+    Planted("gives reports up", proposing, "REFUSALS", lambda _: 0),
     Planted("cancels nothing", CancellationWatcher, "_deal_with", lambda _: _nothing),
     Planted("retries nothing", RunEffects, "_try_later", lambda _: _nothing),
     Planted("readopts nobody", Dispatcher, "_readopt", lambda _: _nothing),
