@@ -8,7 +8,7 @@ it: one that answers 429 or 503, not in time, or after far longer than usual. On
 fallen it takes many rounds to grow.
 
 A Prefect server on SQLite takes one write at a time, and may freeze altogether while one waits for
-another's lock: there it comes to one request in flight, seldom two.
+another's lock: there it comes to one write in flight, seldom two. Reads have a gate of their own.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class SessionOptions:
     max_response_bytes: int = 64 * 1024 * 1024
     max_concurrency: int = 8
     """Threads, and so requests in flight."""
-    start_concurrency: int = 1
+    start_concurrency: int = 2
 
     @property
     def exchange_deadline(self) -> float:

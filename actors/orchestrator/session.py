@@ -43,6 +43,11 @@ Query = Mapping[str, str]
 
 _log = structlog.get_logger(__name__)
 
+READS_AT_ONCE: Final = 4
+"""Requests that only read have places of their own: SQLite has them wait for no write, and a run's
+start should not, either."""
+READS_AT_FIRST: Final = 2
+
 VITAL_AT_ONCE: Final = 4
 """Vital requests that are in flight at most: poll, heartbeat, look for cancelled runs, token."""
 
@@ -100,8 +105,9 @@ class Session:
         self._secrets = options.secrets()
         self._csrf = CsrfGuard(enabled=options.csrf)
         limit = AdaptiveLimit(maximum=options.max_concurrency, start=options.start_concurrency)
-        self._gate = Gate(limit)
-        self._connections = options.max_concurrency + VITAL_AT_ONCE
+        self._writes = Gate(limit)
+        self._reads = Gate(AdaptiveLimit(maximum=READS_AT_ONCE, start=READS_AT_FIRST))
+        self._connections = options.max_concurrency + READS_AT_ONCE + VITAL_AT_ONCE
         self._threads = ThreadPool(self._connections, name="api")
         self._lifelines: set[Lifeline] = set()
         self._transport: Transport | None = None
@@ -120,8 +126,8 @@ class Session:
 
     @property
     def concurrency(self) -> int:
-        """How many requests may be in flight at present."""
-        return self._gate.limit.value
+        """How many requests that write may be in flight at present."""
+        return self._writes.limit.value
 
     @property
     def maintenance_until(self) -> float | None:
@@ -249,27 +255,28 @@ class Session:
     async def _send(
         self, outgoing: Outgoing, request: _Request, *, patience: float
     ) -> Answer | ExchangeFailed:
-        async with self._gate.pass_through(request.priority) as passage:
+        gate = self._reads if request.method == "GET" else self._writes
+        async with gate.pass_through(request.priority) as passage:
             sent_at = self._clock.monotonic()
-            watch = self._watch(request, passage, sent_at)
+            watch = self._watch(request, gate, passage, sent_at)
             try:
                 answer = await self._exchange(outgoing, patience)
             except ExchangeFailed as failure:
                 if failure.trouble is Trouble.TIMED_OUT:
-                    self._gate.limit.overloaded(passage.ticket)
+                    gate.limit.overloaded(passage.ticket)
                 return failure
             finally:
                 watch.cancel()
             self._has_connected = True
             self._silence.answered()
             if answer.status in (429, 503):
-                self._gate.limit.overloaded(passage.ticket)
+                gate.limit.overloaded(passage.ticket)
             else:
                 seconds = self._clock.monotonic() - sent_at
-                self._gate.answered(passage, request.kind, seconds)
+                gate.answered(passage, request.kind, seconds)
             return answer
 
-    def _watch(self, request: _Request, passage: Passage, sent_at: float) -> Alarm:
+    def _watch(self, request: _Request, gate: Gate, passage: Passage, sent_at: float) -> Alarm:
         """Look again and again whether a request hangs, until the alarm is cancelled.
 
         If others are answered it holds them up no longer. But a server that answers none is sent
@@ -277,13 +284,13 @@ class Session:
         """
 
         def look() -> None:
-            self._gate.limit.overloaded(passage.ticket)
+            gate.limit.overloaded(passage.ticket)
             if self._silence.lasts_since(sent_at):
                 self._silence.report(request.what, sent_at)
             else:
-                self._gate.hangs(passage)
+                gate.hangs(passage)
 
-        usual = self._gate.usual.of(request.kind)
+        usual = gate.usual.of(request.kind)
         return Alarm(self._clock, max(HANGS_SECONDS, OVERLOADED * usual), look)
 
     async def _exchange(self, outgoing: Outgoing, patience: float) -> Answer:

@@ -306,10 +306,10 @@ def test_an_overloaded_server_gets_fewer_requests_at_once() -> None:
 
     async def scenario(session: Session, clock: ManualClock) -> None:
         assert session.concurrency == 8
-        await session.request("GET", "/thing")
+        await session.request("POST", "/thing")
         assert session.concurrency == 4
         for _ in range(100):  # one after the other: that tells nothing of how many it bears
-            await session.request("GET", "/thing")
+            await session.request("POST", "/thing")
         assert session.concurrency == 4
 
     run(server, scenario, start_concurrency=8)

@@ -33,8 +33,8 @@ def slowly(server: ScriptedServer, go: threading.Event) -> Callable[[Handler], N
     return answer
 
 
-def asked(session: Session, path: str, **how: Any) -> asyncio.Task[Any]:
-    return asyncio.create_task(session.request("GET", path, **how))
+def asked(session: Session, path: str, method: str = "POST", **how: Any) -> asyncio.Task[Any]:
+    return asyncio.create_task(session.request(method, path, **how))
 
 
 async def call_off(task: asyncio.Task[Any]) -> None:
@@ -77,7 +77,7 @@ def test_a_request_that_hangs_holds_up_no_other_while_the_server_answers() -> No
         await call_off(claim)
         return answer
 
-    assert run(server, scenario) == "ok"
+    assert run(server, scenario, start_concurrency=1) == "ok"
 
 
 def test_a_hanging_poll_is_asked_again_each_time_with_more_patience() -> None:
@@ -103,7 +103,7 @@ def test_an_answer_that_takes_far_longer_than_usual_halves_what_is_in_flight() -
     go = threading.Event()
 
     async def scenario(session: Session, clock: ManualClock) -> tuple[int, int]:
-        await session.request("GET", "/thing")
+        await session.request("POST", "/thing")
         before = session.concurrency
         server.script(slowly(server, go))
         slow = asked(session, "/thing")
@@ -122,10 +122,12 @@ def test_a_server_that_hangs_is_logged_once_and_that_it_answers_again_once() -> 
     server.script(*[slowly(server, go)] * 3)
 
     async def scenario(session: Session, clock: ManualClock) -> None:
-        claim = asked(session, "/claim", priority=Priority.STATE)
+        claim = asked(session, "/claim", "GET", priority=Priority.STATE)
         await hanging(server)
         clock.advance(11)
-        others = [asked(session, f"/{number}", priority=Priority.VITAL) for number in range(2)]
+        others = [
+            asked(session, f"/{number}", "GET", priority=Priority.VITAL) for number in range(2)
+        ]
         for _ in others:
             await hanging(server)
         clock.advance(11)
@@ -155,3 +157,20 @@ def test_one_request_that_hangs_while_others_are_answered_is_no_hanging_server()
     with capture_logs() as lines:
         run(server, scenario)
     assert lines == []
+
+
+def test_what_is_read_waits_for_no_write() -> None:
+    server = ScriptedServer(default=Reply(200, "ok"))
+    server.script(hang)
+
+    async def scenario(session: Session, clock: ManualClock) -> Any:
+        claim = asked(session, "/claim", priority=Priority.STATE)
+        await hanging(server)
+        next_claim = asked(session, "/claim", priority=Priority.STATE)
+        answer = await asked(session, "/deployment", "GET", priority=Priority.READ)
+        assert not next_claim.done()
+        await call_off(claim)
+        await next_claim
+        return answer
+
+    assert run(server, scenario, max_concurrency=1) == "ok"
