@@ -56,7 +56,7 @@ def test_a_poll_waits_for_nothing_else() -> None:
         await next_claim
         return answer
 
-    assert run(server, scenario, max_concurrency=1) == "ok"
+    assert run(server, scenario, csrf=False, max_concurrency=1) == "ok"
 
 
 def test_a_request_that_hangs_holds_up_no_other_while_the_server_answers() -> None:
@@ -77,7 +77,7 @@ def test_a_request_that_hangs_holds_up_no_other_while_the_server_answers() -> No
         await call_off(claim)
         return answer
 
-    assert run(server, scenario, start_concurrency=1) == "ok"
+    assert run(server, scenario, csrf=False, start_concurrency=1) == "ok"
 
 
 def test_a_hanging_poll_is_asked_again_each_time_with_more_patience() -> None:
@@ -113,7 +113,7 @@ def test_an_answer_that_takes_far_longer_than_usual_halves_what_is_in_flight() -
         assert await slow == "at last"
         return before, session.concurrency
 
-    assert run(server, scenario, start_concurrency=8) == (8, 4)
+    assert run(server, scenario, csrf=False, start_concurrency=8) == (8, 4)
 
 
 def test_a_server_that_hangs_is_logged_once_and_that_it_answers_again_once() -> None:
@@ -173,4 +173,4 @@ def test_what_is_read_waits_for_no_write() -> None:
         await next_claim
         return answer
 
-    assert run(server, scenario, max_concurrency=1) == "ok"
+    assert run(server, scenario, csrf=False, max_concurrency=1) == "ok"
