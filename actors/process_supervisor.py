@@ -81,7 +81,8 @@ class ProcessSupervisor(AsyncioActor):
         self._hands = RunEffects(self, ports, start, self._output)
         self._witness: KernelWitness | None = None
         self._memory_limited: ProcessIdentity | None = None
-        self._on_hold: list[ProcessFact | CancelRun | EndRun] | None = None
+        self._recalling = False
+        self._held: list[ProcessFact | CancelRun | EndRun] = []
         self._settle_tried = self._may_leave = self._closing = False
         self._could_not_spawn: on.CouldNotSpawn | None = None
         self._late: Timer | None = None
@@ -113,6 +114,7 @@ class ProcessSupervisor(AsyncioActor):
             case ProcessStarted(process=process):
                 self._attend(process)
                 self._take(on.Spawned(pid=process.pid))
+                self._hear_what_was_held()
             case ProcessExited() | TreeGone() | OutputWritten() | CancelRun() | EndRun():
                 self._hear(message)
             case MemoryUsed(used_bytes=used):
@@ -280,9 +282,14 @@ class ProcessSupervisor(AsyncioActor):
     # -- what keeper and house have to say -------------------------------------------------------
 
     def _hear(self, message: ProcessFact | CancelRun | EndRun) -> None:
-        """Not before it is known what there is: after a reboot nothing may be signalled."""
-        if self._on_hold is not None:
-            self._on_hold.append(message)
+        """Hold a message that comes too early.
+
+        After a reboot nothing may be signalled, so all wait for what the keeper knows. The keeper
+        may tell of a very short process before the order to spawn it is answered.
+        """
+        is_early = self._record.phase is Phase.SPAWNING and isinstance(message, ProcessFact)
+        if self._recalling or is_early:
+            self._held.append(message)
             return
         match message:
             case OutputWritten() if self._output.holds(message):
@@ -332,8 +339,7 @@ class ProcessSupervisor(AsyncioActor):
     # -- after a crash of the worker -------------------------------------------------------------
 
     def _recall(self) -> None:
-        if self._on_hold is None:
-            self._on_hold = []
+        self._recalling = True
         self._hands.recall(self._record)
 
     def _recalled(self, kept: KeptRun | None) -> None:
@@ -355,8 +361,12 @@ class ProcessSupervisor(AsyncioActor):
                 rng=self._ports.rng,
             )
             self.pipe(learning, on_result=SecretsLearned)
-        held, self._on_hold = self._on_hold, None
-        for message in held or ():
+        self._recalling = False
+        self._hear_what_was_held()
+
+    def _hear_what_was_held(self) -> None:
+        held, self._held = self._held, []
+        for message in held:
             self._hear(message)
 
     async def _read_secrets(self) -> Masker:

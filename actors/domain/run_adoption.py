@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .effects import Prepare, TellPid
+from .effects import Emit, EventKind, Prepare, TellPid
 from .process import ExitStatus
 from .proposals import claim
 from .record import Phase, Reason
@@ -41,8 +41,12 @@ class Adoption(Beginning, Ending):
             case Phase.REPORTING:
                 if record.exit is None and not self.run.tree_gone:
                     self._end_tree()  # its worker had failed: perhaps before it ordered the end
+                if record.exit is not None:
+                    self._do(Emit(kind=EventKind.EXECUTED))  # a repeat has the same id
                 if record.report is not None:
                     self._propose(record.report)
+                elif record.cancelling is not None:
+                    self._check_state()  # Cancelled may be accepted, and its event not emitted
             case Phase.OVER:
                 pass
 

@@ -95,6 +95,8 @@ class Ending(Turn):
         if state.type is StateType.CANCELLING:
             self._save(cancelling=state)
             self._report(cancelled(self._record, state))
+        elif state.type is StateType.CANCELLED and self._record.cancelling is not None:
+            self._do(Emit(kind=EventKind.CANCELLED))
         elif state.type is StateType.PENDING:
             self._remark(
                 logging.WARNING,

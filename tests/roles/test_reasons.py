@@ -119,3 +119,21 @@ def test_what_could_not_be_started_has_its_reason_and_no_end() -> None:
 def test_no_reason_is_forgotten_here() -> None:
     """A worker that fails is in test_bugs.py."""
     assert set(Reason) == {*ENDS, Reason.COULD_NOT_START, Reason.WORKER_FAILED}
+
+
+def test_a_process_that_is_over_before_its_spawn_is_answered_was_running_first() -> None:
+    """The scripted keeper tells the exit of such a process before it answers."""
+
+    async def story(world: WorkerWorld) -> None:
+        world.keeper.script = lambda process: process.end(3)
+        run = world.server.schedule(POOL)
+        await world.start()
+        await world.until_state(run, StateType.CRASHED)
+        await world.until_settled()
+        assert world.server.run(run).run.infrastructure_pid is not None
+
+    with capture_logs() as logs:
+        play(story)
+    texts = [str(line.get("text")) for line in logs if line["event"] == "run.remark"]
+    assert not [text for text in texts if "None" in text]
+    assert [text for text in texts if text.endswith("started.")]

@@ -8,7 +8,16 @@ from datetime import UTC, datetime
 import pytest
 
 from actors.domain import stimuli as on
-from actors.domain.effects import CheckState, Effect, EndTree, Prepare, Propose, Spawn
+from actors.domain.effects import (
+    CheckState,
+    Effect,
+    Emit,
+    EndTree,
+    EventKind,
+    Prepare,
+    Propose,
+    Spawn,
+)
 from actors.domain.ids import ClaimKey, TransitionId, claim_key
 from actors.domain.model import Accepted, State, StateType
 from actors.domain.process import ExitStatus
@@ -125,3 +134,37 @@ def test_a_found_run_has_the_key_it_was_found_under_and_the_same_ids_each_time()
     first, second = (found_run(key, worker="w").record for _ in range(2))
     assert first == second
     assert claim_key(first.run.id, first.claim) == key == first.key
+
+
+def over() -> Run:
+    """Its exit is recorded; whether the effects that follow were carried out is not."""
+    return after(
+        spawning(),
+        on.Spawned(pid=9),
+        on.CancelWanted(state=CANCELLING),
+        on.Exited(status=ExitStatus(code=-15)),
+    )[0]
+
+
+def events(effects: list[Effect]) -> list[EventKind]:
+    return [effect.kind for effect in effects if isinstance(effect, Emit)]
+
+
+def test_an_exit_whose_event_may_be_lost_is_an_event_again() -> None:
+    _, effects = after(Run.from_record(over().record), on.Adopted(pid=9))
+    assert events(effects) == [EventKind.EXECUTED]
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"), [("CANCELLED", [EventKind.CANCELLED]), ("COMPLETED", [])]
+)
+def test_a_cancellation_whose_event_may_be_lost_is_an_event_again(
+    seen: str, expected: list[EventKind]
+) -> None:
+    cancelled = State(type=StateType.CANCELLED, name="Cancelled")
+    old = over()
+    assert old.record.report is not None
+    old, _ = after(old, on.Answered(proposal=old.record.report, verdict=Accepted(state=cancelled)))
+    run, _ = after(Run.from_record(old.record), on.Adopted(pid=9))
+    state = State(type=StateType(seen), name=seen.title())
+    assert events(after(run, on.StateSeen(state=state))[1]) == expected
