@@ -74,9 +74,7 @@ class Cgroups:
     @classmethod
     def of(cls, state: str, own: str | None) -> Cgroups:
         """Below the group ``own``, by the identity of the folder ``state``: it may be renamed."""
-        found = os.stat(state)
-        name = f"actor-worker-{found.st_dev:x}-{found.st_ino:x}"
-        return cls(None if own is None else os.path.join(own, name))
+        return cls(None if own is None else os.path.join(own, _name_for(state)))
 
     @property
     def possible(self) -> bool:
@@ -113,16 +111,26 @@ class Cgroups:
         return not os.path.exists(self._folder)
 
 
-def noted(path: object, key: str) -> Cgroup | None:
-    """The group that a run's ``process.json`` names; None unless it is one made for ``key``."""
-    named = isinstance(path, str) and os.path.basename(path) == key
-    return Cgroup(str(path)) if named else None
+def noted(path: object, key: str, *, state: str = os.curdir, proc: str = "/proc") -> Cgroup | None:
+    """The group that a run's ``process.json`` names; None unless it can be the one of ``key``.
+
+    A keeper of the folder ``state`` made that one, this keeper or a former one in another group.
+    Who may write to the record may name any folder, whose files are not the kernel's word.
+    """
+    if not isinstance(path, str) or os.path.normpath(path) != path:
+        return None
+    folder, name = os.path.split(path)
+    if name != key or os.path.basename(folder) != _name_for(state):
+        return None
+    mounts = _mounts(os.path.join(proc, "self", "mountinfo"), 2, "")
+    is_group = any(path.startswith(mount.rstrip("/") + "/") for _, mount in mounts)
+    return Cgroup(path) if is_group else None
 
 
 def of_run(pid: int, key: str) -> Cgroup | None:
     """The group made for the run ``key``, if the process ``pid`` is in it."""
-    groups = (noted(folder, key) for _, folder, _ in folders(pid))
-    return next((group for group in groups if group is not None), None)
+    seen = (folder for _, folder, _ in folders(pid))
+    return next((Cgroup(folder) for folder in seen if os.path.basename(folder) == key), None)
 
 
 def own_group(proc: str = "/proc") -> str | None:
@@ -154,6 +162,11 @@ def folders(
         if inside.startswith("/") or ".." in inside.split("/"):  # not to be seen through this one
             continue
         yield version, os.path.join(mount, inside).rstrip("/"), mount
+
+
+def _name_for(state: str) -> str:
+    found = os.stat(state)
+    return f"actor-worker-{found.st_dev:x}-{found.st_ino:x}"
 
 
 def _membership(file: str, controller: str) -> tuple[int, str] | None:

@@ -111,12 +111,48 @@ def test_a_group_that_is_gone_is_empty(tmp_path: Path) -> None:
     gone.remove()
 
 
-@pytest.mark.parametrize("path", [None, 7, "/sys/fs/cgroup", "/sys/fs/cgroup/r.2"])
-def test_a_record_that_names_no_group_of_the_run_is_not_believed(path: object) -> None:
-    assert noted(path, "r.1") is None
+def group_name(state: Path) -> str:
+    """How the folder of all groups of a state folder's runs is called."""
+    made = Cgroups.of(str(state), str(state)).create("r.1")
+    assert made is not None
+    return Path(made.path).parent.name
 
 
-def test_a_record_that_names_one_is(tmp_path: Path) -> None:
-    found = noted("/sys/fs/cgroup/aw/r.1", "r.1")
-    assert found is not None
-    assert found.path == "/sys/fs/cgroup/aw/r.1"
+def noted_group(tmp_path: Path, mount: Path, path: object) -> Cgroup | None:
+    """The group of the run r.1 that a record in the state folder ``tmp_path`` names."""
+    seen_from(tmp_path, mount, group="/service", root="/")
+    return noted(path, "r.1", state=str(tmp_path), proc=str(tmp_path))
+
+
+def test_a_record_of_this_keeper_or_a_former_one_elsewhere_is_believed(
+    tmp_path: Path, mount: Path
+) -> None:
+    name = group_name(tmp_path)
+    for own in (mount, mount / "service", mount / "gone"):
+        folder = f"{own}/{name}"
+        found = noted_group(tmp_path, mount, f"{folder}/r.1")
+        assert found is not None
+        assert found.path == f"{folder}/r.1"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        None,
+        7,
+        "{mount}",
+        "{mount}/r.1",
+        "{mount}/service/{name}/r.2",
+        "{mount}/service/actor-worker-1-1/r.1",
+        "{elsewhere}/{name}/r.1",
+        "{mount}/../elsewhere/{name}/r.1",
+        "{mount}-2/{name}/r.1",
+    ],
+)
+def test_a_record_that_names_what_no_keeper_made_for_the_run_is_not_believed(
+    tmp_path: Path, mount: Path, path: object
+) -> None:
+    name = group_name(tmp_path)
+    if isinstance(path, str):
+        path = path.format(mount=mount, name=name, elsewhere=tmp_path / "elsewhere")
+    assert noted_group(tmp_path, mount, path) is None
