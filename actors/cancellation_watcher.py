@@ -6,7 +6,7 @@ import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import assert_never
+from typing import TypeVar, assert_never
 
 import structlog
 
@@ -21,7 +21,10 @@ from .messages.lifetime import FatalError, Round, RoundEnded, Tick
 from .messages.outbox import ShipLog
 from .messages.pool import CurrentPool
 from .messages.runs import CancelIfOurs
+from .parts.failed_requests import log_failure
 from .runtime import Address, AsyncioActor
+
+T = TypeVar("T")
 
 log = structlog.get_logger("actors.cancellation_watcher")
 
@@ -116,6 +119,7 @@ class CancellationWatcher(AsyncioActor):
         self._being_dealt_with = 0
         self._first_look_over = False
         self._remarks: dict[FlowRunId, str] = {}
+        self._failed: dict[FlowRunId, Complaint] = {}
         self._cancelling: dict[FlowRunId, float] = {}
         self._complaint = Complaint()
 
@@ -139,14 +143,15 @@ class CancellationWatcher(AsyncioActor):
             case _LookFailed(error=error) if self._settings.once and not self._first_look_over:
                 self._guardian.tell(FatalError(error=error))
             case _LookFailed(error=error):
-                if self._complaint.raise_(str(error)):
-                    log.warning("cancellations.unknown", error=str(error))
+                log_failure(log, "cancellations.unknown", error, self._complaint)
                 self._rearm()
             case _Dealt(run_id=run_id, ours=ours, error=error):
                 self._being_dealt_with -= 1
                 self._say_if_round_ended()
+                complaint = self._failed.pop(run_id, None) or Complaint()
                 if error is not None:
-                    log.warning("cancel.failed", flow_run_id=run_id, error=str(error))
+                    log_failure(log, "cancel.failed", error, complaint, flow_run_id=run_id)
+                    _put(self._failed, run_id, complaint)
                 if ours or error is not None:
                     # Found and told again next time: its supervisor may be between two lives.
                     self._cancelling.pop(run_id, None)
@@ -255,14 +260,19 @@ class CancellationWatcher(AsyncioActor):
     def _remark(self, run: FlowRun, text: str) -> None:
         if self._remarks.get(run.id) == text:
             return
-        if len(self._remarks) >= MAX_REMARKS:
-            self._remarks.pop(next(iter(self._remarks)))
-        self._remarks[run.id] = text
+        _put(self._remarks, run.id, text)
         log.warning("cancel.remark", flow_run_id=run.id, flow_run_name=run.name, message=text)
         line = LogLine(
             flow_run_id=run.id, level=logging.WARNING, message=text, timestamp=self._clock.now()
         )
         self._log_shipper.tell(ShipLog(line))
+
+
+def _put(said: dict[FlowRunId, T], run: FlowRunId, what: T) -> None:
+    """Remember it, and forget the oldest in exchange."""
+    if run not in said and len(said) >= MAX_REMARKS:
+        said.pop(next(iter(said)))
+    said[run] = what
 
 
 def _same(now: State, before: State) -> bool:

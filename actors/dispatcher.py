@@ -12,7 +12,7 @@ import structlog
 
 from .domain.complaint import Complaint
 from .domain.errors import StateFolderError
-from .domain.failures import bug_in_words
+from .domain.failures import FailureKind, bug_in_words, classify_failure
 from .domain.ids import ClaimKey, new_transition_id
 from .domain.memory import MemorySample
 from .domain.policy import Backoff
@@ -45,6 +45,7 @@ from .messages.runs import (
     SupervisorStart,
 )
 from .parts.door import Door
+from .parts.failed_requests import log_failure
 from .parts.run_table import InHand, RunTable
 from .runtime import Address, AsyncioActor, AsyncioRef, shut_down
 
@@ -98,6 +99,8 @@ class _Readopt:
     key: ClaimKey
     cause: str | None
     """Why no more than its end is tried; None: it is resumed."""
+    failures: int = 0
+    """How often in a row its record could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,14 @@ class _RecordRead:
     key: ClaimKey
     record: RunRecord | None
     cause: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _RecordUnread:
+    """The journal could not be asked."""
+
+    tried: _Readopt
+    error: Exception
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +144,7 @@ Message = (
     | RunsInHand
     | _Readopt
     | _RecordRead
+    | _RecordUnread
     | _DiskChecked
     | _GivingBack
     | LeaveAllRuns
@@ -185,6 +197,7 @@ class Dispatcher(AsyncioActor):
         self._postponed: DueRuns | None = None
         self._checking_disk = False
         self._complaint = Complaint()
+        self._unread = Complaint()
 
     def on_start(self) -> Any:
         """Take over the runs that are there: first the living supervisors', then the journal's."""
@@ -259,8 +272,13 @@ class Dispatcher(AsyncioActor):
                 self.pipe(
                     self._journal.record(key),
                     on_result=lambda record: _RecordRead(key, record, cause),
+                    on_error=lambda error: _RecordUnread(message, error),
                 )
+            case _RecordUnread(tried=tried, error=error):
+                self._record_unread(tried, error)
             case _RecordRead(key=key, record=record, cause=cause):
+                if self._unread.settle():
+                    log.info("run.read", key=key)
                 self._readopt(key, record, cause)
             case _Kept(runs=runs):
                 self._find_strays(runs)
@@ -447,6 +465,20 @@ class Dispatcher(AsyncioActor):
         line.error("supervisor.failed", resumes_in_seconds=round(pause, 2))
         cause = bug_in_words(failure) if failures >= MAX_FAILURES else None
         self.after(pause, _Readopt(key, cause))
+
+    def _record_unread(self, tried: _Readopt, error: Exception) -> None:
+        """It is read again, after pauses that grow. A bug that stays ends the run unread."""
+        held = self._runs.of_claim(tried.key)
+        if held is None:
+            return
+        failures = tried.failures + 1
+        run_id = held.situation.run.id
+        log_failure(log, "run.unread", error, self._unread, flow_run_id=run_id)
+        if failures >= MAX_FAILURES and classify_failure(error) is FailureKind.BUG:
+            self._readopt(tried.key, None, bug_in_words(error))
+        else:
+            pause = READOPTION.delay(failures, self._rng)
+            self.after(pause, replace(tried, failures=failures))
 
     def _readopt(self, key: ClaimKey, record: RunRecord | None, cause: str | None) -> None:
         held = self._runs.of_claim(key)

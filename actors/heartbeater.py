@@ -10,13 +10,14 @@ from typing import assert_never
 import structlog
 
 from .domain.complaint import Complaint
-from .domain.errors import Conflict, Forbidden, NotFound, Refused, SettingsError, WorkerError
+from .domain.errors import Conflict, Forbidden, NotFound, Refused, SettingsError
 from .domain.model import Json, WorkPool, WorkQueue
 from .domain.policy import jittered
 from .domain.ports import Clock, Orchestrator
 from .messages.health import Beaten
 from .messages.lifetime import FatalError, Tick
 from .messages.pool import CurrentPool, PoolSynced
+from .parts.failed_requests import log_failure
 from .runtime import Address, AsyncioActor
 
 RESERVED = "prefect"
@@ -47,7 +48,7 @@ class PoolSettings:
     once: bool = False
 
 
-class NoSuchPool(WorkerError):
+class NoSuchPool(NotFound):
     """It may come: a pool is created beside the worker as often as before it."""
 
 
@@ -187,8 +188,7 @@ class Heartbeater(AsyncioActor):
         if never_worked and (self._settings.once or isinstance(error, SettingsError)):
             self._guardian.tell(FatalError(error=error))
             return
-        if self._trouble.raise_(str(error)):
-            log.warning("pool.sync_failed", pool=self._settings.pool, error=str(error))
+        log_failure(log, "pool.sync_failed", error, self._trouble, pool=self._settings.pool)
         # Before the first success the worker does nothing at all: try again sooner.
         pause = min(5.0, self._settings.heartbeat_seconds) if never_worked else None
         if pause is None:

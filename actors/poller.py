@@ -18,6 +18,7 @@ from .messages.health import Polled, PollFailed, PollingOver
 from .messages.lifetime import Drain, FatalError, Round, RoundEnded, Tick
 from .messages.pool import CurrentPool, PoolSynced
 from .messages.runs import CurrentIntake, DueRuns, PollNow
+from .parts.failed_requests import log_failure
 from .parts.run_search import Found, RunSearch
 from .runtime import Address, AsyncioActor, Ticker
 
@@ -182,7 +183,6 @@ class Poller(AsyncioActor):
         if self._settings.once:
             self._guardian.tell(FatalError(error=error))
             return
-        if self._complaint.raise_(str(error)):
-            log.warning("poll.failed", pool=self._settings.pool, error=str(error))
+        log_failure(log, "poll.failed", error, self._complaint, pool=self._settings.pool)
         if self._ticker is not None:
             self._ticker.rearm(self._pause())
