@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..domain.json_tree import texts_in
 from ..domain.model import Json
 from ..domain.placeholders import (
     BLOCK_PREFIX,
     ENVIRONMENT_PREFIX,
     VARIABLE_PREFIX,
     names_in,
-    texts_in,
 )
 
 _ELSEWHERE = (BLOCK_PREFIX, VARIABLE_PREFIX, ENVIRONMENT_PREFIX, "ctx.")

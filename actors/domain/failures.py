@@ -1,23 +1,20 @@
-"""What it means for a run that something its supervisor waited for has failed."""
+"""What can be done about an error: try again, tell the user, or call it a bug."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 
-from .effects import CheckState, Effect, Prepare, ReadHistory, Spawn
 from .errors import (
     CouldNotStart,
     Forbidden,
     InvalidJob,
     KeeperError,
-    NotFound,
     Refused,
     SettingsError,
     StateFolderError,
     Unauthorized,
     Unavailable,
 )
-from .stimuli import CouldNotPrepare, CouldNotSpawn, StateSeen, StateUnknown, Stimulus
 
 
 class FailureKind(StrEnum):
@@ -47,20 +44,3 @@ def classify_failure(error: Exception) -> FailureKind:
 def bug_in_words(error: BaseException) -> str:
     """A bug for the run's user. The error's text is left out, it could hold a secret."""
     return f"The worker failed ({type(error).__name__}). Its log has the traceback."
-
-
-def consequence(effect: Effect, error: Exception, cause: str) -> Stimulus | None:
-    """What the machine must hear of a failure that is not passing; None: it has no use for it.
-
-    ``cause`` is the error in words that may be shown.
-    """
-    match effect:
-        case Prepare():
-            return CouldNotPrepare(cause=cause, deployment_missing=isinstance(error, NotFound))
-        case Spawn():
-            return CouldNotSpawn(cause=cause)
-        case CheckState() if isinstance(error, NotFound):
-            return StateSeen(state=None)
-        case CheckState() | ReadHistory():
-            return StateUnknown(cause=cause)
-    return None

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 from urllib.parse import unquote
 
+from .json_tree import texts_in
 from .model import Json
-from .placeholders import texts_in
 from .secret_forms import forms_of
 
 MASK: Final = "********"

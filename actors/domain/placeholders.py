@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from typing import Final
 
@@ -76,19 +76,6 @@ def rewrite(
             return [item for item in items if item is not Hole.MISSING]
         case _:
             return tree
-
-
-def texts_in(tree: Json) -> Iterator[str]:
-    """Every text in a tree of mappings and lists, mapping keys excepted."""
-    match tree:
-        case str():
-            yield tree
-        case Mapping():
-            for value in tree.values():
-                yield from texts_in(value)
-        case list():
-            for item in tree:
-                yield from texts_in(item)
 
 
 def split_path(path: str) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Final
 from .default_template import OWN_PLACEHOLDERS, default_base_job_template
 from .errors import InvalidJob
 from .job_variables import default_values, expand_dotted, merge_env, merge_variables
+from .json_tree import texts_in
 from .masking import is_secret_name, secrets_in
 from .model import Json
 from .placeholders import (
@@ -27,7 +28,6 @@ from .placeholders import (
     names_in,
     rewrite,
     split_path,
-    texts_in,
 )
 
 

@@ -9,12 +9,13 @@ from typing import TypeVar, assert_never
 from ..domain import effects as do
 from ..domain import stimuli as on
 from ..domain.errors import NotFound
-from ..domain.failures import FailureKind, bug_in_words, classify_failure, consequence
+from ..domain.failures import FailureKind, bug_in_words, classify_failure
 from ..domain.model import State, StateType, Wait
 from ..domain.policy import seconds_until_start
 from ..domain.preparation import Preparation
 from ..domain.process import ProcessFact
 from ..domain.record import Phase, Reason, RunRecord
+from ..domain.run_failures import consequence
 from ..messages.runs import EndRun, SlotFreed, SupervisorStart
 from ..messages.supervision import (
     Again,

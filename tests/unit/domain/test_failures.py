@@ -10,7 +10,8 @@ import pytest
 from actors.domain import errors
 from actors.domain import stimuli as on
 from actors.domain.effects import CheckState, EndTree, Prepare, ReadHistory, Spawn
-from actors.domain.failures import FailureKind, bug_in_words, classify_failure, consequence
+from actors.domain.failures import FailureKind, bug_in_words, classify_failure
+from actors.domain.run_failures import consequence
 
 PASSING = {
     "Unavailable",
