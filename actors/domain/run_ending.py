@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from typing import Final
 
 from .effects import Emit, EventKind, Propose
 from .exit_status import BY_SIGKILL, crash_message, explain
@@ -14,6 +15,9 @@ from .record import Phase, Reason
 from .run_turn import TELLS_OUTPUT, Turn
 from .stimuli import Exited
 
+RUNNER_GRACE_SECONDS: Final = 30.0
+"""What Prefect's runner gives a flow from SIGTERM to SIGKILL (its CancellationManager)."""
+
 
 class Ending(Turn):
     """From the wish to end a run, or its exit, to the server's last word."""
@@ -22,8 +26,8 @@ class Ending(Turn):
         record = self._record
         if record.cancelling is not None or record.phase is Phase.OVER:
             return
-        if record.job is not None and record.job.uses_runner:
-            return  # `prefect flow-run execute` hears of it and cancels by itself
+        if record.job is not None and record.job.uses_runner and not self._runner_had_its_time():
+            return
         self._save(cancelling=state)
         if record.phase is not Phase.REPORTING:
             self._save(reason=Reason.CANCELLED)
@@ -34,6 +38,19 @@ class Ending(Turn):
             self._end_tree()
         elif record.phase is Phase.REPORTING and record.report is None:
             self._report(cancelled(record, state))
+
+    def _runner_had_its_time(self) -> bool:
+        """Whether ``prefect flow-run execute``, which cancels by itself, seems to hang.
+
+        It hears of a cancellation as the worker does. The wish is repeated with every look at the
+        server for as long as that still has the run Cancelling, so this needs no timer.
+        """
+        since = self.run.runner_cancels_since
+        if since is None:
+            self.run = replace(self.run, runner_cancels_since=self.now)
+            return False
+        seconds = RUNNER_GRACE_SECONDS + self._limits.grace_seconds
+        return (self.now - since).total_seconds() >= seconds
 
     def _end_wanted(self, reason: Reason) -> None:
         record = self._record

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from .ids import ClaimKey, FlowId, FlowRunId, TransitionId, claim_key
 from .model import FlowRun, State, StateType
@@ -26,6 +27,8 @@ class Run:
     """Whether the server is being asked how it holds the run."""
     failure: str | None = None
     """What its supervisors have failed of, in words: it is to be ended."""
+    runner_cancels_since: datetime | None = None
+    """Since when its runner has been left to cancel it; None: it was not to be cancelled."""
     tail_follows: bool = False
     """Whether the last lines of its output are still to come, for the message of its report."""
 

@@ -42,6 +42,25 @@ def looks_of(world: WorkerWorld) -> list[frozenset[FlowRunId]]:
     return looks
 
 
+def test_a_runner_that_hangs_while_it_cancels_is_ended_after_its_grace_and_ours() -> None:
+    async def story(world: WorkerWorld) -> None:
+        world.keeper.script = world.sleeper
+        run = world.server.schedule(POOL, job_variables=RUNNER)
+        await world.start(limit=1)
+        await world.until_state(run, StateType.RUNNING)
+        [process] = world.keeper.alive()
+        process.ignores_signals = True
+        cancelled_at = world.clock.monotonic()
+        world.server.cancel(run)
+        await world.until_state(run, StateType.CANCELLED)
+        assert 90.0 <= world.clock.monotonic() - cancelled_at < 180.0
+        assert not world.keeper.alive()
+        world.keeper.script = world.engine
+        await world.until_state(world.server.schedule(POOL), StateType.COMPLETED)
+
+    play(story)
+
+
 def test_a_cancelled_run_ends_cancelled_even_if_it_ignores_the_signal() -> None:
     async def story(world: WorkerWorld) -> None:
         world.keeper.script = world.sleeper
@@ -93,7 +112,7 @@ def test_a_runner_of_ours_is_left_to_cancel_its_run_itself() -> None:
         await world.until_state(run, StateType.RUNNING)
         [process] = world.keeper.alive()
         world.server.cancel(run)
-        await asyncio.sleep(120)
+        await asyncio.sleep(55)
         assert process.signals == []
         world.server.set_state(run, StateType.CANCELLED)
         process.end(0)

@@ -45,6 +45,12 @@ from actors.domain.run import Run, new_run, step
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 CLAIM = TransitionId("0b1e4a6e-1111-4222-8333-444455556666")
 ENGINE = JobNote(command="python -m prefect.engine")
+RUNNER = JobNote(
+    command="prefect flow-run execute",
+    is_engine=False,
+    uses_runner=True,
+    limits=Limits(grace_seconds=5),
+)
 COMMAND = JobNote(command="true", is_engine=False)
 
 E = TypeVar("E")
@@ -384,9 +390,22 @@ def test_a_run_past_its_time_is_ended_and_says_so() -> None:
 
 
 def test_a_runner_command_cancels_by_itself() -> None:
-    life = Life().running(JobNote(command="prefect flow-run execute", uses_runner=True))
+    life = Life().running(RUNNER)
+    for _ in range(4):
+        life.after(on.CancelWanted(state=CANCELLING))
+        assert not life.all(EndTree)
+        life.now += timedelta(seconds=9)
+
+
+def test_a_runner_that_hangs_while_it_cancels_is_ended() -> None:
+    life = Life().running(RUNNER).after(on.CancelWanted(state=CANCELLING))
+    life.now += timedelta(seconds=35)
     life.after(on.CancelWanted(state=CANCELLING))
-    assert not life.all(EndTree)
+    assert [order.grace_seconds for order in life.all(EndTree)] == [5]
+    life.exited(-9).gone()
+    assert life.proposed()[-1] == (StateType.CANCELLED, False)
+    life.answer(Accepted(state=state(StateType.CANCELLED)))
+    assert life.all(Settle) == [Settle(reason=Reason.CANCELLED)]
 
 
 def test_leftovers_do_not_hold_the_slot() -> None:
