@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import psutil
 import structlog
@@ -41,6 +41,8 @@ from ..runtime import LoopClock
 from .adapters import Adapters, open_adapters
 from .settings import Settings
 from .system import ActorSystem
+
+T = TypeVar("T")
 
 CHECK_SECONDS = 0.1  # between two looks whether a process that is being killed is gone
 
@@ -193,6 +195,7 @@ class ProcessWorker:
         """Run a flow run's process to its end, within ``async with``; no state is proposed.
 
         InvalidJob: the configuration cannot be carried out. CouldNotStart: nor can the command.
+        KeeperError: another process has taken the keeper over, which goes on with the command.
         """
         adapters = self._open()
         job = build_job(
@@ -206,10 +209,10 @@ class ProcessWorker:
         identity = await adapters.launcher.spawn(order, watch.hear)
         if task_status is not None:
             task_status.started(f"{adapters.hostname}:{identity.pid}")
-        code = await watch.exited
+        code = await _told(watch.exited, adapters)
         explanation = explain(code)
         log.log(explanation.level, "process.exited", pid=identity.pid, text=explanation.text)
-        await watch.gone
+        await _told(watch.gone, adapters)
         await adapters.launcher.forget(order.key)
         status_code = -1 if code is None else code
         return ProcessWorkerResult(identifier=str(identity.pid), status_code=status_code)
@@ -287,6 +290,11 @@ class _Watch:
                 self.exited.set_result(status.code)
             case TreeGone() if not self.gone.done():
                 self.gone.set_result(None)
+
+
+async def _told(fact: asyncio.Future[T], adapters: Adapters) -> T:
+    """What is told of a process. KeeperError: nobody will ever tell."""
+    return await (fact if adapters.keeper is None else adapters.keeper.or_failure(fact))
 
 
 async def _is_there(adapters: Adapters, key: ClaimKey) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
-from typing import Self
+from typing import Self, TypeVar
 
 from ..domain.errors import CouldNotStart, KeeperError, StateFolderError
 from ..domain.ids import ClaimKey
@@ -19,6 +20,8 @@ from .state_folder import StateFolder
 from .telling import Line, Teller, identity, kept_run
 
 __all__ = ["KeeperLauncher", "KeeperOptions"]
+
+T = TypeVar("T")
 
 
 class KeeperLauncher:
@@ -68,8 +71,15 @@ class KeeperLauncher:
         await self._link.connected()
 
     def on_failure(self, tell: Callable[[KeeperError], object]) -> None:
-        """Call ``tell``, now or later, with the error that says why no keeper can be had again."""
+        """Call ``tell`` with the error that says why no keeper can be had again, if so.
+
+        Whoever else asked for that is called, too.
+        """
         self._link.on_failure(tell)
+
+    async def or_failure(self, wanted: asyncio.Future[T]) -> T:
+        """What ``wanted`` brings. KeeperError: no keeper can be had again before it brings it."""
+        return await self._link.or_failure(wanted)
 
     async def aclose(self) -> None:
         """Leave the keeper to itself; an embedded one ends its runs and then itself first."""

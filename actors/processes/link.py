@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import structlog
 
@@ -15,6 +16,8 @@ from .keeper.names import PROTOCOL, PROVE, WITHOUT_PROOF
 from .keeper.protocol import ProtocolError
 from .starting import KeeperOptions, start_keeper
 from .state_folder import StateFolder
+
+T = TypeVar("T")
 
 ATTEMPTS = 100
 ATTEMPT_PAUSE = 0.05
@@ -52,7 +55,7 @@ class KeeperLink:
         self._closed = False
         self._protocol = PROTOCOL
         self._taken_over: str | None = None
-        self._tell_failure: Callable[[KeeperError], object] = lambda _: None
+        self._failure: asyncio.Future[KeeperError] = asyncio.get_running_loop().create_future()
         self._missing_complaint = Complaint()
         self._hanging_complaint = Complaint()
         self.missing: tuple[str, ...] = ()
@@ -94,10 +97,18 @@ class KeeperLink:
         return await asyncio.shield(self._attempt)
 
     def on_failure(self, tell: Callable[[KeeperError], object]) -> None:
-        """Call ``tell``, now or later, with the error that says why no keeper can be had again."""
-        self._tell_failure = tell
-        if self._taken_over is not None:
-            tell(KeeperError(self._taken_over))
+        """Call ``tell`` with the error that says why no keeper can be had again, if so.
+
+        Whoever else asked for that is called, too.
+        """
+        self._failure.add_done_callback(lambda failure: tell(failure.result()))
+
+    async def or_failure(self, wanted: asyncio.Future[T]) -> T:
+        """What ``wanted`` brings. KeeperError: no keeper can be had again before it brings it."""
+        await asyncio.wait((wanted, self._failure), return_when=asyncio.FIRST_COMPLETED)
+        if wanted.done():
+            return wanted.result()
+        raise self._failure.result()
 
     async def close(self) -> None:
         """Leave the keeper to itself; an embedded one ends its runs and then itself first."""
@@ -221,7 +232,8 @@ class KeeperLink:
             "start and end no runs. Those that are there go on with the keeper. Find out who "
             "talks to keeper.sock there, and start the worker again."
         )
-        self._tell_failure(KeeperError(self._taken_over))
+        if not self._failure.done():
+            self._failure.set_result(KeeperError(self._taken_over))
 
     def _lost(self, connection: KeeperConnection) -> None:
         if connection is not self._connection:

@@ -17,11 +17,15 @@ from actors.domain.errors import (
     CouldNotStart,
     InfrastructureNotAvailable,
     InfrastructureNotFound,
+    KeeperError,
     SettingsError,
 )
 from actors.domain.job import ProcessJobConfiguration
 from actors.orchestrator.profile import load_profile
+from actors.processes.state_folder import StateFolder
+from tests.integration.processes.scripted_keeper import scripted_keeper
 from tests.support.builders import a_run
+from tests.support.on_loop import on_loop
 
 PATIENCE_SECONDS = 60.0
 
@@ -129,3 +133,22 @@ def test_it_does_not_pretend_to_submit_flows() -> None:
 def test_a_name_that_no_server_can_address_is_refused() -> None:
     with pytest.raises(SettingsError, match="%"):
         ProcessWorker("pool", name="50%")
+
+
+@on_loop
+async def test_a_run_whose_keeper_is_taken_over_ends_with_an_error(tmp_path: Path) -> None:
+    state = StateFolder(tmp_path / "state")
+    state.prepare()
+    async with scripted_keeper(state) as keeper:
+        keeper.greeting["embedded"] = keeper.starts_runs = True
+        async with a_worker(tmp_path) as worker, asyncio.timeout(PATIENCE_SECONDS):
+            status = Started()
+            command = ProcessJobConfiguration(command="true")
+            running = asyncio.create_task(worker.run(a_run(), command, task_status=status))
+            await status.value
+            keeper.tell({"fact": "replaced"})
+            with pytest.raises(KeeperError, match="taken over"):
+                await running
+            with pytest.raises(KeeperError, match="taken over"):
+                await worker.run(a_run(), command)
+            keeper.hang_up()

@@ -12,13 +12,25 @@ from actors.processes.keeper.protocol import Decoder, encode
 from actors.processes.state_folder import StateFolder
 from tests.integration.processes.kit import PATIENCE
 
+A_RUN = {
+    "pid": 1,
+    "start_ticks": 1,
+    "boot_id": "",
+    "pid_namespace": "",
+    "exit": None,
+    "exit_position": 0,
+    "swept": False,
+    "position": 0,
+}
+
 REFUSAL = {"error": "version", "protocol": PROTOCOL + 1}
 
 
 class ScriptedKeeper:
-    """Greets, has an empty table, and takes for ever to start a run.
+    """Greets, has an empty table, and takes for ever to start a run, or for one to end.
 
-    Owns: greeting, greeted (how often), speaks (the only version it understands), _peers.
+    Owns: greeting, greeted (how often), speaks (the only version it understands), starts_runs
+    (whether it says that it does), _peers.
     """
 
     def __init__(self) -> None:
@@ -30,6 +42,7 @@ class ScriptedKeeper:
             "missing": ["no luck"],
         }
         self.greeted = 0
+        self.starts_runs = False
         self._news = asyncio.Event()
         self._peers: set[asyncio.StreamWriter] = set()
 
@@ -62,8 +75,8 @@ class ScriptedKeeper:
         try:
             while data := await reader.read(4096):
                 for frame in decoder.feed(data):
-                    if frame["op"] == "spawn":  # it waits for a directory, for instance
-                        continue
+                    if frame["op"] == "spawn" and not self.starts_runs:
+                        continue  # it waits for a directory, for instance
                     writer.write(encode({"id": frame["id"], **self._answer(frame)}))
                     if frame.get("protocol", self.speaks) != self.speaks:
                         return
@@ -79,6 +92,8 @@ class ScriptedKeeper:
                 await self._news.wait()
 
     def _answer(self, frame: dict[str, Any]) -> dict[str, Any]:
+        if frame["op"] == "spawn":
+            return {"run": {**A_RUN, "key": frame["key"], "folder": frame["folder"]}}
         if frame["op"] != "hello":
             return {"runs": []}
         if frame["protocol"] != self.speaks:
