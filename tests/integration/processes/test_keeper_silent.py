@@ -13,19 +13,24 @@ from structlog.testing import capture_logs
 
 from actors.domain.errors import KeeperError
 from actors.domain.ids import ClaimKey
+from actors.processes.keeper.names import PROCESS_FILE
 from actors.processes.launcher import KeeperLauncher, KeeperOptions
 from actors.processes.state_folder import StateFolder
-from tests.integration.processes.kit import Facts, lasting, marked, on_loop, shell
+from tests.integration.processes.kit import Facts, ended, lasting, marked, on_loop, order, shell
 from tests.integration.processes.scripted_keeper import REFUSAL, scripted_keeper
 
-SOON = 0.1
+A_WHILE = 2.0
+"""Seconds in which a keeper that is there answers on the busiest machine."""
 SILENT = "has not answered within"
 
 
 @asynccontextmanager
-async def impatient(state: StateFolder) -> AsyncIterator[KeeperLauncher]:
+async def impatient(
+    state: StateFolder, answer_seconds: float = 0.1
+) -> AsyncIterator[KeeperLauncher]:
     """A launcher that waits for answers a moment only, once the keeper is there."""
-    launcher = KeeperLauncher(state, KeeperOptions(linger_seconds=0.0, answer_seconds=SOON))
+    options = KeeperOptions(linger_seconds=0.0, answer_seconds=answer_seconds)
+    launcher = KeeperLauncher(state, options)
     try:
         assert state.try_lock()
         await patiently(launcher)
@@ -85,22 +90,24 @@ async def test_a_run_that_a_hanging_keeper_was_asked_for_is_started_once(
 @on_loop
 async def test_a_keeper_that_reads_nothing_is_not_told_more_and_more(state: StateFolder) -> None:
     """Frames would pile up in the worker's memory, as long as the keeper hangs."""
+    long = ["x" * 100_000] * 10
+    orders = [order(state, "true", *long) for _ in range(5)]
     async with impatient(state) as launcher:
-        huge = "x" * 3_000_000
+        keeper = launcher.keeper_pid
         with stopped(launcher):
-            for number in range(5):
-                wanted = shell(state, f": {number} {huge}")
+            for wanted in orders:
                 with pytest.raises(KeeperError, match=SILENT):
                     await launcher.spawn(wanted, Facts())
         await patiently(launcher)
-        assert not list(state.runs.glob("*/process.json"))
-    assert all(marked([folder.name]) == [] for folder in state.runs.iterdir())
+    assert keeper is not None
+    assert ended(keeper)  # which it does not before it has carried out all that it was told
+    assert [one for one in orders if (one.folder / PROCESS_FILE).exists()] == orders[:1]
 
 
 @on_loop
 async def test_a_start_that_takes_long_is_no_keeper_that_hangs(state: StateFolder) -> None:
     with capture_logs() as logs:
-        async with scripted_keeper(state), impatient(state) as launcher:
+        async with scripted_keeper(state), impatient(state, A_WHILE) as launcher:
             wanted = shell(state, "true")
             spawning = asyncio.create_task(launcher.spawn(wanted, Facts()))
             while not spawning.done():
