@@ -141,10 +141,12 @@ async def learn_secrets(
 ) -> Masker | None:
     """What an adopted run must not show: secrets are in no record, so the server is asked again.
 
-    It is asked until it answers, for as long as the run is in hand. That is said once, and nothing
-    waits for it but what the run prints. None: it cannot be found out any more.
+    It is asked until it answers, for as long as the run is in hand; nothing waits for it but what
+    the run prints. Each different failure is said once, the first of all is not: a worker that
+    has just started reads its pool in that moment. None: it cannot be found out any more.
     """
     since, failures = clock.now(), 0
+    said: set[str] = set()
     while True:
         try:
             masker = await ask()
@@ -155,11 +157,12 @@ async def learn_secrets(
             if kind is not FailureKind.PASSING:
                 return None
             failures += 1
-            if failures == 1:
+            if failures > 1 and str(error) not in said:
+                said.add(str(error))
                 hint = "Its output is not shown until the server has told which secrets are in it."
                 output.log.warning("run.secrets_unknown", error=str(error), hint=hint)
             await clock.sleep(ASKING.delay(failures, rng))
         else:
-            if failures:
+            if said:
                 output.log.info("run.secrets_known", failures=failures, since=since.isoformat())
             return masker

@@ -201,3 +201,41 @@ def test_output_that_came_before_its_secrets_were_known_is_shown_masked_then() -
     assert lines[-1] == "the password is ********!"
     [known] = [line for line in logs if line["event"] == "run.secrets_known"]
     assert known["failures"] == 5
+
+
+def test_each_failure_to_learn_secrets_is_said_once_but_not_the_first_of_all() -> None:
+    """When a worker starts, the pool is often read a moment after the first run is taken up."""
+    failures = [Unavailable(words) for words in ("one", "two", "three", "three", "two")]
+
+    async def away(operation: str, phase: str) -> None:
+        if operation == "read_deployment" and failures:
+            raise failures.pop(0)
+
+    async def story(world: WorkerWorld) -> None:
+        run, process = await running(world)
+        await world.kill()
+        world.orchestrator.faults = away
+        await world.start()
+        await world.until(lambda: not failures)
+        process.end(1)
+        await world.until_state(run, StateType.CRASHED)
+
+    with capture_logs() as logs:
+        play(story)
+    said = [line["error"] for line in logs if line["event"] == "run.secrets_unknown"]
+    assert said == ["two", "three"]
+
+
+def test_a_pool_that_is_read_a_moment_later_is_no_complaint() -> None:
+    async def story(world: WorkerWorld) -> None:
+        run, process = await running(world)
+        await world.kill()
+        await world.start()
+        await world.until(lambda: bool(process.listener))
+        process.end(1)
+        await world.until_state(run, StateType.CRASHED)
+        assert "the password is ********!" in message_of(world, run)
+
+    with capture_logs() as logs:
+        play(story)
+    assert not {"run.secrets_unknown", "run.secrets_known"} & {line["event"] for line in logs}
