@@ -11,22 +11,20 @@ from collections import Counter
 
 import pytest
 
-from tests.integration.load.kit import states_of
-from tests.integration.prefect.kit import Place, shell, until
+from tests.integration.load.kit import all_completed
+from tests.integration.prefect.kit import Place, shell
 
 pytestmark = pytest.mark.slow
 
 RUNS = 200
-PATIENCE = 300.0
 
 
+@pytest.mark.timeout(3600)
 @pytest.mark.series("3.8", "3.1")
 def test_two_hundred_runs_due_at_once_all_run_once(place: Place) -> None:
     script = shell('echo $PREFECT__FLOW_RUN_ID >> "$1"/ran', str(place.folder))
     deployment = place.deploy(script, job_variables={"report_states": True})
     runs = {place.admin.create_run(deployment) for _ in range(RUNS)}
     with place.worker():
-        until(
-            lambda: states_of(place, runs), lambda s: s == {"COMPLETED": RUNS}, patience=PATIENCE
-        )
+        all_completed(place, runs)
     assert Counter(place.started_by("ran")) == Counter(runs)

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.integration.load.kit import all_completed
 from tests.integration.prefect.kit import Place, shell, until
 
 EVERY_SERIES = pytest.mark.series()
@@ -173,6 +174,7 @@ def test_a_full_deployment_cancels_new_runs_when_it_is_told_to(place: Place) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_two_workers_share_a_hundred_runs_none_twice_none_lost(place: Place) -> None:
     script = shell('echo $PREFECT__FLOW_RUN_ID >> "$1"/runs', str(place.folder))
     deployment = place.deploy(script, job_variables={"report_states": True})
@@ -180,15 +182,7 @@ def test_two_workers_share_a_hundred_runs_none_twice_none_lost(place: Place) -> 
     with ExitStack() as workers:
         for name in ("one", "two"):
             workers.enter_context(place.worker(name=name, state_dir=place.folder / name, limit=10))
-        wanted = {"flow_runs": {"id": {"any_": sorted(runs)}}, "limit": 200}
-        until(
-            lambda: Counter(
-                run["state_type"]
-                for run in place.admin.request("POST", "/flow_runs/filter", wanted)
-            ),
-            lambda counted: counted == {"COMPLETED": 100},
-            patience=400,
-        )
+        all_completed(place, runs)
     started = Counter(place.started_by("runs"))
     twice = {run: place.history(run) for run, times in started.items() if times > 1}
     assert twice == {}
