@@ -17,7 +17,7 @@ from actors.processes.state_folder import StateFolder
 from actors.runtime import LoopClock
 from actors.testing.processes import ScriptedKeeper, ScriptedLauncher
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 KEY = ClaimKey("0b1e4a6e-1111-4222-8333-444455556666.0b1e4a6e")
 

@@ -18,7 +18,7 @@ KINDS = ("threads", "tasks", "processes", "descriptors", "actors")
 
 _TASKS = Path("/proc/self/task")
 _DESCRIPTORS = Path("/proc/self/fd")
-_ENDING_THREAD_SECONDS = 1.0
+_ENDING_THREAD_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)

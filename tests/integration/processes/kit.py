@@ -36,7 +36,7 @@ from actors.processes.launcher import KeeperLauncher, KeeperOptions
 from actors.processes.state_folder import StateFolder
 from tests.support.on_loop import on_loop as on_loop
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds until a wait for something that must happen counts as failed."""
 
 needs_groups = pytest.mark.skipif(

@@ -15,7 +15,7 @@ from actors.orchestrator.profile import PrefectProfile
 from actors.orchestrator.threads import ThreadPool
 from tests.support.on_loop import on_loop
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 RUNS = 50
 
 

@@ -63,5 +63,5 @@ def run(
 
 async def hanging(server: ScriptedServer) -> None:
     """Return once the server has a client hanging, in :meth:`Handler.hang`."""
-    call: Coroutine[Any, Any, None] = asyncio.to_thread(server.hanging.get, timeout=10)
+    call: Coroutine[Any, Any, None] = asyncio.to_thread(server.hanging.get, timeout=60)
     await call

@@ -54,7 +54,7 @@ def test_a_rotated_key_is_read_again_and_used_at_once(refusal: Reply) -> None:
 def test_a_request_refused_beside_another_that_read_the_new_key_already_is_sent_again_too(
     refusal: Reply,
 ) -> None:
-    both_are_there = threading.Barrier(2, timeout=10)
+    both_are_there = threading.Barrier(2, timeout=60)
 
     def answer(handler: Handler) -> None:
         if handler.headers["Authorization"] == "Bearer new":

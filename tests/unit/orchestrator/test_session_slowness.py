@@ -15,7 +15,7 @@ from tests.support.http_server import Handler, Reply, ScriptedServer
 from tests.support.manual_clock import ManualClock
 from tests.unit.orchestrator.clients import hanging, run
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 def hang(handler: Handler) -> None:

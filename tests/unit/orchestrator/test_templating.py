@@ -23,7 +23,7 @@ class Asked:
     async def __call__(self, operation: str, phase: Literal["before", "after"]) -> None:
         if phase == "before":
             self.operations[operation] += 1
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await self._barrier.wait()
 
 

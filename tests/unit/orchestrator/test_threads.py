@@ -28,7 +28,7 @@ def test_no_call_waits_behind_one_that_blocks_while_there_may_be_more_threads() 
     async def main() -> None:
         pool = ThreadPool(2, name="test")
         release = threading.Event()
-        busy = asyncio.create_task(pool.run(lambda: release.wait(10)))
+        busy = asyncio.create_task(pool.run(lambda: release.wait(60)))
         await asyncio.sleep(0)
         await pool.run(release.set)
         assert await busy
@@ -64,7 +64,7 @@ def test_a_cancelled_call_that_has_not_begun_is_dropped() -> None:
     async def main() -> None:
         pool = ThreadPool(1, name="test")
         release, ran = threading.Event(), threading.Event()
-        busy = asyncio.create_task(pool.run(lambda: release.wait(10)))
+        busy = asyncio.create_task(pool.run(lambda: release.wait(60)))
         dropped = asyncio.create_task(pool.run(ran.set))
         await asyncio.sleep(0)
         dropped.cancel()

@@ -25,7 +25,7 @@ class CutOnConnecting(Lifeline):
 
 def test_a_connection_that_comes_too_late_is_closed() -> None:
     transport = Transport(
-        connections=1, timeout_seconds=10, verify=True, proxies={}, max_response_bytes=1000
+        connections=1, timeout_seconds=60, verify=True, proxies={}, max_response_bytes=1000
     )
     lifeline = CutOnConnecting()
     with socket.create_server(("127.0.0.1", 0)) as server:

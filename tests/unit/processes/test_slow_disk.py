@@ -22,7 +22,7 @@ from tests.support.builders import a_run
 from tests.support.journals import journal_on
 from tests.support.on_loop import on_loop
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 CLAIMS = 200
 
 
