@@ -16,7 +16,7 @@ from ..domain.ports import Clock, Journal, Launcher, Orchestrator, ServiceNotifi
 from ..messages.health import CurrentHealth, Health
 from ..messages.lifetime import Deadline, Drain, FatalError, StepAside
 from ..messages.runs import RunsInHand, Situation
-from ..processes.measuring import ProcessMeasure
+from ..processes.resource_monitor import ProcessMeasure
 from ..runtime import ActorDeadError, LoopClock, Ping, shut_down
 from ..web.health import HealthServer
 from .adapters import Adapters, open_adapters

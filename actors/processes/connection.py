@@ -15,10 +15,10 @@ from typing import Any
 
 import structlog
 
-from .keeper.names import SOCKET
-from .keeper.protocol import ProtocolError
-from .keeper.trust import is_same_user
-from .keeper.wire import Wire
+from ..keeper.constants import SOCKET
+from ..keeper.protocol import ProtocolError
+from ..keeper.trust import is_same_user
+from ..keeper.wire import Wire
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 

@@ -15,7 +15,7 @@ import structlog
 from ..domain.ids import ClaimKey
 from ..domain.ports import Threads
 from ..domain.record import RunRecord
-from .keeper import files
+from ..keeper import files
 from .output_reader import tail
 from .run_folders import RunFolders, Save
 from .state_folder import StateFolder

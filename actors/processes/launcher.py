@@ -11,13 +11,13 @@ from ..domain.errors import CouldNotStart, KeeperError, StateFolderError
 from ..domain.ids import ClaimKey
 from ..domain.ports import FactListener
 from ..domain.process import KeptRun, ProcessIdentity, SpawnOrder
+from ..keeper.constants import NOT_NOW
 from .connection import Frame, KeeperConnection
-from .keeper.names import NOT_NOW
-from .kept import Kept
+from .fact_dispatcher import Line, Teller, identity, kept_run
+from .held_descriptors import Kept
 from .link import KeeperLink
 from .starting import KeeperOptions
 from .state_folder import StateFolder
-from .telling import Line, Teller, identity, kept_run
 
 __all__ = ["KeeperLauncher", "KeeperOptions"]
 

@@ -11,9 +11,9 @@ import structlog
 
 from ..domain.complaint import Complaint
 from ..domain.errors import CouldNotStart, KeeperError
+from ..keeper.constants import PROTOCOL, PROVE, WITHOUT_PROOF
+from ..keeper.protocol import ProtocolError
 from .connection import ConnectionLost, Frame, KeeperConnection, NoAnswer, connect
-from .keeper.names import PROTOCOL, PROVE, WITHOUT_PROOF
-from .keeper.protocol import ProtocolError
 from .starting import KeeperOptions, start_keeper
 from .state_folder import StateFolder
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .keeper import cgroup
+from ..keeper import cgroup
 
 
 @dataclass(frozen=True, slots=True)

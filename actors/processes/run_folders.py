@@ -30,9 +30,9 @@ from pydantic import TypeAdapter, ValidationError
 from ..domain.errors import StateFolderError
 from ..domain.ids import ClaimKey
 from ..domain.record import Phase, RunRecord
-from .keeper import files
-from .keeper.names import EXIT_FILE, PROCESS_FILE
-from .keeper.trust import is_own_folder
+from ..keeper import files
+from ..keeper.constants import EXIT_FILE, PROCESS_FILE
+from ..keeper.trust import is_own_folder
 
 FORMAT = 1
 """Version of ``run.json``. A newer one is refused."""

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..domain.errors import KeeperError
+from ..keeper.constants import BUSY, LOG, READY
+from ..keeper.files import open_own, read_own
 from .connection import ANSWER_SECONDS
-from .keeper.files import open_own, read_own
-from .keeper.names import BUSY, LOG, READY
 
 _PROGRAM = Path(__file__).parent / "keeper"
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR")

@@ -11,9 +11,9 @@ import stat
 from pathlib import Path
 
 from ..domain.errors import SettingsError, StateFolderError
-from .keeper.files import open_own, read_own
-from .keeper.names import RUNS, WORKER_LOCK
-from .keeper.trust import holds_lock
+from ..keeper.constants import RUNS, WORKER_LOCK
+from ..keeper.files import open_own, read_own
+from ..keeper.trust import holds_lock
 
 FORMAT = 1
 """Version of the folder's layout. A newer one is refused; nothing is older yet."""

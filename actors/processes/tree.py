@@ -9,8 +9,8 @@ import psutil
 
 from ..domain.ids import ClaimKey
 from ..domain.process import ProcessIdentity
-from .keeper import cgroup
-from .keeper.census import Census
+from ..keeper import cgroup
+from ..keeper.process_scan import Census
 from .memory_cgroup import memory_cgroup_of
 
 

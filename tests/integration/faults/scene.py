@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from actors.processes.keeper import procfs
+from actors.keeper import procfs
 from actors.processes.state_folder import StateFolder
 from tests.integration.prefect.kit import Place, WorkerProgram, shell, until
 from tests.integration.processes.kit import PATIENCE, ended, keepers_of, marked

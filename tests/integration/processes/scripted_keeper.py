@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from actors.processes.keeper.names import PROTOCOL, SOCKET
-from actors.processes.keeper.protocol import Decoder, encode
+from actors.keeper.constants import PROTOCOL, SOCKET
+from actors.keeper.protocol import Decoder, encode
 from actors.processes.state_folder import StateFolder
 from tests.integration.processes.kit import PATIENCE
 

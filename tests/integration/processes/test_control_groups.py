@@ -13,7 +13,7 @@ import pytest
 
 from actors.domain.errors import CouldNotStart
 from actors.domain.process import SpawnOrder
-from actors.processes.keeper import procfs
+from actors.keeper import procfs
 from actors.processes.state_folder import StateFolder
 from tests.integration.processes.kit import (
     Facts,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.processes.keeper import procfs
+from actors.keeper import procfs
 from actors.processes.state_folder import StateFolder
 from tests.integration.processes.kit import (
     PATIENCE,

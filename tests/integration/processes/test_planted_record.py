@@ -7,8 +7,8 @@ import os
 import pytest
 
 from actors.domain.errors import KeeperError
-from actors.processes.keeper import files, procfs
-from actors.processes.keeper.names import PROCESS_FILE
+from actors.keeper import files, procfs
+from actors.keeper.constants import PROCESS_FILE
 from actors.processes.state_folder import StateFolder
 from tests.integration.processes.kit import embedded, lasting, on_loop
 

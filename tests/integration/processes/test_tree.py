@@ -15,7 +15,7 @@ import pytest
 
 from actors.domain.ids import ClaimKey
 from actors.domain.process import ProcessIdentity
-from actors.processes.keeper.census import Census
+from actors.keeper.process_scan import Census
 from actors.processes.memory_cgroup import memory_cgroup_of
 from actors.processes.state_folder import StateFolder
 from actors.processes.tree import MeasuredTree, measure

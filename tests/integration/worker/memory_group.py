@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.processes.keeper.cgroup import Cgroup
+from actors.keeper.cgroup import Cgroup
 from actors.processes.memory_cgroup import memory_cgroup_of
 from actors.processes.state_folder import StateFolder
 

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from actors.domain.model import StateType
-from actors.processes.keeper.names import EXIT_FILE, PROCESS_FILE
+from actors.keeper.constants import EXIT_FILE, PROCESS_FILE
 from tests.integration.processes.kit import ended, keepers_of, marked, on_loop
 from tests.integration.worker.kit import Workshop
 

@@ -11,7 +11,7 @@ import pytest
 
 from actors.domain.ids import FlowRunId
 from actors.domain.model import StateType
-from actors.processes.keeper import procfs
+from actors.keeper import procfs
 from tests.integration.processes.kit import ended, keepers_of, on_loop
 from tests.integration.worker.kit import Workshop
 

@@ -13,7 +13,7 @@ import pytest
 from actors.domain.errors import StateFolderError
 from actors.domain.ids import FlowRunId
 from actors.domain.model import StateType
-from actors.processes.keeper.names import EXIT_FILE
+from actors.keeper.constants import EXIT_FILE
 from tests.integration.processes.kit import on_loop
 from tests.integration.worker.kit import Workshop
 from tests.support.disks import full, read_only, small_disk

@@ -11,9 +11,9 @@ import pytest
 from actors.app import logs
 from actors.domain.ids import FlowRunId
 from actors.domain.masking import Masker
+from actors.keeper import procfs
+from actors.keeper.constants import OUTPUT_PREFIX
 from actors.orchestrator.profile import load_profile
-from actors.processes.keeper import procfs
-from actors.processes.keeper.names import OUTPUT_PREFIX
 from tests.integration.processes.kit import keepers_of, on_loop
 from tests.integration.worker.kit import POOL, Workshop
 

@@ -6,7 +6,7 @@ import heapq
 import itertools
 from collections.abc import Callable
 
-from actors.processes.keeper.loop import Loop, Timer
+from actors.keeper.loop import Loop, Timer
 
 
 class ManualLoop(Loop):

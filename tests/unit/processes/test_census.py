@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from actors.processes.keeper.census import Census
-from actors.processes.keeper.cgroup import Cgroup
-from actors.processes.keeper.procfs import Stat
-from actors.processes.keeper.runs import Runs
-from actors.processes.keeper.table import Run
+from actors.keeper.cgroup import Cgroup
+from actors.keeper.process_scan import Census
+from actors.keeper.procfs import Stat
+from actors.keeper.runs import Runs
+from actors.keeper.table import Run
 from tests.unit.processes.manual_loop import ManualLoop
 
 KEEPER = 10
@@ -136,7 +136,7 @@ def test_a_group_is_signalled_as_one_only_where_all_of_it_is_ours(tmp_path: Path
 
 
 def test_a_command_may_be_called_anything() -> None:
-    from actors.processes.keeper import procfs
+    from actors.keeper import procfs
 
     found = procfs.stat(1)
     assert found is not None

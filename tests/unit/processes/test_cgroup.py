@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.processes.keeper.cgroup import Cgroup, Cgroups, noted, own_group
+from actors.keeper.cgroup import Cgroup, Cgroups, noted, own_group
 
 V1 = "35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n"
 

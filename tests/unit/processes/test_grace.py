@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from actors.processes.keeper.control import CANCEL, ControlChannel
-from actors.processes.keeper.runs import Runs
-from actors.processes.keeper.table import Run
+from actors.keeper.control import CANCEL, ControlChannel
+from actors.keeper.runs import Runs
+from actors.keeper.table import Run
 from tests.unit.processes.manual_loop import ManualLoop
 
 NOBODY = 1 << 30

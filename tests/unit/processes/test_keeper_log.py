@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from actors.processes.keeper.log import Log
-from actors.processes.keeper.runs import SAVE_AGAIN, Runs
-from actors.processes.keeper.table import Run
+from actors.keeper.log import Log
+from actors.keeper.runs import SAVE_AGAIN, Runs
+from actors.keeper.table import Run
 from tests.unit.processes.manual_loop import ManualLoop
 
 

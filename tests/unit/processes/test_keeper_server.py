@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from actors.processes.keeper.loop import READ
-from actors.processes.keeper.names import SOCKET
-from actors.processes.keeper.server import STRANGER_SECONDS, Server
+from actors.keeper.constants import SOCKET
+from actors.keeper.loop import READ
+from actors.keeper.server import STRANGER_SECONDS, Server
 from tests.unit.processes.manual_loop import ManualLoop
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from actors.processes.measuring import CgroupWitness, KillCount
 from actors.processes.memory_cgroup import MemoryCgroup, memory_cgroup_of
+from actors.processes.resource_monitor import CgroupWitness, KillCount
 
 SECOND = "41 31 0:38 {root} {mount} rw,relatime shared:9 - cgroup2 cgroup2 rw,nsdelegate"
 FIRST = "35 31 0:32 {root} {mount} rw,relatime - cgroup cgroup rw,memory"

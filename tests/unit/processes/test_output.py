@@ -13,8 +13,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.processes.keeper.output import Output
-from actors.processes.keeper.segments import list_segments, path_of
+from actors.keeper.output import Output
+from actors.keeper.segments import list_segments, path_of
 from actors.processes.output_reader import MAX_LINE, LineSplitter, OutputReader, tail
 
 PIPE = 65536

@@ -11,9 +11,9 @@ import pytest
 from actors.domain.errors import StateFolderError
 from actors.domain.ids import FlowRunId, new_transition_id
 from actors.domain.run import new_run
-from actors.processes.keeper import files
-from actors.processes.keeper.table import note_of, recorded
-from actors.processes.keeper.temp import TempDir, TempDirs
+from actors.keeper import files
+from actors.keeper.table import note_of, recorded
+from actors.keeper.temp import TempDir, TempDirs
 from actors.processes.output_reader import tail
 from actors.processes.run_folders import RunFolders, Save
 from tests.support.builders import a_run

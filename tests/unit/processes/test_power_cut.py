@@ -18,10 +18,10 @@ import pytest
 from actors.domain.ids import new_transition_id
 from actors.domain.record import Phase, RunRecord
 from actors.domain.run import new_run
-from actors.processes.keeper import files
-from actors.processes.keeper.flushing import GATHER_SECONDS, Flusher
-from actors.processes.keeper.runs import Runs
-from actors.processes.keeper.table import Run
+from actors.keeper import files
+from actors.keeper.flushing import GATHER_SECONDS, Flusher
+from actors.keeper.runs import Runs
+from actors.keeper.table import Run
 from actors.processes.run_folders import RunFolders, Save
 from actors.processes.state_folder import StateFolder
 from tests.support.builders import a_run

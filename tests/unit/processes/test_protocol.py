@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.processes.keeper.protocol import MAX_FRAME, Decoder, ProtocolError, encode
-from actors.processes.keeper.wire import Wire
+from actors.keeper.protocol import MAX_FRAME, Decoder, ProtocolError, encode
+from actors.keeper.wire import Wire
 
 
 def nobody(frame: dict[str, object], descriptor: int | None) -> None:

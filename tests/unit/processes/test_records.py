@@ -9,9 +9,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.processes.keeper import files
-from actors.processes.keeper.protocol import encode
-from actors.processes.keeper.table import Run, exit_of_former, note_of
+from actors.keeper import files
+from actors.keeper.protocol import encode
+from actors.keeper.table import Run, exit_of_former, note_of
 
 PROCESS = {
     "format": 1,

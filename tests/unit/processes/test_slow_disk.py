@@ -15,8 +15,8 @@ from structlog.testing import capture_logs
 from actors.domain.ids import new_transition_id
 from actors.domain.record import Phase, RunRecord
 from actors.domain.run import new_run
+from actors.keeper import files
 from actors.processes.journal import MAX_SURE
-from actors.processes.keeper import files
 from actors.processes.state_folder import StateFolder
 from tests.support.builders import a_run
 from tests.support.journals import journal_on

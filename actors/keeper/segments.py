@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from .names import OUTPUT_PREFIX
+from .constants import OUTPUT_PREFIX
 
 
 class Segment:

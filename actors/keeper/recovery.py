@@ -6,7 +6,7 @@ import os
 import re
 
 from . import cgroup, procfs
-from .names import RECORD_FORMAT
+from .constants import RECORD_FORMAT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import re
 import socket
 import sys
 
-from .names import MARKER
+from .constants import MARKER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ import errno
 import os
 
 from . import spawn
-from .causes import CouldNotStart
+from .constants import CONTROL_PORT, CONTROL_TOKEN
 from .control import ControlChannel
 from .loop import READ
-from .names import CONTROL_PORT, CONTROL_TOKEN
 from .spawn import Order
+from .spawn_errors import CouldNotStart
 from .table import Run, note_of
 
 TYPE_CHECKING = False

@@ -6,13 +6,13 @@ import os
 import signal
 import sys
 
-from .causes import CouldNotStart, NotNow
-from .names import COULD_NOT_START, NOT_NOW, PROTOCOL, RUNS
+from .constants import COULD_NOT_START, NOT_NOW, PROTOCOL, RUNS
 from .protocol import ProtocolError
 from .resume import Resumption
 from .runs import Runs
 from .server import Server
 from .spawn import CAUGHT
+from .spawn_errors import CouldNotStart, NotNow
 from .spawner import Spawner
 
 TYPE_CHECKING = False

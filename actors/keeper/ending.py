@@ -10,7 +10,7 @@ import os
 import signal
 
 from . import procfs
-from .census import Census, send, send_group
+from .process_scan import Census, send, send_group
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import os
 import sys
 
 from .loop import READ
-from .salvage import salvage
+from .recovery import salvage
 from .table import LOST, Run, exit_of_former, rebooted, recorded, still_there
 
 TYPE_CHECKING = False

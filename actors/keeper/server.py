@@ -14,8 +14,8 @@ import os
 import socket
 import sys
 
+from .constants import PROTOCOL, PROVE, SOCKET, UNPROVED, WORKER_LOCK
 from .loop import READ, WRITE
-from .names import PROTOCOL, PROVE, SOCKET, UNPROVED, WORKER_LOCK
 from .protocol import MAX_FRAME, MAX_HELLO, ProtocolError
 from .trust import holds_lock, is_same_user
 from .wire import Wire

@@ -6,7 +6,7 @@ import os
 import time
 
 from . import cgroup, files, procfs
-from .names import EXIT_FILE, FORGOTTEN_FILE, PROCESS_FILE, RECORD_FORMAT
+from .constants import EXIT_FILE, FORGOTTEN_FILE, PROCESS_FILE, RECORD_FORMAT
 from .output import Output
 from .trust import is_own_folder
 

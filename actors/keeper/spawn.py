@@ -16,15 +16,10 @@ import resource
 import signal
 import time
 
-from . import causes, files, procfs
-from .names import (
-    MARKER,
-    NOT_FOR_RUNS,
-    NOT_FOR_RUNS_PREFIXES,
-    PROCESS_FILE,
-    RECORD_FORMAT,
-)
-from .place import Place
+from . import files, procfs
+from . import spawn_errors as causes
+from .constants import MARKER, NOT_FOR_RUNS, NOT_FOR_RUNS_PREFIXES, PROCESS_FILE, RECORD_FORMAT
+from .run_resources import Place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

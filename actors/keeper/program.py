@@ -12,11 +12,11 @@ import signal
 import sys
 
 from .cgroup import Cgroups, own_group
+from .constants import BUSY, LOCK, LOG, READY
 from .files import open_own
 from .keeper import Keeper, Options
 from .log import Log
 from .loop import Loop
-from .names import BUSY, LOCK, LOG, READY
 from .procfs import knows_connections
 from .spawn import NOT_DEFAULT, Host
 from .trust import is_own_folder

@@ -8,12 +8,12 @@ import socket
 import sys
 
 from . import files, procfs
-from .census import send
+from .constants import EXIT_FILE, FORGOTTEN_FILE
 from .control import ControlChannel
 from .ending import Endings
 from .flushing import Flusher
 from .loop import READ
-from .names import EXIT_FILE, FORGOTTEN_FILE
+from .process_scan import send
 from .table import LOST, exit_of
 from .temp import TempDir, TempDirs
 
