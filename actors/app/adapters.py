@@ -15,12 +15,12 @@ import platformdirs
 
 from ..domain.masking import secrets_in_environment
 from ..domain.ports import Clock, Journal, Launcher, Orchestrator
+from ..journal.journal import FolderJournal
+from ..journal.state_folder import StateFolder
 from ..orchestrator.api import PrefectApi
 from ..orchestrator.session import Session
 from ..orchestrator.threads import ThreadPool
-from ..processes.journal import FolderJournal
 from ..processes.launcher import KeeperLauncher, KeeperOptions
-from ..processes.state_folder import StateFolder
 from . import prefect_python
 from .naming import Seat, seats, take_seat
 from .preparation import Preparer

@@ -20,7 +20,7 @@ from ..domain.process import (
     ProcessIdentity,
     TreeGone,
 )
-from .output_reader import OutputReader, Piece
+from ..keeper.output_reader import OutputReader, Piece
 
 Line = dict[str, Any]
 """A line of the keeper's table, as it comes over the socket."""

@@ -11,13 +11,13 @@ from ..domain.errors import CouldNotStart, KeeperError, StateFolderError
 from ..domain.ids import ClaimKey
 from ..domain.ports import FactListener
 from ..domain.process import KeptRun, ProcessIdentity, SpawnOrder
+from ..journal.state_folder import StateFolder
 from ..keeper.constants import NOT_NOW
 from .connection import Frame, KeeperConnection
 from .fact_dispatcher import Line, Teller, identity, kept_run
 from .held_descriptors import Kept
 from .link import KeeperLink
 from .starting import KeeperOptions
-from .state_folder import StateFolder
 
 __all__ = ["KeeperLauncher", "KeeperOptions"]
 

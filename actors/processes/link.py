@@ -11,11 +11,11 @@ import structlog
 
 from ..domain.complaint import Complaint
 from ..domain.errors import CouldNotStart, KeeperError
+from ..journal.state_folder import StateFolder
 from ..keeper.constants import PROTOCOL, PROVE, WITHOUT_PROOF
 from ..keeper.protocol import ProtocolError
 from .connection import ConnectionLost, Frame, KeeperConnection, NoAnswer, connect
 from .starting import KeeperOptions, start_keeper
-from .state_folder import StateFolder
 
 T = TypeVar("T")
 

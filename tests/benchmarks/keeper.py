@@ -13,8 +13,8 @@ import psutil
 from actors.domain.ids import ClaimKey
 from actors.domain.ports import FactListener
 from actors.domain.process import ProcessExited, ProcessFact, SpawnOrder
+from actors.journal.state_folder import StateFolder
 from actors.processes.launcher import KeeperLauncher, KeeperOptions
-from actors.processes.state_folder import StateFolder
 
 RUNS = 300
 MEGABYTES = 200

@@ -25,7 +25,7 @@ from typing import TypeVar
 
 import psutil
 
-from actors.processes.state_folder import StateFolder
+from actors.journal.state_folder import StateFolder
 from tests.integration.load.kit import states_of
 from tests.integration.prefect.kit import Place, moment, shell
 from tests.integration.processes.kit import keepers_of

@@ -12,8 +12,8 @@ import pytest
 from actors.domain.ids import ClaimKey
 from actors.domain.ports import Launcher
 from actors.domain.process import ProcessExited, ProcessFact, SpawnOrder, TreeGone
+from actors.journal.state_folder import StateFolder
 from actors.processes.launcher import KeeperLauncher, KeeperOptions
-from actors.processes.state_folder import StateFolder
 from actors.runtime import LoopClock
 from actors.testing.processes import ScriptedKeeper, ScriptedLauncher
 

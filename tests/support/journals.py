@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from actors.journal.journal import FolderJournal
+from actors.journal.state_folder import StateFolder
 from actors.orchestrator.threads import ThreadPool
-from actors.processes.journal import FolderJournal
-from actors.processes.state_folder import StateFolder
 
 
 @asynccontextmanager

@@ -17,8 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from actors.journal.state_folder import StateFolder
 from actors.keeper import procfs
-from actors.processes.state_folder import StateFolder
 from tests.integration.prefect.kit import Place, WorkerProgram, shell, until
 from tests.integration.processes.kit import PATIENCE, ended, keepers_of, marked
 from tests.support.fault_proxy import FaultProxy

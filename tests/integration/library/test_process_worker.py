@@ -21,8 +21,8 @@ from actors.domain.errors import (
     SettingsError,
 )
 from actors.domain.job import ProcessJobConfiguration
+from actors.journal.state_folder import StateFolder
 from actors.orchestrator.profile import load_profile
-from actors.processes.state_folder import StateFolder
 from tests.integration.processes.scripted_keeper import scripted_keeper
 from tests.support.builders import a_run
 from tests.support.on_loop import on_loop

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.processes.state_folder import StateFolder
+from actors.journal.state_folder import StateFolder
 from tests.integration.prefect.gallery import Gallery, take_pictures
 from tests.integration.prefect.kit import Place, end_keepers
 from tests.integration.processes.kit import keepers_of, marked

@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from actors.processes.state_folder import StateFolder
+from actors.journal.state_folder import StateFolder
 from tests.integration.prefect.kit import Place, WorkerProgram, shell, until
 
 LASTING = {"ACTOR_WORKER_EMBEDDED": "false"}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.processes.state_folder import StateFolder
+from actors.journal.state_folder import StateFolder
 from tests.integration.processes.kit import Gate, ended, groups_of, keepers_of, marked
 
 

@@ -28,12 +28,12 @@ from actors.domain.process import (
     SpawnOrder,
     TreeGone,
 )
+from actors.journal.state_folder import StateFolder
 from actors.keeper import procfs
 from actors.keeper.cgroup import own_group
 from actors.keeper.constants import SOCKET
 from actors.keeper.protocol import Decoder, encode
 from actors.processes.launcher import KeeperLauncher, KeeperOptions
-from actors.processes.state_folder import StateFolder
 from tests.support.on_loop import on_loop as on_loop
 
 PATIENCE = 60.0

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from actors.journal.state_folder import StateFolder
 from actors.keeper.constants import PROTOCOL, SOCKET
 from actors.keeper.protocol import Decoder, encode
-from actors.processes.state_folder import StateFolder
 from tests.integration.processes.kit import PATIENCE
 
 A_RUN = {

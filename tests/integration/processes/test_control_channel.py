@@ -9,8 +9,8 @@ import subprocess
 import sys
 from dataclasses import replace
 
+from actors.journal.state_folder import StateFolder
 from actors.processes.launcher import KeeperLauncher
-from actors.processes.state_folder import StateFolder
 from tests.integration.processes.kit import (
     PATIENCE,
     Facts,

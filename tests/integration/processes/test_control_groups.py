@@ -13,8 +13,8 @@ import pytest
 
 from actors.domain.errors import CouldNotStart
 from actors.domain.process import SpawnOrder
+from actors.journal.state_folder import StateFolder
 from actors.keeper import procfs
-from actors.processes.state_folder import StateFolder
 from tests.integration.processes.kit import (
     Facts,
     embedded,

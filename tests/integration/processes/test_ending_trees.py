@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
+from actors.journal.state_folder import StateFolder
 from actors.processes.launcher import KeeperLauncher
-from actors.processes.state_folder import StateFolder
 from tests.integration.processes.kit import (
     PATIENCE,
     Facts,

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from actors.journal.state_folder import StateFolder
 from actors.keeper import procfs
-from actors.processes.state_folder import StateFolder
 from tests.integration.processes.kit import (
     PATIENCE,
     Facts,

@@ -13,9 +13,9 @@ from structlog.testing import capture_logs
 
 from actors.domain.errors import KeeperError
 from actors.domain.ids import ClaimKey
+from actors.journal.state_folder import StateFolder
 from actors.keeper.constants import PROCESS_FILE
 from actors.processes.launcher import KeeperLauncher, KeeperOptions
-from actors.processes.state_folder import StateFolder
 from tests.integration.processes.kit import Facts, ended, lasting, marked, on_loop, order, shell
 from tests.integration.processes.scripted_keeper import REFUSAL, scripted_keeper
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from actors.processes.output_reader import tail
-from actors.processes.state_folder import StateFolder
+from actors.journal.state_folder import StateFolder
+from actors.keeper.output_reader import tail
 from tests.integration.processes.kit import Facts, Gate, embedded, on_loop, python, shell
 
 MEGABYTE = 1024 * 1024

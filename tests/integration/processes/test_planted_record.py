@@ -7,9 +7,9 @@ import os
 import pytest
 
 from actors.domain.errors import KeeperError
+from actors.journal.state_folder import StateFolder
 from actors.keeper import files, procfs
 from actors.keeper.constants import PROCESS_FILE
-from actors.processes.state_folder import StateFolder
 from tests.integration.processes.kit import embedded, lasting, on_loop
 
 

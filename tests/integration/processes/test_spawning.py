@@ -15,7 +15,7 @@ import pytest
 from actors.domain.errors import CouldNotStart, StateFolderError
 from actors.domain.ports import Launcher
 from actors.domain.process import ExitStatus, SpawnOrder
-from actors.processes.state_folder import StateFolder
+from actors.journal.state_folder import StateFolder
 from tests.integration.processes.kit import Facts, embedded, on_loop, order, python, shell
 from tests.support.disks import read_only
 

@@ -12,11 +12,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from actors.domain.errors import KeeperError
+from actors.journal.state_folder import StateFolder
 from actors.keeper.constants import PROTOCOL, PROVE, UNPROVED, WITHOUT_PROOF
 from actors.keeper.protocol import MAX_HELLO, encode
 from actors.keeper.server import MAX_STRANGERS
 from actors.processes.launcher import KeeperLauncher, KeeperOptions
-from actors.processes.state_folder import StateFolder
 from tests.integration.processes.kit import (
     PATIENCE,
     Facts,

@@ -15,9 +15,9 @@ import pytest
 
 from actors.domain.ids import ClaimKey
 from actors.domain.process import ProcessIdentity
+from actors.journal.state_folder import StateFolder
 from actors.keeper.process_scan import Census
 from actors.processes.memory_cgroup import memory_cgroup_of
-from actors.processes.state_folder import StateFolder
 from actors.processes.tree import MeasuredTree, measure
 from tests.integration.processes.kit import Facts, embedded, needs_groups, on_loop, python
 

@@ -14,8 +14,8 @@ import pytest
 
 from actors.domain.errors import KeeperError
 from actors.domain.ids import ClaimKey
+from actors.journal.state_folder import StateFolder
 from actors.processes.launcher import KeeperLauncher
-from actors.processes.state_folder import StateFolder
 from tests.integration.processes.kit import (
     PATIENCE,
     Facts,

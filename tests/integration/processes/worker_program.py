@@ -7,8 +7,8 @@ import json
 import sys
 from pathlib import Path
 
+from actors.journal.state_folder import StateFolder
 from actors.processes.launcher import KeeperLauncher
-from actors.processes.state_folder import StateFolder
 from tests.integration.processes.kit import Facts, lasting, shell
 
 

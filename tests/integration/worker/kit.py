@@ -12,8 +12,8 @@ from typing import Any, Final
 from actors import ActorSystem, Settings
 from actors.domain.ids import FlowRunId
 from actors.domain.model import LogLine, StateType
+from actors.journal.state_folder import StateFolder
 from actors.orchestrator.profile import load_profile
-from actors.processes.state_folder import StateFolder
 from actors.runtime import LoopClock
 from actors.testing.orchestrator import InMemoryOrchestrator
 

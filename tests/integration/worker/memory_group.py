@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from actors.journal.state_folder import StateFolder
 from actors.keeper.cgroup import Cgroup
 from actors.processes.memory_cgroup import memory_cgroup_of
-from actors.processes.state_folder import StateFolder
 
 _START_KEEPER = """
 import asyncio, sys

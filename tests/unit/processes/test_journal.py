@@ -20,7 +20,7 @@ from actors.domain.ports import Journal
 from actors.domain.process import ExitStatus
 from actors.domain.record import JobNote, Limits, Phase, Reason, RunRecord
 from actors.domain.run import new_run
-from actors.processes.state_folder import StateFolder
+from actors.journal.state_folder import StateFolder
 from tests.support.builders import a_run
 from tests.support.journals import journal_on
 from tests.support.on_loop import on_loop

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.keeper.output import Output
+from actors.keeper.output_reader import MAX_LINE, LineSplitter, OutputReader, tail
 from actors.keeper.segments import list_segments, path_of
-from actors.processes.output_reader import MAX_LINE, LineSplitter, OutputReader, tail
 
 PIPE = 65536
 

@@ -11,11 +11,11 @@ import pytest
 from actors.domain.errors import StateFolderError
 from actors.domain.ids import FlowRunId, new_transition_id
 from actors.domain.run import new_run
+from actors.journal.run_folders import RunFolders, Save
 from actors.keeper import files
+from actors.keeper.output_reader import tail
 from actors.keeper.table import note_of, recorded
 from actors.keeper.temp import TempDir, TempDirs
-from actors.processes.output_reader import tail
-from actors.processes.run_folders import RunFolders, Save
 from tests.support.builders import a_run
 from tests.support.users import NOBODY, as_root
 from tests.unit.processes.test_records import PROCESS

@@ -18,12 +18,12 @@ import pytest
 from actors.domain.ids import new_transition_id
 from actors.domain.record import Phase, RunRecord
 from actors.domain.run import new_run
+from actors.journal.run_folders import RunFolders, Save
+from actors.journal.state_folder import StateFolder
 from actors.keeper import files
 from actors.keeper.flushing import GATHER_SECONDS, Flusher
 from actors.keeper.runs import Runs
 from actors.keeper.table import Run
-from actors.processes.run_folders import RunFolders, Save
-from actors.processes.state_folder import StateFolder
 from tests.support.builders import a_run
 from tests.unit.processes.manual_loop import ManualLoop
 

@@ -14,8 +14,8 @@ import pytest
 from actors.domain.ids import FlowRunId, new_transition_id
 from actors.domain.record import Phase, Reason, RunRecord
 from actors.domain.run import new_run
-from actors.processes.run_folders import SETTLED_FILE, RunFolders, Save
-from actors.processes.state_folder import StateFolder
+from actors.journal.run_folders import SETTLED_FILE, RunFolders, Save
+from actors.journal.state_folder import StateFolder
 from tests.support.builders import a_run
 from tests.support.journals import journal_on
 from tests.support.on_loop import on_loop

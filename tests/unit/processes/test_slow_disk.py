@@ -15,9 +15,9 @@ from structlog.testing import capture_logs
 from actors.domain.ids import new_transition_id
 from actors.domain.record import Phase, RunRecord
 from actors.domain.run import new_run
+from actors.journal.journal import MAX_SURE
+from actors.journal.state_folder import StateFolder
 from actors.keeper import files
-from actors.processes.journal import MAX_SURE
-from actors.processes.state_folder import StateFolder
 from tests.support.builders import a_run
 from tests.support.journals import journal_on
 from tests.support.on_loop import on_loop

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from actors.domain.errors import SettingsError, StateFolderError
+from actors.journal.state_folder import StateFolder
 from actors.keeper.trust import holds_lock
-from actors.processes.state_folder import StateFolder
 from tests.support.users import NOBODY, as_root
 
 

@@ -16,7 +16,7 @@ from ..domain.ids import ClaimKey
 from ..domain.ports import Threads
 from ..domain.record import RunRecord
 from ..keeper import files
-from .output_reader import tail
+from ..keeper.output_reader import tail
 from .run_folders import RunFolders, Save
 from .state_folder import StateFolder
 

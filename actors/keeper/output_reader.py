@@ -7,8 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..keeper.files import open_own
-from ..keeper.segments import Segment, list_segments
+from .files import open_own
+from .segments import Segment, list_segments
 
 MAX_LINE = 16 * 1024
 """Characters. A longer line is cut: what a progress bar draws must not grow without end."""
