@@ -17,9 +17,9 @@ from ..domain.masking import secrets_in_environment
 from ..domain.ports import Clock, Journal, Launcher, Orchestrator
 from ..journal.journal import FolderJournal
 from ..journal.state_folder import StateFolder
-from ..orchestrator.api import PrefectApi
-from ..orchestrator.session import Session
-from ..orchestrator.threads import ThreadPool
+from ..prefect_api.client import PrefectApi
+from ..prefect_api.http.session import Session
+from ..prefect_api.http.threads import ThreadPool
 from ..processes.launcher import KeeperLauncher, KeeperOptions
 from . import prefect_python
 from .naming import Seat, seats, take_seat

@@ -21,7 +21,7 @@ from ..domain.process import SpawnOrder
 from ..domain.record import RunRecord
 from ..domain.template import Resolved, populate, resolve
 from ..domain.worker_events import run_related
-from ..orchestrator.templating import fetch
+from .template_values import fetch
 
 FLOWS_REMEMBERED = 1_000
 

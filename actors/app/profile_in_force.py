@@ -10,8 +10,8 @@ import structlog
 from ..domain.complaint import Complaint
 from ..domain.errors import SettingsError
 from ..domain.ports import Threads
-from ..orchestrator.options import Credentials
-from ..orchestrator.profile import PrefectProfile
+from ..prefect_api.http.options import Credentials
+from ..prefect_api.settings.profile import PrefectProfile
 
 log = structlog.get_logger("actors.profile")
 

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import PydanticBaseSettingsSource
 
 from ..domain.errors import SettingsError
-from ..orchestrator.profile import PrefectProfile, load_profile
+from ..prefect_api.settings.profile import PrefectProfile, load_profile
 
 ENV_PREFIX: Final = "ACTOR_WORKER_"
 

@@ -21,7 +21,7 @@ from pydantic_settings import (
 
 from ..domain.errors import SettingsError
 from ..messages.lifetime import OnDeadline
-from ..orchestrator.profile import PrefectProfile
+from ..prefect_api.settings.profile import PrefectProfile
 from .base_job_template import read_base_job_template
 from .naming import check_name
 from .setting_sources import ENV_PREFIX, FileSource, PrefectSource

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from ..domain.errors import SettingsError
-from ..orchestrator.profile import load_profile
+from ..prefect_api.settings.profile import load_profile
 from .setting_sources import (
     CONFIG_VARIABLE,
     ENV_PREFIX,

@@ -1,6 +1,6 @@
 """The orchestrator's world in our terms: what a Prefect server tells the worker, and is told.
 
-Only fields that the worker uses are here; the wire models in ``orchestrator/wire.py`` read them
+Only fields that the worker uses are here; the wire models in ``prefect_api/models.py`` read them
 from JSON and drop the rest (contract sections 4 to 6, 11 and 12).
 """
 

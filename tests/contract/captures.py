@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 import pytest
 
-from actors.orchestrator.api import PrefectApi
-from actors.orchestrator.options import SessionOptions
-from actors.orchestrator.session import Session
+from actors.prefect_api.client import PrefectApi
+from actors.prefect_api.http.options import SessionOptions
+from actors.prefect_api.http.session import Session
 from tests.support.http_server import Received, Reply, ScriptedServer
 from tests.support.manual_clock import ManualClock
 

@@ -19,7 +19,7 @@ from actors.domain.model import LogLine, WorkerEvent
 from actors.event_emitter import EventEmitter
 from actors.log_shipper import CUT, LogShipper
 from actors.messages.outbox import EmitEvent, ShipLog
-from actors.orchestrator.bodies import events_body, logs_body
+from actors.prefect_api.requests import events_body, logs_body
 from actors.runtime import AsyncioRef, LoopClock, shut_down
 from actors.testing.orchestrator import InMemoryOrchestrator
 from actors.testing.virtual_time import START, run_virtual

@@ -8,7 +8,7 @@ from typing import Any
 
 from actors.journal.journal import FolderJournal
 from actors.journal.state_folder import StateFolder
-from actors.orchestrator.threads import ThreadPool
+from actors.prefect_api.http.threads import ThreadPool
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ import pytest
 
 from actors import ProcessWorker
 from actors.domain.errors import OrchestratorError
-from actors.orchestrator.profile import load_profile
+from actors.prefect_api.settings.profile import load_profile
 from tests.integration.prefect.kit import PATIENCE, Place, get, until
 
 NOBODY = "http://127.0.0.1:9/api"

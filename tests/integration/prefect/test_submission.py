@@ -10,8 +10,8 @@ import pytest
 
 from actors.domain.ids import FlowRunId
 from actors.domain.model import Proposal, StateType, Verdict
-from actors.orchestrator.api import PrefectApi
-from actors.orchestrator.session import Session
+from actors.prefect_api.client import PrefectApi
+from actors.prefect_api.http.session import Session
 from actors.runtime import LoopClock
 from tests.integration.prefect.kit import Connect, Place, shell
 

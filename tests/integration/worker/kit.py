@@ -13,7 +13,7 @@ from actors import ActorSystem, Settings
 from actors.domain.ids import FlowRunId
 from actors.domain.model import LogLine, StateType
 from actors.journal.state_folder import StateFolder
-from actors.orchestrator.profile import load_profile
+from actors.prefect_api.settings.profile import load_profile
 from actors.runtime import LoopClock
 from actors.testing.orchestrator import InMemoryOrchestrator
 

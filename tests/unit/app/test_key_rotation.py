@@ -25,7 +25,7 @@ from actors.domain.masking import CurrentMask
 from actors.domain.model import WorkPool
 from actors.domain.preparation import Preparation
 from actors.domain.record import Phase, RunRecord
-from actors.orchestrator.profile import load_profile
+from actors.prefect_api.settings.profile import load_profile
 from actors.runtime import LoopClock
 from actors.testing.processes import ScriptedKeeper, ScriptedLauncher
 from tests.support.builders import POOL, a_run

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from actors import ActorSystem, Settings
-from actors.orchestrator.profile import load_profile
+from actors.prefect_api.settings.profile import load_profile
 from actors.runtime import LoopClock
 from actors.testing.processes import ScriptedKeeper, ScriptedLauncher
 from tests.support.http_server import Reply, ScriptedServer

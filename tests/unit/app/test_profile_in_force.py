@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 
 from actors.app.profile_in_force import ProfileInForce
 from actors.domain.errors import SettingsError
-from actors.orchestrator.profile import PrefectProfile
-from actors.orchestrator.threads import ThreadPool
+from actors.prefect_api.http.threads import ThreadPool
+from actors.prefect_api.settings.profile import PrefectProfile
 from tests.support.on_loop import on_loop
 
 PATIENCE_SECONDS = 60.0

@@ -10,7 +10,7 @@ from actors.app.settings import CommandLineSettings, Settings
 from actors.app.wrong_settings import unknown_variables
 from actors.domain.errors import SettingsError
 from actors.messages.lifetime import OnDeadline
-from actors.orchestrator.profile import load_profile
+from actors.prefect_api.settings.profile import load_profile
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.orchestrator.profile import PrefectProfile, load_profile
+from actors.prefect_api.settings.profile import PrefectProfile, load_profile
 from tests.unit.orchestrator.profiles import Load
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from actors.orchestrator.profile import PrefectProfile
+from actors.prefect_api.settings.profile import PrefectProfile
 
 URL = "http://127.0.0.1:4200/api"
 

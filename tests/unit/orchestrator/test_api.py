@@ -24,10 +24,9 @@ from actors.domain.model import (
     Wait,
     WorkerEvent,
 )
-from actors.orchestrator.api import PrefectApi
-from actors.orchestrator.reading import read
-from actors.orchestrator.session import Session
-from actors.orchestrator.wire import (
+from actors.prefect_api.client import PrefectApi
+from actors.prefect_api.http.session import Session
+from actors.prefect_api.models import (
     Wire,
     WireBlock,
     WireDeployment,
@@ -39,6 +38,7 @@ from actors.orchestrator.wire import (
     WireState,
     WireVerdict,
 )
+from actors.prefect_api.reading import read
 from tests.support.http_server import Reply, Script, ScriptedServer
 from tests.support.manual_clock import ManualClock
 from tests.unit.orchestrator.clients import run

@@ -10,7 +10,7 @@ import pytest
 from dotenv import dotenv_values
 from pydantic_settings import BaseSettings, DotEnvSettingsSource
 
-from actors.orchestrator.profile import load_profile
+from actors.prefect_api.settings.profile import load_profile
 from tests.support.prefect_server import interpreter
 from tests.unit.orchestrator.profiles import Load
 

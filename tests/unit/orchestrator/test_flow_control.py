@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.orchestrator.flow_control import (
+from actors.prefect_api.http.concurrency import (
     CAUTIOUS_ROUNDS,
     FAIR_TURN,
     FIRST_ROUNDS,

@@ -8,8 +8,8 @@ import pytest
 
 import actors
 from actors.domain.errors import SettingsError
-from actors.orchestrator.profile import PrefectProfile
-from actors.orchestrator.retry import RetryPolicy
+from actors.prefect_api.http.retry import RetryPolicy
+from actors.prefect_api.settings.profile import PrefectProfile
 from tests.unit.orchestrator.profiles import URL, Load
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from actors.orchestrator.proxies import proxies_for, proxies_from
+from actors.prefect_api.http.proxies import proxies_for, proxies_from
 
 
 def test_lower_case_variables_win_and_schemes_are_completed() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.orchestrator.retry import LONGEST_WAIT, RetryPolicy, parse_retry_after
+from actors.prefect_api.http.retry import LONGEST_WAIT, RetryPolicy, parse_retry_after
 from tests.unit.orchestrator.clients import lowest
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -10,8 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from actors.domain.errors import Forbidden, Unauthorized
-from actors.orchestrator.options import Credentials
-from actors.orchestrator.session import Session
+from actors.prefect_api.http.options import Credentials
+from actors.prefect_api.http.session import Session
 from tests.support.http_server import Handler, Reply, ScriptedServer
 from tests.support.manual_clock import ManualClock
 from tests.unit.orchestrator.clients import run

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from actors.domain.errors import Forbidden, Unauthorized, Unavailable
-from actors.orchestrator.retry import RetryPolicy
-from actors.orchestrator.session import Session
+from actors.prefect_api.http.retry import RetryPolicy
+from actors.prefect_api.http.session import Session
 from tests.support.http_server import Received, Reply, Script, ScriptedServer
 from tests.support.manual_clock import ManualClock
 from tests.unit.orchestrator.clients import run

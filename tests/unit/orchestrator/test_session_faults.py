@@ -10,8 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from actors.domain.errors import InvalidRequest, Unavailable
-from actors.orchestrator.retry import RetryPolicy
-from actors.orchestrator.session import Session
+from actors.prefect_api.http.retry import RetryPolicy
+from actors.prefect_api.http.session import Session
 from tests.support.http_server import Handler, Reply, ScriptedServer
 from tests.support.manual_clock import ManualClock
 from tests.unit.orchestrator.clients import a_session, hanging, run

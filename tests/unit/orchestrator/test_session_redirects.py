@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from actors.domain.errors import Unavailable
-from actors.orchestrator.exchange import ExchangeFailed, Outgoing
-from actors.orchestrator.options import Credentials
-from actors.orchestrator.session import Session
-from actors.orchestrator.transport import redirected
+from actors.prefect_api.http.exchange import ExchangeFailed, Outgoing
+from actors.prefect_api.http.options import Credentials
+from actors.prefect_api.http.session import Session
+from actors.prefect_api.http.transport import redirected
 from tests.support.http_server import Reply, ScriptedServer
 from tests.support.manual_clock import ManualClock
 from tests.unit.orchestrator.clients import run

@@ -21,10 +21,10 @@ from actors.domain.errors import (
     Unauthorized,
     Unavailable,
 )
-from actors.orchestrator.answers import RouteMissing
-from actors.orchestrator.options import Credentials
-from actors.orchestrator.retry import RetryPolicy
-from actors.orchestrator.session import Session
+from actors.prefect_api.http.options import Credentials
+from actors.prefect_api.http.retry import RetryPolicy
+from actors.prefect_api.http.session import Session
+from actors.prefect_api.responses import RouteMissing
 from tests.support.http_server import Reply, ScriptedServer
 from tests.support.manual_clock import ManualClock
 from tests.unit.orchestrator.clients import run
@@ -243,7 +243,7 @@ def test_a_password_in_the_address_is_not_shown() -> None:
 
 def run_against(url: str, **options: Any) -> None:
     """A request to an address where nobody listens."""
-    from actors.orchestrator.options import SessionOptions
+    from actors.prefect_api.http.options import SessionOptions
 
     async def main() -> None:
         session = Session(SessionOptions(base_url=url, **options), clock=ManualClock())

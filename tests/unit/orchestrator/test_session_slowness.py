@@ -9,8 +9,8 @@ from typing import Any
 
 from structlog.testing import capture_logs
 
-from actors.orchestrator.flow_control import Priority
-from actors.orchestrator.session import Session
+from actors.prefect_api.http.concurrency import Priority
+from actors.prefect_api.http.session import Session
 from tests.support.http_server import Handler, Reply, ScriptedServer
 from tests.support.manual_clock import ManualClock
 from tests.unit.orchestrator.clients import hanging, run

@@ -6,9 +6,9 @@ from typing import Literal
 
 import pytest
 
+from actors.app.template_values import fetch, resolve
 from actors.domain.errors import Unavailable
 from actors.domain.template import BlockIdRef, BlockRef, Populated, Reference, VariableRef
-from actors.orchestrator.templating import fetch, resolve
 from actors.testing.orchestrator import InMemoryOrchestrator
 from tests.support.manual_clock import ManualClock
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from actors.orchestrator.threads import ThreadPool
+from actors.prefect_api.http.threads import ThreadPool
 
 
 def test_calls_run_in_other_threads_that_end_with_the_pool() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from actors.domain.errors import Unavailable
-from actors.orchestrator.session import Session
+from actors.prefect_api.http.session import Session
 from tests.support.http_server import CERTIFICATE, Reply, ScriptedServer
 from tests.support.manual_clock import ManualClock
 from tests.unit.orchestrator.clients import hanging, run

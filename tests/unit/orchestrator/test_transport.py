@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from actors.orchestrator.exchange import CalledOff, Lifeline, Outgoing
-from actors.orchestrator.transport import Transport
+from actors.prefect_api.http.exchange import CalledOff, Lifeline, Outgoing
+from actors.prefect_api.http.transport import Transport
 
 
 class CutOnConnecting(Lifeline):

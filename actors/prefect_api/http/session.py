@@ -16,20 +16,15 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import structlog
 
-from ..domain.errors import (
-    Forbidden,
-    OrchestratorError,
-    Unauthorized,
-    Unavailable,
-)
-from ..domain.masking import Masker
-from ..domain.model import Json
-from ..domain.ports import Clock
-from .answers import CsrfRefused, json_of
-from .bodies import encoded
+from ...domain.errors import Forbidden, OrchestratorError, Unauthorized, Unavailable
+from ...domain.masking import Masker
+from ...domain.model import Json
+from ...domain.ports import Clock
+from ..requests import encoded
+from ..responses import CsrfRefused, json_of
+from .concurrency import OVERLOADED, AdaptiveLimit, Gate, Passage, Priority
 from .csrf import CsrfGuard
 from .exchange import Answer, CalledOff, ExchangeFailed, Lifeline, Outgoing, Trouble
-from .flow_control import OVERLOADED, AdaptiveLimit, Gate, Passage, Priority
 from .maintenance import Maintenance
 from .options import Credentials, SessionOptions
 from .retry import parse_retry_after

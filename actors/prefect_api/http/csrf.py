@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from ..domain.errors import OrchestratorError, Unavailable
-from ..domain.model import Json
-from .answers import RouteMissing
+from ...domain.errors import OrchestratorError, Unavailable
+from ...domain.model import Json
+from ..responses import RouteMissing
 from .exchange import Answer
 
 CHANGING_METHODS: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})

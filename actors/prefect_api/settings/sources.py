@@ -20,7 +20,7 @@ from typing import Any, Final
 from dotenv.parser import parse_stream
 from dotenv.variables import parse_variables
 
-from ..domain.errors import SettingsError
+from ...domain.errors import SettingsError
 
 PREFIX: Final = "PREFECT_"
 

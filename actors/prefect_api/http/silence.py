@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
-from ..domain.ports import Clock
+from ...domain.ports import Clock
 
 _log = structlog.get_logger(__name__)
 

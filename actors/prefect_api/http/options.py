@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from ..domain.masking import is_secret_name, passwords_in_addresses
+from ...domain.masking import is_secret_name, passwords_in_addresses
 from .retry import RetryPolicy
 
 API_VERSION: Final = "0.8.4"
@@ -67,7 +67,7 @@ class SessionOptions:
     verify: bool | str = True
     """Whether to check TLS certificates, or the file of the authorities to trust."""
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """As :func:`~actors.orchestrator.proxies.proxies_from` gives them."""
+    """As :func:`~actors.prefect_api.http.proxies.proxies_from` gives them."""
     csrf: bool = True
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     max_response_bytes: int = 64 * 1024 * 1024

@@ -15,7 +15,7 @@ from ..domain.errors import (
     Unavailable,
 )
 from ..domain.model import Json
-from .exchange import Answer
+from .http.exchange import Answer
 
 MAX_DETAIL: Final = 500
 """Characters of the server's own words that go into an error's message."""

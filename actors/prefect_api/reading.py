@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from ..domain.errors import Unavailable
 from ..domain.model import Json
-from .wire import Wire
+from .models import Wire
 
 T = TypeVar("T")
 W = TypeVar("W", bound=Wire)

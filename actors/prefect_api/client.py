@@ -29,22 +29,10 @@ from ..domain.model import (
     WorkPool,
     WorkQueue,
 )
-from .answers import RouteMissing
-from .bodies import (
-    CANCELLING_FILTERS,
-    cancelling_body,
-    due_runs_body,
-    events_body,
-    logs_body,
-    queues_body,
-    scheduled_body,
-    state_body,
-)
-from .flow_control import Priority
-from .reading import ListReader, read
-from .retry import LONGEST_WAIT
-from .session import Session
-from .wire import (
+from .http.concurrency import Priority
+from .http.retry import LONGEST_WAIT
+from .http.session import Session
+from .models import (
     WireBlock,
     WireDeployment,
     WireDueRun,
@@ -56,6 +44,18 @@ from .wire import (
     WireVerdict,
     retries_in_process,
 )
+from .reading import ListReader, read
+from .requests import (
+    CANCELLING_FILTERS,
+    cancelling_body,
+    due_runs_body,
+    events_body,
+    logs_body,
+    queues_body,
+    scheduled_body,
+    state_body,
+)
+from .responses import RouteMissing
 
 _log = structlog.get_logger(__name__)
 

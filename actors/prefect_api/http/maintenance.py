@@ -7,8 +7,8 @@ from typing import Final
 
 import structlog
 
-from ..domain.complaint import Complaint
-from ..domain.ports import Clock
+from ...domain.complaint import Complaint
+from ...domain.ports import Clock
 
 LONG_WAIT: Final = 60.0
 """Seconds from which on a wait is logged."""

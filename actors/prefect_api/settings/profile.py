@@ -11,13 +11,13 @@ from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from ..domain.errors import SettingsError
-from ..domain.masking import secrets_in_environment
-from . import setting_values as to
-from .options import Credentials, SessionOptions, secrets_of
-from .profile_sources import Found, find_sources
-from .proxies import proxies_from
-from .retry import RetryPolicy
+from ...domain.errors import SettingsError
+from ...domain.masking import secrets_in_environment
+from ..http.options import Credentials, SessionOptions, secrets_of
+from ..http.proxies import proxies_from
+from ..http.retry import RetryPolicy
+from . import values as to
+from .sources import Found, find_sources
 
 CREDENTIALS: Final = ("api_key", "api_auth_string")
 """The settings that are changed while a worker is at work."""

@@ -1,0 +1,1 @@
+"""Requests to a Prefect server: connections, retries, concurrency, CSRF tokens, proxies."""

@@ -1,0 +1,1 @@
+"""``PREFECT_*`` settings and profiles, from the places where Prefect has them."""
