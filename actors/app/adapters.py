@@ -22,8 +22,8 @@ from ..prefect_api.http.session import Session
 from ..prefect_api.http.threads import ThreadPool
 from ..processes.launcher import KeeperLauncher, KeeperOptions
 from . import prefect_python
+from .job_preparer import Preparer
 from .naming import Seat, seats, take_seat
-from .preparation import Preparer
 from .profile_in_force import ProfileInForce
 from .settings import Settings
 

@@ -9,12 +9,7 @@ from typing import Any
 
 from ..domain.json_tree import texts_in
 from ..domain.model import Json
-from ..domain.placeholders import (
-    BLOCK_PREFIX,
-    ENVIRONMENT_PREFIX,
-    VARIABLE_PREFIX,
-    names_in,
-)
+from ..job.placeholders import BLOCK_PREFIX, ENVIRONMENT_PREFIX, VARIABLE_PREFIX, names_in
 
 _ELSEWHERE = (BLOCK_PREFIX, VARIABLE_PREFIX, ENVIRONMENT_PREFIX, "ctx.")
 """Placeholders that are filled from elsewhere than from the template's own variables."""

@@ -19,13 +19,10 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 import psutil
 import structlog
 
-from ..domain.default_template import PROCESS_WORKER, default_base_job_template
-from ..domain.environment import run_environment
 from ..domain.errors import InfrastructureNotAvailable, InfrastructureNotFound
 from ..domain.exit_status import explain, polite_signal
 from ..domain.ids import ClaimKey, claim_key, new_transition_id
 from ..domain.infrastructure_pid import parse_infrastructure_pid
-from ..domain.job import Job, ProcessJobConfiguration, ProcessVariables, build_job, needs_engine
 from ..domain.masking import Masker
 from ..domain.model import FlowRun, Json
 from ..domain.process import (
@@ -36,7 +33,10 @@ from ..domain.process import (
     SpawnOrder,
     TreeGone,
 )
-from ..domain.template import Resolved
+from ..job.default_template import PROCESS_WORKER, default_base_job_template
+from ..job.environment import run_environment
+from ..job.job import Job, ProcessJobConfiguration, ProcessVariables, build_job, needs_engine
+from ..job.template import Resolved
 from ..runtime import LoopClock
 from .adapters import Adapters, open_adapters
 from .settings import Settings

@@ -20,7 +20,7 @@ from ..processes.resource_monitor import ProcessMeasure
 from ..runtime import ActorDeadError, LoopClock, Ping, shut_down
 from ..web.health import HealthServer
 from .adapters import Adapters, open_adapters
-from .preparation import uses_runner
+from .job_preparer import uses_runner
 from .settings import Settings
 from .wiring import Wiring, start_actors
 from .worker_plan import WorkerPlan, WorkerPorts

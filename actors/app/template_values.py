@@ -1,6 +1,6 @@
 """What job templates need from the server: blocks and variables, each fetched once.
 
-The templates themselves are pure and live in :mod:`actors.domain.template`.
+The templates themselves are pure and live in :mod:`actors.job.template`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,7 @@ from typing import assert_never
 from ..domain.errors import NotFound
 from ..domain.model import Json
 from ..domain.ports import Orchestrator
-from ..domain.template import (
-    BlockIdRef,
-    BlockRef,
-    Populated,
-    Reference,
-    VariableRef,
-    references,
-)
+from ..job.template import BlockIdRef, BlockRef, Populated, Reference, VariableRef, references
 
 
 async def fetch(orchestrator: Orchestrator, populated: Populated) -> dict[Reference, Json]:

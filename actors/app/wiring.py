@@ -10,7 +10,6 @@ from slugify import slugify
 
 from ..cancellation_watcher import CancellationWatcher, WatchSettings
 from ..dispatcher import Dispatcher
-from ..domain.default_template import default_base_job_template
 from ..domain.model import WorkPool
 from ..domain.ports import Clock, ServiceNotifier
 from ..domain.run_events import RunEvents
@@ -20,6 +19,7 @@ from ..guardian import Guardian
 from ..health_reporter import HealthReporter
 from ..heartbeater import Heartbeater, PoolSettings
 from ..housekeeper import Housekeeper
+from ..job.default_template import default_base_job_template
 from ..log_shipper import LogShipper
 from ..memory_watcher import MemoryWatcher
 from ..messages.runs import SupervisorStart

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ..domain.model import Deployment, FlowRun, Json, WorkPool
 from ..domain.ports import Clock, Journal, Launcher, Measure, Orchestrator, ServiceNotifier
-from ..domain.preparation import Prepare
+from ..job.prepared_job import Prepare
 from ..messages.lifetime import OnDeadline
 
 

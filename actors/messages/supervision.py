@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from ..domain.effects import Effect, Propose
 from ..domain.masking import Masker
 from ..domain.model import State, StateType, Verdict
-from ..domain.preparation import Preparation
 from ..domain.process import KeptRun, ProcessIdentity
 from ..domain.record import RunRecord
 from ..domain.stimuli import Stimulus
+from ..job.prepared_job import Preparation
 
 
 @dataclass(frozen=True, slots=True)

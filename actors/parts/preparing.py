@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from ..domain.errors import Unavailable
 from ..domain.model import WorkPool
-from ..domain.preparation import Preparation
 from ..domain.record import RunRecord
+from ..job.prepared_job import Preparation
 from ..messages.pool import CurrentPool
 from ..runtime import ActorDeadError, Timeout
 from .supervisor_ports import SupervisorPorts

@@ -12,10 +12,10 @@ from ..domain.errors import NotFound
 from ..domain.failures import FailureKind, bug_in_words, classify_failure
 from ..domain.model import State, StateType, Wait
 from ..domain.policy import seconds_until_start
-from ..domain.preparation import Preparation
 from ..domain.process import ProcessFact
 from ..domain.record import Phase, Reason, RunRecord
 from ..domain.run_failures import consequence
+from ..job.prepared_job import Preparation
 from ..messages.runs import EndRun, SlotFreed, SupervisorStart
 from ..messages.supervision import (
     Again,

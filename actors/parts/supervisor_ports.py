@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from ..domain.model import WorkPool
 from ..domain.ports import Clock, Journal, Launcher, Measure, Orchestrator
-from ..domain.preparation import Prepare
 from ..domain.run_events import RunEvents
+from ..job.prepared_job import Prepare
 from ..runtime import Address
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from actors.domain.ids import DeploymentId, FlowRunId, TransitionId
-from actors.domain.job import build_job
 from actors.domain.model import (
     Aborted,
     Accepted,
@@ -16,7 +15,8 @@ from actors.domain.model import (
     StateType,
     Verdict,
 )
-from actors.domain.template import Resolved
+from actors.job.job import build_job
+from actors.job.template import Resolved
 from tests.contract.captures import Exchange, captured, replay
 from tests.support.http_server import Reply
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Literal
 
-from actors.app.preparation import Preparer
+from actors.app.job_preparer import Preparer
 from actors.domain.ids import FlowRunId
 from actors.domain.model import Proposal, StateType, WorkPool
-from actors.domain.preparation import Preparation
 from actors.domain.record import RunRecord
+from actors.job.prepared_job import Preparation
 
 from .plan import Program
 

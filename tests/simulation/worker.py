@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from actors.app.preparation import Preparer
+from actors.app.job_preparer import Preparer
 from actors.app.wiring import Wiring, start_actors
 from actors.app.worker_plan import WorkerPlan, WorkerPorts
 from actors.domain.model import Deployment, FlowRun, WorkPool

@@ -11,7 +11,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from actors.app.preparation import Preparer, uses_runner
+from actors.app.job_preparer import Preparer, uses_runner
 from actors.app.wiring import RUN_PREFIX, Wiring, start_actors
 from actors.app.worker_plan import WorkerPlan, WorkerPorts
 from actors.domain.ids import FlowRunId

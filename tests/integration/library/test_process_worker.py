@@ -20,7 +20,7 @@ from actors.domain.errors import (
     KeeperError,
     SettingsError,
 )
-from actors.domain.job import ProcessJobConfiguration
+from actors.job.job import ProcessJobConfiguration
 from actors.journal.state_folder import StateFolder
 from actors.prefect_api.settings.profile import load_profile
 from tests.integration.processes.scripted_keeper import scripted_keeper

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from actors.app.exit_codes import FAILURE, INTERRUPTED, USAGE
 from actors.app.settings import Settings
-from actors.domain.job_configuration import ProcessVariables
+from actors.job.configuration import ProcessVariables
 from tests.unit.app.test_cli import options
 
 ROOT = Path(__file__).resolve().parents[3]

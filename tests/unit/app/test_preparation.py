@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from actors.app.preparation import FLOW_SECONDS, Preparer
+from actors.app.job_preparer import FLOW_SECONDS, Preparer
 from actors.domain.errors import NotFound
 from actors.domain.ids import ClaimKey, FlowRunId, new_transition_id
-from actors.domain.preparation import Preparation
 from actors.domain.record import Phase, RunRecord
+from actors.job.prepared_job import Preparation
 from actors.runtime import LoopClock
 from actors.testing.orchestrator import InMemoryOrchestrator
 from tests.support.builders import POOL

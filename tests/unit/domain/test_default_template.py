@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from actors.domain.default_template import PROCESS_WORKER, default_base_job_template
-from actors.domain.job import build_job
-from actors.domain.job_configuration import OWN_VARIABLES
 from actors.domain.record import Limits
-from actors.domain.template import populate, resolve
+from actors.job.configuration import OWN_VARIABLES
+from actors.job.default_template import PROCESS_WORKER, default_base_job_template
+from actors.job.job import build_job
+from actors.job.template import populate, resolve
 from tests.support.builders import a_run
 
 STOCK = """{"job_configuration": {"command": "{{ command }}", "env": "{{ env }}",

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.domain.environment import run_environment
 from actors.domain.errors import InvalidJob
+from actors.job.environment import run_environment
 from tests.support.builders import DEPLOYMENT, FLOW, a_run
 
 

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.domain.errors import InvalidJob
-from actors.domain.job import Job, build_job, is_engine, split_command, uses_runner
 from actors.domain.masking import Masker
 from actors.domain.record import Limits
-from actors.domain.template import Resolved, populate, resolve
+from actors.job.job import Job, build_job, is_engine, split_command, uses_runner
+from actors.job.template import Resolved, populate, resolve
 from tests.support.builders import FLOW, a_run
 
 PYTHON = "/venv/bin/python"

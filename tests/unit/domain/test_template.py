@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.domain.errors import InvalidJob
-from actors.domain.template import (
+from actors.job.template import (
     BlockIdRef,
     BlockRef,
     Populated,

@@ -8,7 +8,7 @@ import pytest
 
 from actors.app.template_values import fetch, resolve
 from actors.domain.errors import Unavailable
-from actors.domain.template import BlockIdRef, BlockRef, Populated, Reference, VariableRef
+from actors.job.template import BlockIdRef, BlockRef, Populated, Reference, VariableRef
 from actors.testing.orchestrator import InMemoryOrchestrator
 from tests.support.manual_clock import ManualClock
 

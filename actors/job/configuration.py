@@ -15,8 +15,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from .model import Json
-from .record import Limits
+from ..domain.model import Json
+from ..domain.record import Limits
 
 _DEFAULTS: Final = Limits()
 

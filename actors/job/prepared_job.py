@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from .masking import Masker
-from .model import Resource, WorkPool
-from .process import SpawnOrder
-from .record import JobNote, RunRecord
+from ..domain.masking import Masker
+from ..domain.model import Resource, WorkPool
+from ..domain.process import SpawnOrder
+from ..domain.record import JobNote, RunRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

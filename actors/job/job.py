@@ -11,13 +11,13 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from ..domain.errors import InvalidJob
+from ..domain.masking import Masker, secrets_in_environment
+from ..domain.model import Flow, FlowRun, Json
+from ..domain.plain_text import plain
+from ..domain.record import JobNote, Limits
+from .configuration import ProcessJobConfiguration, ProcessVariables
 from .environment import can_be_passed
-from .errors import InvalidJob
-from .job_configuration import ProcessJobConfiguration, ProcessVariables
-from .masking import Masker, secrets_in_environment
-from .model import Flow, FlowRun, Json
-from .plain_text import plain
-from .record import JobNote, Limits
 from .template import Resolved, fill
 
 __all__ = ["Job", "ProcessJobConfiguration", "ProcessVariables", "build_job", "validate"]

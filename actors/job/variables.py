@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import deepcopy
 
-from .errors import InvalidJob
-from .model import Json
+from ..domain.errors import InvalidJob
+from ..domain.model import Json
 from .placeholders import split_path
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from .job_configuration import OWN_VARIABLES, ProcessJobConfiguration, ProcessVariables
-from .model import Json
+from ..domain.model import Json
+from .configuration import OWN_VARIABLES, ProcessJobConfiguration, ProcessVariables
 
 OWN_PLACEHOLDERS: Final[dict[str, Json]] = {name: f"{{{{ {name} }}}}" for name in OWN_VARIABLES}
 """The part of every job configuration that is this worker's own."""

@@ -12,12 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from ..domain.errors import InvalidJob
+from ..domain.json_tree import texts_in
+from ..domain.masking import is_secret_name, secrets_in
+from ..domain.model import Json
 from .default_template import OWN_PLACEHOLDERS, default_base_job_template
-from .errors import InvalidJob
-from .job_variables import default_values, expand_dotted, merge_env, merge_variables
-from .json_tree import texts_in
-from .masking import is_secret_name, secrets_in
-from .model import Json
 from .placeholders import (
     BLOCK_PREFIX,
     ENVIRONMENT_PREFIX,
@@ -29,6 +28,7 @@ from .placeholders import (
     rewrite,
     split_path,
 )
+from .variables import default_values, expand_dotted, merge_env, merge_variables
 
 
 @dataclass(frozen=True, slots=True)

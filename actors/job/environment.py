@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from .errors import InvalidJob
-from .model import Deployment, Flow, FlowRun
+from ..domain.errors import InvalidJob
+from ..domain.model import Deployment, Flow, FlowRun
 
 SYSTEMD_VARIABLES: Final = frozenset(
     {

@@ -8,19 +8,19 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..domain import job as jobs
-from ..domain.environment import run_environment
 from ..domain.errors import InvalidJob, NotFound
 from ..domain.ids import ClaimKey, FlowId
-from ..domain.job import Job, build_job, needs_engine
 from ..domain.masking import Masker, secrets_in_environment
 from ..domain.model import Deployment, Flow, FlowRun, Json, WorkPool
 from ..domain.ports import Orchestrator
-from ..domain.preparation import Preparation
 from ..domain.process import SpawnOrder
 from ..domain.record import RunRecord
-from ..domain.template import Resolved, populate, resolve
 from ..domain.worker_events import run_related
+from ..job import job as jobs
+from ..job.environment import run_environment
+from ..job.job import Job, build_job, needs_engine
+from ..job.prepared_job import Preparation
+from ..job.template import Resolved, populate, resolve
 from .template_values import fetch
 
 FLOWS_REMEMBERED = 1_000
@@ -35,7 +35,7 @@ async def _no_settings() -> Mapping[str, str]:
 
 @dataclass(kw_only=True)
 class Preparer:
-    """Prepares runs of one worker; an instance is a :data:`~actors.domain.preparation.Prepare`.
+    """Prepares runs of one worker; an instance is a :data:`~actors.job.prepared_job.Prepare`.
 
     ``engine_python`` answers which interpreter has Prefect; it raises a WorkerError when there is
     none. ``base_env`` is the worker's own environment. ``prefect_env`` answers which Prefect
@@ -56,7 +56,7 @@ class Preparer:
     _flows: dict[FlowId, tuple[Flow, float]] = field(default_factory=dict)
 
     async def __call__(self, record: RunRecord, pool: WorkPool) -> Preparation:
-        """See :data:`~actors.domain.preparation.Prepare`."""
+        """See :data:`~actors.job.prepared_job.Prepare`."""
         run = record.run
         deployment, flow = await asyncio.gather(self._deployment(run), self._flow(run))
         resolved = await self._resolve(run, deployment, pool)
