@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from slugify import slugify
 
 from ..cancellation_watcher import CancellationWatcher, WatchSettings
-from ..dispatcher import Dispatcher
+from ..dispatcher.dispatcher import Dispatcher
 from ..domain.model import WorkPool
 from ..domain.ports import Clock, ServiceNotifier
 from ..domain.run_events import RunEvents
@@ -24,7 +24,7 @@ from ..log_shipper import LogShipper
 from ..memory_watcher import MemoryWatcher
 from ..messages.runs import SupervisorStart
 from ..parts.supervisor_ports import SupervisorPorts
-from ..poller import Poller, PollSettings
+from ..poller.poller import Poller, PollSettings
 from ..process_supervisor import ProcessSupervisor
 from ..runtime import Address, AsyncioRef, ChildSpec, Directory, Restart
 from ..service_reporter import ServiceReporter

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..domain.admission import Share
+from ..dispatcher.admission import Share
 from ..domain.ids import ClaimKey, DeploymentId, FlowRunId, TransitionId
 from ..domain.memory import MemorySample
 from ..domain.model import FlowRun, State, WorkPool

@@ -10,7 +10,7 @@ import gc
 from collections import Counter
 from collections.abc import Iterator
 
-from actors.dispatcher import Dispatcher
+from actors.dispatcher.dispatcher import Dispatcher
 from actors.domain.effects import FreeSlot
 from actors.domain.errors import StateFolderError
 from actors.domain.ids import ClaimKey, claim_key, flow_run_id_of

@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import actors.dispatcher as dispatching
+import actors.dispatcher.dispatcher as dispatching
 import actors.domain.run_beginning as machine
 import actors.domain.run_ending as ending
 import actors.parts.proposals as proposing
 import actors.parts.run_effects as effects
 import actors.process_supervisor as supervising
 from actors.cancellation_watcher import CancellationWatcher
-from actors.dispatcher import Dispatcher
+from actors.dispatcher.active_runs import RunTable
+from actors.dispatcher.dispatcher import Dispatcher
+from actors.dispatcher.door import Door
 from actors.domain.effects import Abandon, Emit, EndTree, FreeSlot, Spawn, StartTimeout
 from actors.domain.failures import FailureKind
 from actors.domain.model import Aborted
@@ -24,12 +26,10 @@ from actors.domain.record import Reason
 from actors.domain.stimuli import Adopted, Exited, Vacated
 from actors.messages.lifetime import Tick
 from actors.messages.runs import CancelIfOurs, CancelRun
-from actors.parts.door import Door
 from actors.parts.record_keeping import RecordKeeping, Step
 from actors.parts.run_effects import RunEffects
 from actors.parts.run_output import RunOutput
-from actors.parts.run_table import RunTable
-from actors.poller import Poller
+from actors.poller.poller import Poller
 from actors.process_supervisor import ProcessSupervisor
 
 Change = Callable[[Any], Any]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.domain.admission import (
+from actors.dispatcher.admission import (
     HELD_BACK_SECONDS,
     MAX_RUNS_PER_POLL,
     REMEMBERED_SECONDS,

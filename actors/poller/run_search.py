@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from ..domain.admission import MAX_RUNS_PER_POLL, Share, runs_to_ask_for, runs_to_look_for
+from ..dispatcher.admission import MAX_RUNS_PER_POLL, Share, runs_to_ask_for, runs_to_look_for
 from ..domain.complaint import Complaint
 from ..domain.errors import OrchestratorError
 from ..domain.ids import FlowRunId

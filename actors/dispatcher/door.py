@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import structlog
 
-from ..domain.admission import Admission, within
 from ..domain.complaint import Complaint
 from ..domain.errors import StateFolderError
 from ..domain.ids import FlowRunId
@@ -12,7 +11,8 @@ from ..domain.memory import MemorySample, is_short
 from ..domain.model import FlowRun
 from ..domain.ports import Clock
 from ..messages.runs import DueRuns, Intake
-from .run_table import RunTable
+from .active_runs import RunTable
+from .admission import Admission, within
 
 log = structlog.get_logger("actors.dispatcher")
 

@@ -7,8 +7,8 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from .ids import DeploymentId, FlowRunId
-from .model import FlowRun
+from ..domain.ids import DeploymentId, FlowRunId
+from ..domain.model import FlowRun
 
 MAX_RUNS_PER_POLL: Final = 200
 """The server answers 422 to a larger limit."""

@@ -1,0 +1,1 @@
+"""The actor that admits due runs as long as there are slots, and its parts."""
