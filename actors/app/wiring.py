@@ -12,7 +12,6 @@ from ..cancellation_watcher import CancellationWatcher, WatchSettings
 from ..dispatcher.dispatcher import Dispatcher
 from ..domain.model import WorkPool
 from ..domain.ports import Clock, ServiceNotifier
-from ..domain.run_events import RunEvents
 from ..domain.worker_events import worker_resource
 from ..event_emitter import EventEmitter
 from ..guardian import Guardian
@@ -23,9 +22,10 @@ from ..job.default_template import default_base_job_template
 from ..log_shipper import LogShipper
 from ..memory_watcher import MemoryWatcher
 from ..messages.runs import SupervisorStart
-from ..parts.supervisor_ports import SupervisorPorts
 from ..poller.poller import Poller, PollSettings
-from ..process_supervisor import ProcessSupervisor
+from ..process_supervisor.ports import SupervisorPorts
+from ..process_supervisor.process_supervisor import ProcessSupervisor
+from ..process_supervisor.run_events import RunEvents
 from ..runtime import Address, AsyncioRef, ChildSpec, Directory, Restart
 from ..service_reporter import ServiceReporter
 from .worker_plan import WorkerPlan, WorkerPorts

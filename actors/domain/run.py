@@ -1,184 +1,97 @@
-"""The life of a run, as a pure state machine: (run, stimulus) -> (run, effects).
-
-The supervisor carries the effects out and comes back with what happened. The record in
-:class:`Run` is saved before the effects of a step, so a successor that reads it resumes where its
-predecessor died: it says :class:`~.stimuli.Adopted` and the machine asks again for whatever was
-under way. Every effect bears being asked for twice: a claim keeps its transition id, the keeper
-starts one process per key, the server answers a repeated report as a repeat.
-"""
+"""A run as its supervisor holds it, and how one comes to be."""
 
 from __future__ import annotations
 
-import logging
-from dataclasses import replace
+import uuid
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import assert_never
 
-from .effects import Abandon, Effect
-from .exit_status import crash_message
-from .model import Proposal, State, StateType, Verdict
-from .proposals import cancelled, claim, crashed
-from .record import Phase, Reason
-from .run_adoption import Adoption
-from .run_state import Run, found_run, new_run
-from .stimuli import (
-    Adopted,
-    Answered,
-    Begun,
-    CancelWanted,
-    CouldNotPrepare,
-    CouldNotSpawn,
-    Due,
-    EndWanted,
-    Exited,
-    GivenUp,
-    HistorySeen,
-    Prepared,
-    ProposalFailed,
-    Spawned,
-    StateSeen,
-    StateUnknown,
-    Stimulus,
-    TailKnown,
-    Unanswerable,
-    Vacated,
-    WorkerFailed,
-)
-
-__all__ = ["Run", "found_run", "new_run", "step"]
+from .ids import ClaimKey, FlowId, FlowRunId, TransitionId, claim_key
+from .model import FlowRun, State, StateType
+from .record import Phase, RunRecord
 
 
-def step(run: Run, stimulus: Stimulus, *, now: datetime) -> tuple[Run, tuple[Effect, ...]]:
-    """Decide what ``stimulus`` means for ``run`` at ``now`` (timezone-aware)."""
-    turn = _Step(run, now)
-    turn.take(stimulus)
-    return turn.run, tuple(turn.effects)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run as its supervisor holds it: what is recorded, and what can be found out again."""
+
+    record: RunRecord
+    holds_slot: bool = True
+    tree_gone: bool = True
+    """Whether no process of it is left (or was ever started)."""
+    adopted: bool = False
+    """Whether somebody else began with it, whose last words a full disk may have kept back."""
+    given_up: bool = False
+    """Whether it is to be given back if it turns out to be ours."""
+    checking: bool = False
+    """Whether the server is being asked how it holds the run."""
+    failure: str | None = None
+    """What its supervisors have failed of, in words: it is to be ended."""
+    runner_cancels_since: datetime | None = None
+    """Since when its runner has been left to cancel it; None: it was not to be cancelled."""
+    tail_follows: bool = False
+    """Whether the last lines of its output are still to come, for the message of its report."""
+
+    @classmethod
+    def from_record(cls, record: RunRecord) -> Run:
+        """What a successor knows before it has asked the keeper: the worst is assumed."""
+        started = record.phase in (Phase.SPAWNING, Phase.RUNNING, Phase.REPORTING)
+        return cls(
+            record=record,
+            holds_slot=record.phase is not Phase.REPORTING,
+            tree_gone=not started,
+            adopted=True,
+        )
+
+    @property
+    def is_claiming(self) -> bool:
+        """Whether it is not known yet if the run is ours."""
+        return self.record.phase is Phase.CLAIMING
+
+    @property
+    def is_unstarted(self) -> bool:
+        """Whether it is, or may be, ours and has no process yet."""
+        return self.record.phase in (Phase.CLAIMING, Phase.PREPARING)
+
+    @property
+    def ends_unstarted(self) -> bool:
+        """Whether it is about to be started, and is to be ended already."""
+        wanted = self.record.cancelling is not None or self.record.reason is not None
+        return wanted and self.record.phase is Phase.SPAWNING
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.record.phase is Phase.OVER
 
 
-class _Step(Adoption):
-    """What each stimulus means."""
+def new_run(run: FlowRun, *, worker: str, transition: TransitionId) -> Run:
+    """A run about to be claimed by ``worker`` with ``transition``."""
+    return Run(
+        record=RunRecord(
+            key=claim_key(run.id, transition),
+            worker=worker,
+            run=run,
+            claim=transition,
+            phase=Phase.CLAIMING,
+        )
+    )
 
-    def take(self, stimulus: Stimulus) -> None:
-        match stimulus:
-            case Begun():
-                self._propose(claim(self._record))
-            case Adopted():
-                self._adopted(stimulus)
-            case Answered(proposal=proposal, verdict=verdict):
-                self._answered(proposal, verdict)
-            case Unanswerable(proposal=proposal, cause=cause):
-                self._unanswerable(proposal, cause)
-            case Prepared():
-                self._prepared(stimulus)
-            case Due():
-                self._due_at_last()
-            case CouldNotPrepare(cause=cause, deployment_missing=missing):
-                self._could_not_prepare(cause, deployment_missing=missing)
-            case Spawned(pid=pid):
-                self._spawned(pid)
-            case CouldNotSpawn(cause=cause):
-                self._could_not_spawn(cause)
-            case Exited():
-                self._exited(stimulus)
-            case TailKnown(tail=tail):
-                self._tail_known(tail)
-            case Vacated(leftovers=leftovers):
-                self._vacated(leftovers)
-            case CancelWanted(state=state):
-                self._cancel_wanted(state)
-            case EndWanted(reason=reason):
-                self._end_wanted(reason)
-            case GivenUp():
-                self._given_up()
-            case StateSeen(state=state):
-                self._state_seen(state)
-            case HistorySeen(states=states):
-                self._history_seen(states)
-            case StateUnknown(cause=cause):
-                self._state_unknown(cause)
-            case ProposalFailed(proposal=proposal, cause=cause):
-                self._proposal_failed(proposal, cause)
-            case WorkerFailed(cause=cause):
-                self._worker_failed(cause)
-            case _:
-                assert_never(stimulus)
-        self._settle_if_done()
 
-    def _state_seen(self, state: State | None) -> None:
-        self.run = replace(self.run, checking=False)
-        if self._record.phase is Phase.REPORTING:
-            self._seen_after_its_end(state)
-        elif self._record.phase is Phase.CLAIMING:
-            self._seen_after_a_failed_claim(state)
-        elif state is not None and state.type is StateType.CANCELLING:
-            self._cancel_wanted(state)
-        elif self._record.phase is Phase.PREPARING:
-            self._seen_before_its_start(state)
+def found_run(key: ClaimKey, *, worker: str) -> Run:
+    """A run that only the keeper knows of: its record was lost, or a full disk never took it.
 
-    def _state_unknown(self, cause: str) -> None:
-        """Once it has ended nothing depends on the state: the engine has reported it."""
-        was_checking = self.run.checking
-        self.run = replace(self.run, checking=False)
-        if self._record.phase is Phase.CLAIMING and was_checking:  # it may be ours, or not
-            self._do(Abandon(cause=cause))
-        elif self._record.phase in (Phase.CLAIMING, Phase.PREPARING):
-            self._never_started(cause)
-
-    def _answered(self, proposal: Proposal, verdict: Verdict) -> None:
-        if proposal.transition_id == self._record.claim:
-            if self._record.phase is Phase.CLAIMING:
-                self._claim_answered(verdict)
-        elif self._record.report is not None and (
-            proposal.transition_id == self._record.report.transition_id
-        ):
-            self._report_answered(self._record.report, verdict)
-
-    def _unanswerable(self, proposal: Proposal, cause: str) -> None:
-        if proposal.transition_id == self._record.claim:
-            if self._record.phase is Phase.CLAIMING:
-                self._over()
-        elif self._record.report is not None and (
-            proposal.transition_id == self._record.report.transition_id
-        ):
-            self._remark(
-                logging.WARNING, f"The server does not take the state {proposal.name}: {cause}"
-            )
-            self._save(report=None)
-
-    def _proposal_failed(self, proposal: Proposal, cause: str) -> None:
-        record = self._record
-        if proposal.transition_id == record.claim:
-            if record.phase is Phase.CLAIMING:
-                self._check_state()
-        elif record.report is None or proposal.transition_id != record.report.transition_id:
-            return
-        elif record.phase is Phase.RUNNING:
-            self._remark(
-                logging.WARNING, f"The server was not told the state {proposal.name}. {cause}"
-            )
-            self._save(report=None)
-        else:
-            self._do(Abandon(cause=cause))
-
-    def _worker_failed(self, cause: str) -> None:
-        """Do what can be done without the keeper's facts: order the end, and report it."""
-        record = self._record
-        if record.phase is Phase.OVER:
-            return
-        # Nothing is left of it, as far as will ever be known here.
-        self.run = replace(self.run, failure=cause, tree_gone=True)
-        if record.exit is None:
-            self._end_tree()
-        if record.phase is Phase.CLAIMING:
-            self._check_state()
-        elif record.phase is Phase.REPORTING:
-            if record.report is not None:
-                self._propose(record.report)
-        elif record.cancelling is not None:
-            self._report(cancelled(record, record.cancelling))
-        else:
-            reason = record.reason or Reason.WORKER_FAILED
-            self._save(reason=reason)
-            message = crash_message(reason, None, (), cause=cause, limits=self._limits)
-            self._remark(logging.ERROR, message)
-            self._report(crashed(record, message))
+    Of the claim's id it knows the beginning; the rest, which the ids of its reports follow from,
+    is drawn from the key.
+    """
+    run_id, _, beginning = key.rpartition(".")
+    drawn = str(uuid.uuid5(uuid.NAMESPACE_OID, key))
+    run = FlowRun(
+        id=FlowRunId(run_id),
+        name=run_id,
+        flow_id=FlowId(""),
+        state=State(type=StateType.PENDING, name="Pending"),
+    )
+    claim = TransitionId(beginning + drawn[len(beginning) :])
+    record = new_run(run, worker=worker, transition=claim).record
+    return Run.from_record(replace(record, phase=Phase.SPAWNING))

@@ -11,7 +11,7 @@ from actors.domain.model import StateType
 from actors.domain.record import Phase
 from actors.messages.health import CurrentHealth
 from actors.messages.lifetime import Deadline, Drain, OnDeadline
-from actors.parts.record_keeping import LATE_SECONDS
+from actors.process_supervisor.journaling import LATE_SECONDS
 from actors.runtime import Ping
 from actors.testing.processes import ScriptedProcess
 from tests.support.worker_world import POOL, WorkerWorld, play

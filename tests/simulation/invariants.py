@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Iterator
 
 from actors.dispatcher.dispatcher import Dispatcher
-from actors.domain.effects import FreeSlot
 from actors.domain.errors import StateFolderError
 from actors.domain.ids import ClaimKey, claim_key, flow_run_id_of
 from actors.domain.model import StateType
 from actors.domain.record import Phase, RunRecord
-from actors.process_supervisor import ProcessSupervisor
+from actors.process_supervisor.machine.effects import FreeSlot
+from actors.process_supervisor.process_supervisor import ProcessSupervisor
 from actors.runtime import ActorKilled, AsyncioActor, AsyncioRef
 from actors.runtime.restart import ChildDidNotStart
 from actors.testing.processes import ScriptedProcess

@@ -8,29 +8,36 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import actors.dispatcher.dispatcher as dispatching
-import actors.domain.run_beginning as machine
-import actors.domain.run_ending as ending
-import actors.parts.proposals as proposing
-import actors.parts.run_effects as effects
-import actors.process_supervisor as supervising
+import actors.process_supervisor.machine.beginning as machine
+import actors.process_supervisor.machine.ending as ending
+import actors.process_supervisor.process_supervisor as supervising
+import actors.process_supervisor.reporting as proposing
+import actors.process_supervisor.run_effects as effects
 from actors.cancellation_watcher import CancellationWatcher
 from actors.dispatcher.active_runs import RunTable
 from actors.dispatcher.dispatcher import Dispatcher
 from actors.dispatcher.door import Door
-from actors.domain.effects import Abandon, Emit, EndTree, FreeSlot, Spawn, StartTimeout
 from actors.domain.failures import FailureKind
 from actors.domain.model import Aborted
 from actors.domain.process import ExitStatus, KeptRun, ProcessExited
-from actors.domain.proposals import crashed
 from actors.domain.record import Reason
-from actors.domain.stimuli import Adopted, Exited, Vacated
 from actors.messages.lifetime import Tick
 from actors.messages.runs import CancelIfOurs, CancelRun
-from actors.parts.record_keeping import RecordKeeping, Step
-from actors.parts.run_effects import RunEffects
-from actors.parts.run_output import RunOutput
 from actors.poller.poller import Poller
-from actors.process_supervisor import ProcessSupervisor
+from actors.process_supervisor.journaling import RecordKeeping, Step
+from actors.process_supervisor.machine.effects import (
+    Abandon,
+    Emit,
+    EndTree,
+    FreeSlot,
+    Spawn,
+    StartTimeout,
+)
+from actors.process_supervisor.machine.proposals import crashed
+from actors.process_supervisor.machine.stimuli import Adopted, Exited, Vacated
+from actors.process_supervisor.output import RunOutput
+from actors.process_supervisor.process_supervisor import ProcessSupervisor
+from actors.process_supervisor.run_effects import RunEffects
 
 Change = Callable[[Any], Any]
 """From what is there to what takes its place."""

@@ -12,7 +12,7 @@ from typing import Any
 from actors.domain.ids import ClaimKey, FlowRunId, flow_run_id_of
 from actors.domain.model import State
 from actors.domain.record import Limits, Reason, RunRecord
-from actors.parts.record_keeping import LATE_SECONDS
+from actors.process_supervisor.journaling import LATE_SECONDS
 from actors.testing.processes import ScriptedProcess
 
 NEVER = float("-inf")

@@ -8,10 +8,16 @@ import inspect
 import pytest
 
 from actors.domain import errors
-from actors.domain import stimuli as on
-from actors.domain.effects import CheckState, EndTree, Prepare, ReadHistory, Spawn
 from actors.domain.failures import FailureKind, bug_in_words, classify_failure
-from actors.domain.run_failures import consequence
+from actors.process_supervisor.machine import stimuli as on
+from actors.process_supervisor.machine.effects import (
+    CheckState,
+    EndTree,
+    Prepare,
+    ReadHistory,
+    Spawn,
+)
+from actors.process_supervisor.machine.failures import consequence
 
 PASSING = {
     "Unavailable",

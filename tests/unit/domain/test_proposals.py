@@ -6,7 +6,7 @@ import pytest
 
 from actors.domain.ids import TransitionId
 from actors.domain.model import Aborted, Proposal, Rejected, State, StateType
-from actors.domain.proposals import foreseen
+from actors.process_supervisor.machine.proposals import foreseen
 
 OURS = TransitionId("ours")
 LIVE = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING, StateType.PAUSED)

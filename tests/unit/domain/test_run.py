@@ -8,8 +8,23 @@ from typing import TypeVar
 
 import pytest
 
-from actors.domain import stimuli as on
-from actors.domain.effects import (
+from actors.domain.ids import FlowId, FlowRunId, TransitionId
+from actors.domain.model import (
+    Aborted,
+    Accepted,
+    FlowRun,
+    Proposal,
+    Rejected,
+    State,
+    StateType,
+    Verdict,
+    Wait,
+)
+from actors.domain.process import ExitStatus
+from actors.domain.record import JobNote, Limits, Phase, Reason
+from actors.domain.run import Run, new_run
+from actors.process_supervisor.machine import stimuli as on
+from actors.process_supervisor.machine.effects import (
     CheckState,
     Effect,
     Emit,
@@ -26,21 +41,7 @@ from actors.domain.effects import (
     TellPid,
     WaitUntilDue,
 )
-from actors.domain.ids import FlowId, FlowRunId, TransitionId
-from actors.domain.model import (
-    Aborted,
-    Accepted,
-    FlowRun,
-    Proposal,
-    Rejected,
-    State,
-    StateType,
-    Verdict,
-    Wait,
-)
-from actors.domain.process import ExitStatus
-from actors.domain.record import JobNote, Limits, Phase, Reason
-from actors.domain.run import Run, new_run, step
+from actors.process_supervisor.machine.step import step
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 CLAIM = TransitionId("0b1e4a6e-1111-4222-8333-444455556666")

@@ -7,8 +7,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from actors.domain import stimuli as on
-from actors.domain.effects import (
+from actors.domain.ids import ClaimKey, TransitionId, claim_key
+from actors.domain.model import Accepted, State, StateType
+from actors.domain.process import ExitStatus
+from actors.domain.record import JobNote, Phase, Reason
+from actors.domain.run import Run, found_run, new_run
+from actors.process_supervisor.machine import stimuli as on
+from actors.process_supervisor.machine.effects import (
     CheckState,
     Effect,
     Emit,
@@ -18,11 +23,7 @@ from actors.domain.effects import (
     Propose,
     Spawn,
 )
-from actors.domain.ids import ClaimKey, TransitionId, claim_key
-from actors.domain.model import Accepted, State, StateType
-from actors.domain.process import ExitStatus
-from actors.domain.record import JobNote, Phase, Reason
-from actors.domain.run import Run, found_run, new_run, step
+from actors.process_supervisor.machine.step import step
 from tests.support.builders import a_run
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)

@@ -8,19 +8,6 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from actors.domain import stimuli as on
-from actors.domain.effects import (
-    CheckState,
-    Effect,
-    EndTree,
-    FreeSlot,
-    Prepare,
-    Propose,
-    ReadHistory,
-    Remark,
-    Settle,
-    Spawn,
-)
 from actors.domain.ids import TransitionId
 from actors.domain.model import (
     Aborted,
@@ -34,7 +21,21 @@ from actors.domain.model import (
 )
 from actors.domain.process import ExitStatus
 from actors.domain.record import JobNote, Limits, Phase, Reason
-from actors.domain.run import Run, new_run, step
+from actors.domain.run import Run, new_run
+from actors.process_supervisor.machine import stimuli as on
+from actors.process_supervisor.machine.effects import (
+    CheckState,
+    Effect,
+    EndTree,
+    FreeSlot,
+    Prepare,
+    Propose,
+    ReadHistory,
+    Remark,
+    Settle,
+    Spawn,
+)
+from actors.process_supervisor.machine.step import step
 from tests.support.builders import a_run
 
 START = datetime(2030, 1, 1, tzinfo=UTC)

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from actors.domain.effects import Effect, FreeSlot, Prepare, Propose, Spawn
 from actors.domain.ids import new_transition_id
-from actors.domain.proposals import claim
 from actors.domain.record import Phase, Reason, RunRecord
 from actors.domain.run import new_run
-from actors.parts.record_keeping import RecordKeeping, Step
+from actors.process_supervisor.journaling import RecordKeeping, Step
+from actors.process_supervisor.machine.effects import Effect, FreeSlot, Prepare, Propose, Spawn
+from actors.process_supervisor.machine.proposals import claim
 from tests.support.builders import a_run
 
 RECORD = new_run(a_run(), worker="w", transition=new_transition_id()).record

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ...domain.errors import NotFound
 from .effects import CheckState, Effect, Prepare, ReadHistory, Spawn
-from .errors import NotFound
 from .stimuli import CouldNotPrepare, CouldNotSpawn, StateSeen, StateUnknown, Stimulus
 
 

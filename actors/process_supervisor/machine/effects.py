@@ -1,4 +1,4 @@
-"""What a run's supervisor has to carry out: the answers of :func:`actors.domain.run.step`.
+"""What a run's supervisor has to carry out: the answers of :func:`actors.process_supervisor.machine.step.step`.
 
 The record is saved before any effect of the same step is carried out, so every effect may be
 carried out again by a successor and must be harmless when it is.
@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from .model import Proposal
-from .record import Reason
+from ...domain.model import Proposal
+from ...domain.record import Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

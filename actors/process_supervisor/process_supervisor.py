@@ -6,14 +6,12 @@ import asyncio
 import contextlib
 from dataclasses import replace
 
-from .domain import effects as do
-from .domain import stimuli as on
-from .domain.complaint import Complaint
-from .domain.errors import CouldNotStart, StateFolderError
-from .domain.masking import Masker
-from .domain.memory import exceeds
-from .domain.ports import KernelWitness
-from .domain.process import (
+from ..domain.complaint import Complaint
+from ..domain.errors import CouldNotStart, StateFolderError
+from ..domain.masking import Masker
+from ..domain.memory import exceeds
+from ..domain.ports import KernelWitness
+from ..domain.process import (
     KeptRun,
     OutputWritten,
     ProcessExited,
@@ -21,9 +19,8 @@ from .domain.process import (
     ProcessIdentity,
     TreeGone,
 )
-from .domain.record import Phase, Reason, RunRecord
-from .domain.run import step
-from .messages.runs import (
+from ..domain.record import Phase, Reason, RunRecord
+from ..messages.runs import (
     CancelRun,
     ClaimAnswered,
     CurrentSituation,
@@ -35,7 +32,12 @@ from .messages.runs import (
     Situation,
     SupervisorStart,
 )
-from .messages.supervision import (
+from ..runtime import AsyncioActor, Timer
+from .journaling import LATE_SECONDS, RecordKeeping, Step
+from .machine import effects as do
+from .machine import stimuli as on
+from .machine.step import step
+from .messages import (
     Again,
     Aside,
     Checked,
@@ -52,17 +54,15 @@ from .messages.supervision import (
     SecretsLearned,
     Told,
 )
-from .parts.record_keeping import LATE_SECONDS, RecordKeeping, Step
-from .parts.run_effects import RunEffects
-from .parts.run_output import WITHHELD, RunOutput, learn_secrets
-from .parts.supervisor_ports import SupervisorPorts
-from .runtime import AsyncioActor, Timer
+from .output import WITHHELD, RunOutput, learn_secrets
+from .ports import SupervisorPorts
+from .run_effects import RunEffects
 
 
 class ProcessSupervisor(AsyncioActor):
     """Owns: _run, the state of one flow run from claim to the last report.
 
-    The machine in ``domain/run.py`` decides as soon as something happens. The hands carry it out
+    The machine in ``process_supervisor/machine/step.py`` decides as soon as something happens. The hands carry it out
     once the record of the decision is saved, so no effect ever comes before its record, or before
     the effects of an earlier decision (see RecordKeeping).
 

@@ -6,6 +6,9 @@ import logging
 from dataclasses import replace
 from itertools import takewhile
 
+from ...domain.exit_status import crash_message
+from ...domain.model import Aborted, Accepted, Rejected, State, StateType, Verdict, Wait
+from ...domain.record import Phase, Reason
 from .effects import (
     AddLabels,
     Emit,
@@ -17,12 +20,9 @@ from .effects import (
     TellPid,
     WaitUntilDue,
 )
-from .exit_status import crash_message
-from .model import Aborted, Accepted, Rejected, State, StateType, Verdict, Wait
 from .proposals import cancelled, crashed, put_back, running, scheduled
-from .record import Phase, Reason
-from .run_turn import Turn
 from .stimuli import Prepared
+from .turn import Turn
 
 
 class Beginning(Turn):

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import assert_never
 
-from . import worker_events
-from .effects import EventKind
-from .model import Resource, WorkerEvent
-from .record import RunRecord
+from ..domain import worker_events
+from ..domain.model import Resource, WorkerEvent
+from ..domain.record import RunRecord
+from .machine.effects import EventKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

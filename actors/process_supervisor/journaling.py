@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from ..domain import effects as do
 from ..domain.record import RunRecord
+from .machine import effects as do
 
 LATE_SECONDS: Final = 10.0
 """How long a save may take before it counts as failed for all that is neither claim nor start."""

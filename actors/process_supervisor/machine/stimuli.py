@@ -1,12 +1,12 @@
-"""What can happen to a run: the events that :func:`actors.domain.run.step` understands."""
+"""What can happen to a run: the events that :func:`actors.process_supervisor.machine.step.step` understands."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .model import Proposal, Resource, State, Verdict
-from .process import ExitStatus
-from .record import JobNote, Reason
+from ...domain.model import Proposal, Resource, State, Verdict
+from ...domain.process import ExitStatus
+from ...domain.record import JobNote, Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from ..domain.record import RunRecord
 from ..job.prepared_job import Preparation
 from ..messages.pool import CurrentPool
 from ..runtime import ActorDeadError, Timeout
-from .supervisor_ports import SupervisorPorts
+from .ports import SupervisorPorts
 
 POOL_TIMEOUT_SECONDS = 5.0
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 
-from ..domain.effects import EventKind, Remark
 from ..domain.ids import FlowRunId
 from ..domain.model import LogLine
 from ..domain.record import RunRecord
 from ..messages.outbox import EmitEvent, ShipLog
-from .run_output import RunOutput
-from .supervisor_ports import SupervisorPorts
+from .machine.effects import EventKind, Remark
+from .output import RunOutput
+from .ports import SupervisorPorts
 
 
 class RunTelling:

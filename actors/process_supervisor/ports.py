@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from ..domain.model import WorkPool
 from ..domain.ports import Clock, Journal, Launcher, Measure, Orchestrator
-from ..domain.run_events import RunEvents
 from ..job.prepared_job import Prepare
 from ..runtime import Address
+from .run_events import RunEvents
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

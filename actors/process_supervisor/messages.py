@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..domain.effects import Effect, Propose
 from ..domain.masking import Masker
 from ..domain.model import State, StateType, Verdict
 from ..domain.process import KeptRun, ProcessIdentity
 from ..domain.record import RunRecord
-from ..domain.stimuli import Stimulus
 from ..job.prepared_job import Preparation
+from .machine.effects import Effect, Propose
+from .machine.stimuli import Stimulus
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import uuid
 
-from .ids import TransitionId
-from .model import Aborted, Json, Proposal, Rejected, State, StateType, Verdict
-from .record import RunRecord
+from ...domain.ids import TransitionId
+from ...domain.model import Aborted, Json, Proposal, Rejected, State, StateType, Verdict
+from ...domain.record import RunRecord
 
 
 def claim(record: RunRecord) -> Proposal:

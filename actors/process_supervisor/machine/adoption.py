@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ...domain.process import ExitStatus
+from ...domain.record import Phase, Reason
+from .beginning import Beginning
 from .effects import Emit, EventKind, Prepare, TellPid
-from .process import ExitStatus
+from .ending import Ending
 from .proposals import claim
-from .record import Phase, Reason
-from .run_beginning import Beginning
-from .run_ending import Ending
 from .stimuli import Adopted, Exited
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
-from ..domain.effects import Propose
 from ..domain.errors import NotFound, is_final
 from ..domain.ids import FlowRunId
 from ..domain.model import Aborted, Proposal, State, StateType, Verdict
 from ..domain.ports import Clock, Orchestrator
-from ..domain.proposals import foreseen
-from ..messages.supervision import Said
+from .machine.effects import Propose
+from .machine.proposals import foreseen
+from .messages import Said
 
 REFUSALS = 150
 """How often in a row a report or a read may be refused before it is given up: over an hour."""

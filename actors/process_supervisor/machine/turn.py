@@ -6,10 +6,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
+from ...domain.model import Proposal, StateType
+from ...domain.record import Limits, Phase, RunRecord
+from ...domain.run import Run
 from .effects import CheckState, Effect, EndTree, FreeSlot, Propose, Remark, Settle, StartTimeout
-from .model import Proposal, StateType
-from .record import Limits, Phase, RunRecord
-from .run_state import Run
 
 TELLS_OUTPUT: Final = (StateType.CRASHED, StateType.FAILED)
 """The reports whose message has the last lines of output."""

@@ -6,14 +6,14 @@ import logging
 from dataclasses import replace
 from typing import Final
 
+from ...domain.exit_status import BY_SIGKILL, crash_message, explain
+from ...domain.model import Accepted, Proposal, State, StateType, Verdict, Wait
+from ...domain.process import ExitStatus
+from ...domain.record import Phase, Reason
 from .effects import Emit, EventKind, Propose
-from .exit_status import BY_SIGKILL, crash_message, explain
-from .model import Accepted, Proposal, State, StateType, Verdict, Wait
-from .process import ExitStatus
 from .proposals import cancelled, crashed, outcome
-from .record import Phase, Reason
-from .run_turn import TELLS_OUTPUT, Turn
 from .stimuli import Exited
+from .turn import TELLS_OUTPUT, Turn
 
 RUNNER_GRACE_SECONDS: Final = 30.0
 """What Prefect's runner gives a flow from SIGTERM to SIGKILL (its CancellationManager)."""

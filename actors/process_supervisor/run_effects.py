@@ -6,18 +6,19 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TypeVar, assert_never
 
-from ..domain import effects as do
-from ..domain import stimuli as on
 from ..domain.errors import NotFound
 from ..domain.failures import FailureKind, bug_in_words, classify_failure
 from ..domain.model import State, StateType, Wait
 from ..domain.policy import seconds_until_start
 from ..domain.process import ProcessFact
 from ..domain.record import Phase, Reason, RunRecord
-from ..domain.run_failures import consequence
 from ..job.prepared_job import Preparation
 from ..messages.runs import EndRun, SlotFreed, SupervisorStart
-from ..messages.supervision import (
+from ..runtime import AsyncioActor
+from .machine import effects as do
+from .machine import stimuli as on
+from .machine.failures import consequence
+from .messages import (
     Again,
     Aside,
     Checked,
@@ -30,13 +31,12 @@ from ..messages.supervision import (
     Said,
     Told,
 )
-from ..runtime import AsyncioActor
-from .preparing import Preparing
-from .proposals import REFUSALS, Proposals
+from .output import RunOutput
+from .ports import SupervisorPorts
+from .preparation import Preparing
+from .publishing import RunTelling
+from .reporting import REFUSALS, Proposals
 from .retries import Retries
-from .run_output import RunOutput
-from .run_telling import RunTelling
-from .supervisor_ports import SupervisorPorts
 
 T = TypeVar("T")
 
