@@ -10,18 +10,18 @@ from typing import TypeVar, assert_never
 
 import structlog
 
-from .domain.complaint import Complaint
 from .domain.errors import NotFound
 from .domain.ids import FlowRunId, new_transition_id
 from .domain.infrastructure_pid import parse_infrastructure_pid
+from .domain.log_once import Complaint
 from .domain.model import Deployment, FlowRun, LogLine, Proposal, State, StateType, WorkPool
 from .domain.policy import jittered
 from .domain.ports import Clock, Orchestrator
+from .failed_requests import log_failure
+from .messages.batches import ShipLog
 from .messages.lifetime import FatalError, Round, RoundEnded, Tick
-from .messages.outbox import ShipLog
 from .messages.pool import CurrentPool
 from .messages.runs import CancelIfOurs
-from .parts.failed_requests import log_failure
 from .runtime import Address, AsyncioActor
 
 T = TypeVar("T")

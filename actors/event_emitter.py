@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 
-from .courier import Courier
+from .batch_sender import Courier
 from .domain.model import WorkerEvent
 from .domain.outbox import Outbox, json_bytes
 from .domain.ports import Clock, Orchestrator
-from .messages.outbox import EmitEvent
+from .messages.batches import EmitEvent
 
 EVENT_OVERHEAD_BYTES = 400
 """More than an event weighs on the wire beside its resources and its payload."""

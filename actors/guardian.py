@@ -13,6 +13,7 @@ from .domain.model import Resource, WorkerEvent, WorkPool
 from .domain.policy import Backoff
 from .domain.ports import Clock
 from .domain.worker_events import Preceding, started, stopped
+from .messages.batches import EmitEvent
 from .messages.lifetime import (
     CurrentStage,
     Deadline,
@@ -28,7 +29,6 @@ from .messages.lifetime import (
     Stage,
     StepAside,
 )
-from .messages.outbox import EmitEvent
 from .messages.pool import PoolSynced
 from .messages.runs import Finish
 from .runtime import Address, ChildSpec, Directory, RestartBudget, Supervisor

@@ -7,7 +7,7 @@ from typing import assert_never
 
 import structlog
 
-from .domain.complaint import Complaint
+from .domain.log_once import Complaint
 from .domain.policy import health
 from .domain.ports import Clock
 from .messages.health import Beaten, CurrentHealth, Health, Polled, PollFailed, PollingOver

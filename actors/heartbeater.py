@@ -9,15 +9,15 @@ from typing import assert_never
 
 import structlog
 
-from .domain.complaint import Complaint
 from .domain.errors import Conflict, Forbidden, NotFound, Refused, SettingsError
+from .domain.log_once import Complaint
 from .domain.model import Json, WorkPool, WorkQueue
 from .domain.policy import jittered
 from .domain.ports import Clock, Orchestrator
+from .failed_requests import log_failure
 from .messages.health import Beaten
 from .messages.lifetime import FatalError, Tick
 from .messages.pool import CurrentPool, PoolSynced
-from .parts.failed_requests import log_failure
 from .runtime import Address, AsyncioActor
 
 RESERVED = "prefect"

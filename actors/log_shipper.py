@@ -7,11 +7,11 @@ import random
 from bisect import bisect_right
 from dataclasses import replace
 
-from .courier import Courier
+from .batch_sender import Courier
 from .domain.model import LogLine
 from .domain.outbox import Outbox, json_bytes
 from .domain.ports import Clock, Orchestrator
-from .messages.outbox import ShipLog
+from .messages.batches import ShipLog
 
 LINE_OVERHEAD_BYTES = 300
 """More than a line weighs on the wire beside its message."""

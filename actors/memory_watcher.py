@@ -7,7 +7,7 @@ from typing import assert_never
 
 import structlog
 
-from .domain.complaint import Complaint
+from .domain.log_once import Complaint
 from .domain.memory import MemorySample
 from .domain.ports import Clock, Measure
 from .messages.lifetime import Tick

@@ -7,8 +7,8 @@ from typing import Final
 
 import structlog
 
-from ..domain.complaint import Complaint
 from ..domain.errors import SettingsError
+from ..domain.log_once import Complaint
 from ..domain.ports import Threads
 from ..prefect_api.http.options import Credentials
 from ..prefect_api.settings.profile import PrefectProfile

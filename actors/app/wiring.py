@@ -17,8 +17,8 @@ from ..event_emitter import EventEmitter
 from ..guardian import Guardian
 from ..health_reporter import HealthReporter
 from ..heartbeater import Heartbeater, PoolSettings
-from ..housekeeper import Housekeeper
 from ..job.default_template import default_base_job_template
+from ..journal_pruner import Housekeeper
 from ..log_shipper import LogShipper
 from ..memory_watcher import MemoryWatcher
 from ..messages.runs import SupervisorStart
@@ -27,7 +27,7 @@ from ..process_supervisor.ports import SupervisorPorts
 from ..process_supervisor.process_supervisor import ProcessSupervisor
 from ..process_supervisor.run_events import RunEvents
 from ..runtime import Address, AsyncioRef, ChildSpec, Directory, Restart
-from ..service_reporter import ServiceReporter
+from ..service_notifier import ServiceReporter
 from .worker_plan import WorkerPlan, WorkerPorts
 
 RUN_PREFIX = "run/"

@@ -10,16 +10,17 @@ from typing import Any, assert_never
 
 import structlog
 
-from ..domain.complaint import Complaint
 from ..domain.errors import StateFolderError
 from ..domain.failures import FailureKind, bug_in_words, classify_failure
 from ..domain.ids import ClaimKey, new_transition_id
+from ..domain.log_once import Complaint
 from ..domain.memory import MemorySample
 from ..domain.policy import Backoff
 from ..domain.ports import Clock, Journal, Launcher
 from ..domain.process import KeptRun, ProcessIdentity
 from ..domain.record import Phase, Reason, RunRecord
 from ..domain.run import Run, found_run, new_run
+from ..failed_requests import log_failure
 from ..messages.lifetime import Drain, EndAllRuns, Idle, LeaveAllRuns, OnlyReports
 from ..messages.runs import (
     CancelIfOurs,
@@ -44,7 +45,6 @@ from ..messages.runs import (
     SupervisorEnded,
     SupervisorStart,
 )
-from ..parts.failed_requests import log_failure
 from ..runtime import Address, AsyncioActor, AsyncioRef, shut_down
 from .active_runs import InHand, RunTable
 from .door import Door

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import structlog
 
-from ..domain.complaint import Complaint
 from ..domain.errors import StateFolderError
 from ..domain.ids import FlowRunId
+from ..domain.log_once import Complaint
 from ..domain.memory import MemorySample, is_short
 from ..domain.model import FlowRun
 from ..domain.ports import Clock

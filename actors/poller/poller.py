@@ -9,16 +9,16 @@ from typing import assert_never
 
 import structlog
 
-from ..domain.complaint import Complaint
 from ..domain.errors import OrchestratorError
+from ..domain.log_once import Complaint
 from ..domain.model import WorkPool, WorkQueue
 from ..domain.policy import jittered
 from ..domain.ports import Clock, Orchestrator
+from ..failed_requests import log_failure
 from ..messages.health import Polled, PollFailed, PollingOver
 from ..messages.lifetime import Drain, FatalError, Round, RoundEnded, Tick
 from ..messages.pool import CurrentPool, PoolSynced
 from ..messages.runs import CurrentIntake, DueRuns, PollNow
-from ..parts.failed_requests import log_failure
 from ..runtime import Address, AsyncioActor, Ticker
 from .run_search import Found, RunSearch
 

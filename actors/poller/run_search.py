@@ -10,9 +10,9 @@ from typing import Final
 import structlog
 
 from ..dispatcher.admission import MAX_RUNS_PER_POLL, Share, runs_to_ask_for, runs_to_look_for
-from ..domain.complaint import Complaint
 from ..domain.errors import OrchestratorError
 from ..domain.ids import FlowRunId
+from ..domain.log_once import Complaint
 from ..domain.model import DueListing, FlowRun, WorkPool, WorkQueue
 from ..domain.ports import Clock, Orchestrator
 from ..messages.runs import Intake

@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 from dataclasses import replace
 
-from ..domain.complaint import Complaint
 from ..domain.errors import CouldNotStart, StateFolderError
+from ..domain.log_once import Complaint
 from ..domain.masking import Masker
 from ..domain.memory import exceeds
 from ..domain.ports import KernelWitness

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from ..domain.ids import FlowRunId
 from ..domain.model import LogLine
 from ..domain.record import RunRecord
-from ..messages.outbox import EmitEvent, ShipLog
+from ..messages.batches import EmitEvent, ShipLog
 from .machine.effects import EventKind, Remark
 from .output import RunOutput
 from .ports import SupervisorPorts

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 import structlog
 
-from ..domain.complaint import Complaint
 from ..domain.errors import CouldNotStart, KeeperError
+from ..domain.log_once import Complaint
 from ..journal.state_folder import StateFolder
 from ..keeper.constants import PROTOCOL, PROVE, WITHOUT_PROOF
 from ..keeper.protocol import ProtocolError

@@ -18,7 +18,7 @@ from typing import Final
 import h11
 import structlog
 
-from ..domain.complaint import Complaint
+from ..domain.log_once import Complaint
 
 log = structlog.get_logger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from ...domain.complaint import Complaint
+from ...domain.log_once import Complaint
 from ...domain.ports import Clock
 
 LONG_WAIT: Final = 60.0

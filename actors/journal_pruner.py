@@ -7,12 +7,12 @@ from typing import assert_never
 
 import structlog
 
-from .domain.complaint import Complaint
+from .domain.log_once import Complaint
 from .domain.ports import Clock, Journal
 from .messages.lifetime import Tick
 from .runtime import AsyncioActor, Ticker
 
-log = structlog.get_logger("actors.housekeeper")
+log = structlog.get_logger("actors.journal_pruner")
 
 PAUSE_SECONDS = 600.0
 """Between two rounds; the first one is at the start.

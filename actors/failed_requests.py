@@ -6,9 +6,9 @@ import traceback
 
 from structlog.typing import FilteringBoundLogger
 
-from ..domain.complaint import Complaint
-from ..domain.failures import FailureKind, classify_failure
-from ..runtime import ActorDeadError, Timeout
+from .domain.failures import FailureKind, classify_failure
+from .domain.log_once import Complaint
+from .runtime import ActorDeadError, Timeout
 
 
 def log_failure(

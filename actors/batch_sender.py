@@ -9,14 +9,14 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 
-from .domain.complaint import Complaint
 from .domain.errors import is_final
+from .domain.log_once import Complaint
 from .domain.outbox import Outbox
 from .domain.policy import Backoff
 from .domain.ports import Clock
 from .runtime import AsyncioActor
 
-log = structlog.get_logger("actors.courier")
+log = structlog.get_logger("actors.batch_sender")
 
 T = TypeVar("T")
 

@@ -9,14 +9,14 @@ from typing import assert_never
 
 import structlog
 
-from .domain.complaint import Complaint
+from .domain.log_once import Complaint
 from .domain.ports import Clock, ServiceNotifier
 from .messages.health import CurrentHealth, Health
 from .messages.lifetime import CurrentStage, Drain, Stage, StepAside, Tick
 from .messages.runs import RunsInHand
 from .runtime import ActorDeadError, Address, AsyncioActor, Ping, Ticker, Timeout
 
-log = structlog.get_logger("actors.service_reporter")
+log = structlog.get_logger("actors.service_notifier")
 
 LOOK_SECONDS = 5.0
 """How often the worker is looked at, and how long an actor may take to answer."""
