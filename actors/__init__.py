@@ -12,8 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from . import messages
     from .app.process_worker import ProcessWorker
-    from .app.settings import Settings
     from .app.system import ActorSystem
+    from .settings.settings import Settings
 
 __all__ = ["ActorSystem", "ProcessWorker", "Settings", "messages"]
 

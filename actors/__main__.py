@@ -8,6 +8,6 @@ if __name__ == "__main__":
         # it goes before the first import of a module that is not built in.
         del sys.path[0]
 
-    from .app.cli import main
+    from .cli.main import main
 
     main()

@@ -21,11 +21,11 @@ from ..prefect_api.client import PrefectApi
 from ..prefect_api.http.session import Session
 from ..prefect_api.http.threads import ThreadPool
 from ..processes.launcher import KeeperLauncher, KeeperOptions
+from ..settings.settings import Settings
 from . import prefect_python
+from .identity import Seat, seats, take_seat
 from .job_preparer import Preparer
-from .naming import Seat, seats, take_seat
-from .profile_in_force import ProfileInForce
-from .settings import Settings
+from .live_profile import ProfileInForce
 
 PROGRAM: Final = "actor-worker"
 

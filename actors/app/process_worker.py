@@ -38,8 +38,8 @@ from ..job.environment import run_environment
 from ..job.job import Job, ProcessJobConfiguration, ProcessVariables, build_job, needs_engine
 from ..job.template import Resolved
 from ..runtime import LoopClock
+from ..settings.settings import Settings
 from .adapters import Adapters, open_adapters
-from .settings import Settings
 from .system import ActorSystem
 
 T = TypeVar("T")

@@ -18,10 +18,10 @@ from ..messages.lifetime import Deadline, Drain, FatalError, StepAside
 from ..messages.runs import RunsInHand, Situation
 from ..processes.resource_monitor import ProcessMeasure
 from ..runtime import ActorDeadError, LoopClock, Ping, shut_down
+from ..settings.settings import Settings
 from ..web.health import HealthServer
 from .adapters import Adapters, open_adapters
 from .job_preparer import uses_runner
-from .settings import Settings
 from .wiring import Wiring, start_actors
 from .worker_plan import WorkerPlan, WorkerPorts
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from actors.app.quickstart.folder import QuickstartFolder
-from actors.app.quickstart.programs import MARK
+from actors.cli.quickstart.folder import QuickstartFolder
+from actors.cli.quickstart.programs import MARK
 from tests.acceptance.command import ACTOR_WORKER, Command, environment
 from tests.support.prefect_server import interpreter
 

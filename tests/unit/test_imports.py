@@ -65,7 +65,7 @@ COMPOSITION_ROOT = ("actors.app.system", "actors.app.wiring")
 FACADES = {"actors": {"app"}, "actors.__main__": {"app"}}
 """Modules that may reach further than their part: the door of the library and of the command."""
 
-DATA = {"actors.app.quickstart.sample_flows", "actors.app.quickstart.prefect_server"}
+DATA = {"actors.cli.quickstart.sample_flows", "actors.cli.quickstart.prefect_server"}
 """For the interpreter that has Prefect to load; no module of ours imports them."""
 
 

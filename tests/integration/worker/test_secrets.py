@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from actors.app import logs
+from actors.cli import logs
 from actors.domain.ids import FlowRunId
 from actors.domain.masking import Masker
 from actors.keeper import procfs

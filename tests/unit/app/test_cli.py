@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from actors.app.cli import run
-from actors.app.options import START_OPTIONS, SectionOption
-from actors.app.settings import Settings, option_of
+from actors.cli.main import run
+from actors.cli.options import START_OPTIONS, SectionOption
+from actors.settings.settings import Settings, option_of
 
 
 def options() -> dict[str, SectionOption]:
@@ -117,7 +117,7 @@ def test_windows_is_refused_in_a_clear_sentence(capsys: pytest.CaptureFixture[st
 
 def test_help_does_not_wait_for_imports_that_only_a_worker_needs() -> None:
     program = (
-        "import sys; from actors.app.cli import run; run(['start', '--help']);"
+        "import sys; from actors.cli.main import run; run(['start', '--help']);"
         "sys.exit(', '.join({'asyncio', 'pydantic', 'requests', 'structlog', 'pykka'}"
         " & set(sys.modules)))"
     )

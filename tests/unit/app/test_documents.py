@@ -6,9 +6,9 @@ import re
 import tomllib
 from pathlib import Path
 
-from actors.app.exit_codes import FAILURE, INTERRUPTED, USAGE
-from actors.app.settings import Settings
+from actors.cli.exit_codes import FAILURE, INTERRUPTED, USAGE
 from actors.job.configuration import ProcessVariables
+from actors.settings.settings import Settings
 from tests.unit.app.test_cli import options
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -8,7 +8,7 @@ from typing import Any
 
 from structlog.testing import capture_logs
 
-from actors.app.dump import Dumper
+from actors.cli.dump import Dumper
 from actors.testing.virtual_time import run_virtual
 
 

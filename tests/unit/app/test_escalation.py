@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from actors.app.escalation import Step, stop_signals
+from actors.cli.signals import Step, stop_signals
 
 
 def test_each_signal_is_the_next_step_and_the_last_step_stays() -> None:

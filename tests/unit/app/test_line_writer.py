@@ -11,8 +11,8 @@ from typing import TextIO
 
 import structlog
 
-from actors.app import logs
-from actors.app.line_writer import LineWriter
+from actors.cli import logs
+from actors.cli.line_writer import LineWriter
 
 PATIENCE_SECONDS = 60.0
 

@@ -18,7 +18,7 @@ import pytest
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from actors.app import logs
+from actors.cli import logs
 from actors.domain.masking import Masker
 
 

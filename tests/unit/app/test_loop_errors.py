@@ -5,7 +5,7 @@ import errno
 
 from structlog.testing import capture_logs
 
-from actors.app.loop_errors import KINDS, REPEAT_SECONDS, LoopErrors
+from actors.cli.loop_errors import KINDS, REPEAT_SECONDS, LoopErrors
 from tests.support.virtual import virtual
 
 

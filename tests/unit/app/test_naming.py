@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from actors.app.naming import MOST_WORKERS, Seat, check_name, seats, take_seat
+from actors.app.identity import MOST_WORKERS, Seat, check_name, seats, take_seat
 from actors.domain.errors import SettingsError, StateFolderError
 
 BASE = Path("/home/me/.local/state/actor-worker")

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
-from actors.app.profile_in_force import ProfileInForce
+from actors.app.live_profile import ProfileInForce
 from actors.domain.errors import SettingsError
 from actors.prefect_api.http.threads import ThreadPool
 from actors.prefect_api.settings.profile import PrefectProfile

@@ -11,11 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from actors.app.quickstart.api import SampleRun, ServerApi
-from actors.app.quickstart.folder import FLOWS, QuickstartFolder, default_folder
-from actors.app.quickstart.program import EXPECTED, listen, remove
-from actors.app.quickstart.programs import Program, environment, sweep
-from actors.app.quickstart.screen import WIDEST_REASON, Screen, table
+from actors.cli.quickstart.api import SampleRun, ServerApi
+from actors.cli.quickstart.folder import FLOWS, QuickstartFolder, default_folder
+from actors.cli.quickstart.program import EXPECTED, listen, remove
+from actors.cli.quickstart.programs import Program, environment, sweep
+from actors.cli.quickstart.screen import WIDEST_REASON, Screen, table
 from actors.domain.errors import StateFolderError, WorkerError
 from tests.support.http_server import Reply, ScriptedServer
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from actors.app.settings import CommandLineSettings, Settings
-from actors.app.wrong_settings import unknown_variables
 from actors.domain.errors import SettingsError
 from actors.messages.lifetime import OnDeadline
 from actors.prefect_api.settings.profile import load_profile
+from actors.settings.errors import unknown_variables
+from actors.settings.settings import CommandLineSettings, Settings
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.app.systemd import Systemd
+from actors.cli.systemd import Systemd
 
 UNIT = Path(__file__).parents[3] / "config" / "actor-worker.service"
 

@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING
 import structlog
 
 from ..domain.masking import CurrentMask, Masker, secrets_in_environment
-from . import logs, successor
-from .escalation import Step, on_signal, stop_signals
+from ..settings.errors import unknown_variables
+from . import logs
+from . import reexec as successor
 from .exit_codes import INTERRUPTED
 from .loop_errors import LoopErrors
+from .signals import Step, on_signal, stop_signals
 from .systemd import Systemd
-from .wrong_settings import unknown_variables
 
 if TYPE_CHECKING:
+    from ..app.system import ActorSystem
+    from ..settings.settings import Settings
     from .dump import Dumper
-    from .settings import Settings
-    from .system import ActorSystem
 
 log = structlog.get_logger(__name__)
 
@@ -82,8 +83,8 @@ class _Life:
     async def live(self) -> None:
         """From the start of the actors to their end."""
         # imported here: a wrong setting is answered without it
+        from ..app.system import ActorSystem
         from .dump import Dumper, dump_to_log
-        from .system import ActorSystem
 
         errors = LoopErrors()
         asyncio.get_running_loop().set_exception_handler(errors)

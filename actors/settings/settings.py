@@ -19,13 +19,13 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from ..app.base_job_template import read_base_job_template
+from ..app.identity import check_name
 from ..domain.errors import SettingsError
 from ..messages.lifetime import OnDeadline
 from ..prefect_api.settings.profile import PrefectProfile
-from .base_job_template import read_base_job_template
-from .naming import check_name
-from .setting_sources import ENV_PREFIX, FileSource, PrefectSource
-from .wrong_settings import explain
+from .errors import explain
+from .sources import ENV_PREFIX, FileSource, PrefectSource
 
 WORKER_TYPE: Final = "process"
 
@@ -68,7 +68,7 @@ class Settings(BaseSettings):
     pool: str = Field(min_length=1)
     """The work pool to take flow runs from."""
     name: str | None = None
-    """None: made from the host's name (see :mod:`actors.app.naming`)."""
+    """None: made from the host's name (see :mod:`actors.app.identity`)."""
     work_queues: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
     """The queues to take runs from; empty: all of the pool's."""
     type: str | None = None

@@ -61,7 +61,7 @@ def start(install_policy: str | None, **given: Any) -> int:
     --limit), from the file of --config, and from Prefect's own settings (PREFECT_API_URL and
     others, profiles.toml), in this order.
     """
-    from .settings import CommandLineSettings
+    from ..settings.settings import CommandLineSettings
     from .worker import run_worker
 
     values = {name: value for name, value in given.items() if value not in (None, ())}

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
 
+from ...app.prefect_python import PrefectPython, check, find
 from ...domain.errors import OrchestratorError, Unavailable, WorkerError
-from ..prefect_python import PrefectPython, check, find
 from .api import POOL, SampleRun, ServerApi
 from .folder import FLOWS, QuickstartFolder
 from .programs import Program, environment, sweep

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from ..domain.errors import SettingsError
 from ..prefect_api.settings.profile import load_profile
-from .setting_sources import (
+from .sources import (
     CONFIG_VARIABLE,
     ENV_PREFIX,
     TEST_PREFIX,

@@ -1,7 +1,7 @@
 """The options of ``actor-worker start``, in the sections in which its help shows them.
 
 Not one has a default here: what is not given is left to the other sources of settings. The help
-names the defaults of :class:`actors.app.settings.Settings`, which a test compares.
+names the defaults of :class:`actors.settings.settings.Settings`, which a test compares.
 """
 
 from __future__ import annotations

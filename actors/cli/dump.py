@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 
+from ..app.system import ActorSystem
 from ..runtime import dump
 from .logs import asked_for
-from .system import ActorSystem
 
 log = asked_for("actors.dump")
 

@@ -1,0 +1,1 @@
+"""Every setting of a worker, and the places that it may come from."""
