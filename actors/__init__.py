@@ -20,7 +20,7 @@ __all__ = ["ActorSystem", "ProcessWorker", "Settings", "messages"]
 _HOMES = {
     "ActorSystem": "app.system",
     "ProcessWorker": "app.process_worker",
-    "Settings": "app.settings",
+    "Settings": "settings.settings",
 }
 
 

@@ -62,7 +62,7 @@ from .run_effects import RunEffects
 class ProcessSupervisor(AsyncioActor):
     """Owns: _run, the state of one flow run from claim to the last report.
 
-    The machine in ``process_supervisor/machine/step.py`` decides as soon as something happens. The hands carry it out
+    The machine (``machine/step.py``) decides as soon as something happens. The hands carry it out
     once the record of the decision is saved, so no effect ever comes before its record, or before
     the effects of an earlier decision (see RecordKeeping).
 

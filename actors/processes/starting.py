@@ -16,7 +16,7 @@ from ..keeper.constants import BUSY, LOG, READY
 from ..keeper.files import open_own, read_own
 from .connection import ANSWER_SECONDS
 
-_PROGRAM = Path(__file__).parent / "keeper"
+_PROGRAM = Path(__file__).parents[1] / "keeper"
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR")
 """All that an interpreter needs to start; the rest could hold secrets and would stay for days."""
 

@@ -45,7 +45,7 @@ def test_the_readmes_commands_work_in_a_fresh_clone(tmp_path: Path) -> None:
     assert not (tmp_path / "data" / "actor-worker").exists()
 
     # all of the tests would clone again, and so on; a few show that the command works
-    few = f"{tests} tests/unit/app/test_naming.py"
+    few = f"{tests} tests/unit/app/test_identity.py"
     with Command(few, env=env, cwd=clone) as command:
         assert command.exit_code() == 0
         assert " passed" in command.said

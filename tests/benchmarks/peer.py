@@ -26,9 +26,9 @@ from typing import TypeVar
 import psutil
 
 from actors.journal.state_folder import StateFolder
+from tests.integration.keeper.kit import keepers_of
 from tests.integration.load.kit import states_of
 from tests.integration.prefect.kit import Place, moment, shell
-from tests.integration.processes.kit import keepers_of
 from tests.support.prefect_server import PrefectServer, interpreter
 
 LOOK_AGAIN = 2.0

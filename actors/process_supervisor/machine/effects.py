@@ -1,4 +1,4 @@
-"""What a run's supervisor has to carry out: the answers of :func:`actors.process_supervisor.machine.step.step`.
+"""What a run's supervisor has to carry out: the answers of :func:`~.step.step`.
 
 The record is saved before any effect of the same step is carried out, so every effect may be
 carried out again by a successor and must be harmless when it is.

@@ -1,4 +1,4 @@
-"""What can happen to a run: the events that :func:`actors.process_supervisor.machine.step.step` understands."""
+"""What can happen to a run: the events that :func:`~.step.step` understands."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ from typing import Any, Final, Self
 
 from actors.journal.state_folder import StateFolder
 from actors.keeper import procfs
+from tests.integration.keeper.kit import PATIENCE, ended, keepers_of, marked
 from tests.integration.prefect.kit import Place, WorkerProgram, shell, until
-from tests.integration.processes.kit import PATIENCE, ended, keepers_of, marked
 from tests.support.fault_proxy import FaultProxy
 
 BEGIN: Final = 'echo "$ACTOR_WORKER_RUN $$" >> "$1/ran-$PREFECT__FLOW_RUN_ID"; '

@@ -23,7 +23,7 @@ from actors.domain.errors import (
 from actors.job.job import ProcessJobConfiguration
 from actors.journal.state_folder import StateFolder
 from actors.prefect_api.settings.profile import load_profile
-from tests.integration.processes.scripted_keeper import scripted_keeper
+from tests.integration.keeper.scripted_keeper import scripted_keeper
 from tests.support.builders import a_run
 from tests.support.on_loop import on_loop
 

@@ -21,7 +21,7 @@ from actors import ActorSystem
 from actors.app.wiring import RUN_PREFIX
 from actors.domain.ids import DeploymentId, FlowRunId
 from actors.domain.model import Json, StateType
-from tests.integration.processes.kit import keepers_of
+from tests.integration.keeper.kit import keepers_of
 from tests.integration.worker.kit import POOL, Workshop
 from tests.support.leaks import Snapshot
 

@@ -16,8 +16,8 @@ import pytest
 
 from actors import ActorSystem
 from actors.messages.lifetime import Tick
+from tests.integration.keeper.kit import marked, on_loop
 from tests.integration.load.crowd import Crowd, Holdings, Weight
-from tests.integration.processes.kit import marked, on_loop
 from tests.integration.worker.kit import Workshop
 
 pytestmark = pytest.mark.slow

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from actors.journal.state_folder import StateFolder
+from tests.integration.keeper.kit import keepers_of, marked
 from tests.integration.prefect.gallery import Gallery, take_pictures
 from tests.integration.prefect.kit import Place, end_keepers
-from tests.integration.processes.kit import keepers_of, marked
 from tests.support.prefect_server import PrefectServer
 from tests.support.servers import SERIES, prefect_3_0, prefect_3_1, prefect_3_8
 

@@ -25,8 +25,8 @@ from urllib.parse import quote
 from actors import ActorSystem, Settings
 from actors.domain.ports import Orchestrator
 from actors.prefect_api.settings.profile import load_profile
+from tests.integration.keeper.kit import ended
 from tests.integration.prefect.flow_programs import BROKEN_FLOW, write_flows
-from tests.integration.processes.kit import ended
 from tests.support.prefect_admin import PrefectAdmin
 from tests.support.prefect_server import PrefectServer
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.processes.kit import ended, keepers_of, marked
+from tests.integration.keeper.kit import ended, keepers_of, marked
 from tests.integration.worker.kit import Workshop
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from actors.domain.model import StateType
 from actors.keeper.constants import EXIT_FILE, PROCESS_FILE
-from tests.integration.processes.kit import ended, keepers_of, marked, on_loop
+from tests.integration.keeper.kit import ended, keepers_of, marked, on_loop
 from tests.integration.worker.kit import Workshop
 
 CONTENTS = {

@@ -12,7 +12,7 @@ import pytest
 from actors.domain.ids import FlowRunId
 from actors.domain.model import StateType
 from actors.keeper import procfs
-from tests.integration.processes.kit import ended, keepers_of, on_loop
+from tests.integration.keeper.kit import ended, keepers_of, on_loop
 from tests.integration.worker.kit import Workshop
 
 DAEMON = "setsid sh -c 'echo $$ > $0/daemon; exec sleep 1000' \"$1\" & "

@@ -14,7 +14,7 @@ from actors.domain.errors import StateFolderError
 from actors.domain.ids import FlowRunId
 from actors.domain.model import StateType
 from actors.keeper.constants import EXIT_FILE
-from tests.integration.processes.kit import on_loop
+from tests.integration.keeper.kit import on_loop
 from tests.integration.worker.kit import Workshop
 from tests.support.disks import full, read_only, small_disk
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from actors.domain.ids import FlowRunId
-from tests.integration.processes.kit import ended, keepers_of, on_loop
+from tests.integration.keeper.kit import ended, keepers_of, on_loop
 from tests.integration.worker.kit import Workshop
 from tests.integration.worker.memory_group import memory_group, start_keeper_in
 

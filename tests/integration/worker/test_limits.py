@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 
-from tests.integration.processes.kit import on_loop
+from tests.integration.keeper.kit import on_loop
 from tests.integration.worker.kit import Workshop
 
 WAITS = "while :; do sleep 0.05; done"

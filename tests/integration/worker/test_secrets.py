@@ -14,7 +14,7 @@ from actors.domain.masking import Masker
 from actors.keeper import procfs
 from actors.keeper.constants import OUTPUT_PREFIX
 from actors.prefect_api.settings.profile import load_profile
-from tests.integration.processes.kit import keepers_of, on_loop
+from tests.integration.keeper.kit import keepers_of, on_loop
 from tests.integration.worker.kit import POOL, Workshop
 
 IN_BLOCK = "block-secret-8d41"

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from actors.domain.errors import KeeperError
-from tests.integration.processes.kit import on_loop
-from tests.integration.processes.scripted_keeper import scripted_keeper
+from tests.integration.keeper.kit import on_loop
+from tests.integration.keeper.scripted_keeper import scripted_keeper
 from tests.integration.worker.kit import PATIENCE, Workshop
 
 

@@ -1,0 +1,79 @@
+"""What is written for people about settings is what the code has."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+from actors.cli.exit_codes import FAILURE, INTERRUPTED, USAGE
+from actors.job.configuration import ProcessVariables
+from actors.settings.settings import Settings
+from tests.unit.cli.test_cli import options
+
+ROOT = Path(__file__).resolve().parents[3]
+README = (ROOT / "README.rst").read_text(encoding="utf-8")
+EXAMPLE = (ROOT / "config" / "actor-worker.toml").read_text(encoding="utf-8")
+
+
+def section(title: str) -> str:
+    """The text below a heading of the README, up to the next."""
+    _, _, rest = README.partition(f"\n{title}\n")
+    return re.split(r"\n[^\n]+\n(?:===|---)+\n", rest[len(title) + 1 :])[0]
+
+
+def test_every_option_is_in_the_readme_and_no_other() -> None:
+    table = section("Options of ``actor-worker start``")
+    documented = set(re.findall(r"^``(?:-\w, )?--([\w-]+)", table, re.MULTILINE))
+    names = {field.removeprefix("no-") for field in documented}
+    assert names == {option.opts[-1].removeprefix("--") for option in options().values()}
+
+
+def test_the_defaults_in_the_readme_are_the_settings_own() -> None:
+    table = section("Options of ``actor-worker start``")
+    for field, option in options().items():
+        default = Settings.model_fields[field].default if field in Settings.model_fields else None
+        if isinstance(default, bool) or not isinstance(default, int | float):
+            continue
+        said = re.search(rf"{option.opts[-1]} \w+``.*; (\S+)$", table, re.MULTILINE)
+        assert said is not None
+        assert float(said[1]) == default
+
+
+def test_every_job_variable_is_in_the_readme_with_its_default() -> None:
+    rows = re.findall(r"^``(\w+)`` {2,}(\S+) ", section("Job variables"), re.MULTILINE)
+    assert [name for name, _ in rows] == list(ProcessVariables.model_fields)
+    for name, said in rows:
+        default = ProcessVariables.model_fields[name].get_default(call_default_factory=True)
+        if default is None or default == {}:
+            assert said == "none"
+        elif isinstance(default, float):
+            assert float(said) == default
+        else:
+            assert said == str(default).lower() or said == default
+
+
+def test_the_exit_codes_are_in_the_readme() -> None:
+    codes = re.findall(r"^(\d+) ", section("Exit codes"), re.MULTILINE)
+    assert [int(code) for code in codes] == [0, FAILURE, USAGE, INTERRUPTED]
+
+
+def test_the_example_has_every_setting_and_only_true_defaults() -> None:
+    everything = tomllib.loads(re.sub(r"^#(?=\w+ = )", "", EXAMPLE, flags=re.MULTILINE))
+    assert set(everything) == set(Settings.model_fields) - {"config", "prefect"}
+    for field, value in everything.items():
+        default = Settings.model_fields[field].get_default()
+        if default is None or field == "pool":
+            continue
+        assert value == (list(default) if isinstance(default, tuple) else default)
+
+
+def test_the_example_changes_nothing_as_it_is() -> None:
+    assert tomllib.loads(EXAMPLE) == {}
+
+
+def test_ci_runs_all_of_the_tests_whose_command_the_readme_names() -> None:
+    first_screen = README.partition("\nQuickstart\n")[0]
+    commands = re.findall(r"^    (\S.*)$", first_screen, re.MULTILINE)
+    assert len(commands) == 2
+    assert f"try {commands[1]} --all\n" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
