@@ -24,10 +24,10 @@ from .messages.lifetime import (
     LeaveAllRuns,
     OnDeadline,
     OnlyReports,
+    Reexec,
     Round,
     RoundEnded,
     Stage,
-    StepAside,
 )
 from .messages.pool import PoolSynced
 from .messages.runs import Finish
@@ -85,14 +85,14 @@ class Guardian(Supervisor):
         self._service_reporter = service_reporter
         self._pool: WorkPool | None = None
         self._started: WorkerEvent | None = None
-        self._stepping_aside = False
+        self._reexec = False
         self._draining = False
         self._ending = False
         self._rounds: set[Round] = set()
 
     async def on_stop(self) -> None:
         """Say so while there is somebody to deliver it, then stop the services."""
-        if not self._stepping_aside:  # the successor goes on as the same worker
+        if not self._reexec:  # the program that is executed next is the same worker
             self._say_stopped()
         await super().on_stop()
 
@@ -112,9 +112,9 @@ class Guardian(Supervisor):
                 self.after(LAST_REPORTS_SECONDS, Idle())
             case Idle():
                 self.stop()
-            case StepAside():
+            case Reexec():
                 log.info("worker.stepping_aside", hint="Runs go on with the keeper.")
-                self._stepping_aside = True
+                self._reexec = True
                 self._service_reporter.tell(message)
                 self.stop()
             case CurrentStage():

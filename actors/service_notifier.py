@@ -12,7 +12,7 @@ import structlog
 from .domain.log_once import Complaint
 from .domain.ports import Clock, ServiceNotifier
 from .messages.health import CurrentHealth, Health
-from .messages.lifetime import CurrentStage, Drain, Stage, StepAside, Tick
+from .messages.lifetime import CurrentStage, Drain, Reexec, Stage, Tick
 from .messages.runs import RunsInHand
 from .runtime import ActorDeadError, Address, AsyncioActor, Ping, Ticker, Timeout
 
@@ -37,7 +37,7 @@ class _Seen:
     status: str
 
 
-Message = Tick | Drain | StepAside | _Seen
+Message = Tick | Drain | Reexec | _Seen
 
 
 class ServiceReporter(AsyncioActor):
@@ -89,7 +89,7 @@ class ServiceReporter(AsyncioActor):
                 self._ticker.rearm()
             case Drain():
                 self._stop_slowly()
-            case StepAside():
+            case Reexec():
                 self._replaced = True
                 self._notifier.reloading()
             case _:

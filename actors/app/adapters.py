@@ -1,4 +1,4 @@
-"""The outside of one worker: its server, its seat, its keeper, its journal, its interpreter."""
+"""Opens a worker's adapters: its server, identity, keeper, journal and interpreter."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from ..prefect_api.http.threads import ThreadPool
 from ..processes.launcher import KeeperLauncher, KeeperOptions
 from ..settings.settings import Settings
 from . import prefect_python
-from .identity import Seat, seats, take_seat
+from .identity import WorkerIdentity, acquire_identity, identities
 from .job_preparer import Preparer
-from .live_profile import ProfileInForce
+from .live_profile import LiveProfile
 
 PROGRAM: Final = "actor-worker"
 
@@ -82,7 +82,7 @@ class Adapters:
     """The launcher, unless it was passed in."""
     journal: Journal
     python: EnginePython
-    profile: ProfileInForce
+    profile: LiveProfile
     environment: Mapping[str, str]
     """The worker's own, as it was at the start; runs inherit it."""
     inherited_secrets: frozenset[str]
@@ -121,7 +121,7 @@ async def open_adapters(
 ) -> Adapters:
     """Open what is not passed in; ``opened`` closes that again, in reverse.
 
-    ``lock`` is the lock of the state folder where a predecessor in this process handed it over.
+    ``lock`` is the state folder's lock that the program before a re-exec handed over.
 
     SettingsError: no server, no Prefect. StateFolderError: the folder cannot be used.
     KeeperError: no keeper can be started.
@@ -131,7 +131,7 @@ async def open_adapters(
     opened.push_async_callback(python.aclose)
     files = ThreadPool(FILE_THREADS, name="files")
     opened.push_async_callback(files.aclose, patience_seconds=FILE_PATIENCE_SECONDS)
-    profile = ProfileInForce(settings.prefect, files)
+    profile = LiveProfile(settings.prefect, files)
     session: Session | None = None
     if orchestrator is None:
         session = Session(
@@ -139,7 +139,7 @@ async def open_adapters(
         )
         opened.push_async_callback(session.aclose)
         orchestrator = PrefectApi(session)
-    seat, folder = _take_seat(settings, hostname, lock)
+    identity, folder = _acquire_identity(settings, hostname, lock)
     opened.callback(folder.release)
     keeper: KeeperLauncher | None = None
     if launcher is None:
@@ -152,7 +152,7 @@ async def open_adapters(
         opened.push_async_callback(journal.aclose)
     environment = dict(os.environ)
     return Adapters(
-        name=seat.name,
+        name=identity.name,
         hostname=hostname,
         folder=folder,
         orchestrator=orchestrator,
@@ -167,9 +167,11 @@ async def open_adapters(
     )
 
 
-def _take_seat(settings: Settings, hostname: str, lock: int | None) -> tuple[Seat, StateFolder]:
-    wanted = list(
-        seats(
+def _acquire_identity(
+    settings: Settings, hostname: str, lock: int | None
+) -> tuple[WorkerIdentity, StateFolder]:
+    candidates = list(
+        identities(
             api_url=settings.prefect.api_url or "",
             pool=settings.pool,
             host=hostname,
@@ -178,18 +180,23 @@ def _take_seat(settings: Settings, hostname: str, lock: int | None) -> tuple[Sea
             state_dir=settings.state_dir,
         )
     )
-    return (lock is not None and _take_over(wanted, lock)) or take_seat(wanted, _try_lock)
+    return (lock is not None and _take_over(candidates, lock)) or acquire_identity(
+        candidates, _try_lock
+    )
 
 
-def _take_over(wanted: Iterable[Seat], lock: int) -> tuple[Seat, StateFolder] | None:
-    """The predecessor's seat, be it the first free one or not: its runs are there.
+def _take_over(
+    candidates: Iterable[WorkerIdentity], lock: int
+) -> tuple[WorkerIdentity, StateFolder] | None:
+    """The identity whose folder ``lock`` holds, whether or not it is the first free one.
 
-    None when the settings have changed so that it is none of ours; it is given back then.
+    None when it is none of the candidates, because the settings have changed; the lock is released
+    then.
     """
-    for seat in wanted:
-        folder = StateFolder(seat.folder)
+    for identity in candidates:
+        folder = StateFolder(identity.folder)
         if folder.take_over(lock):
-            return seat, folder
+            return identity, folder
     os.close(lock)
     return None
 

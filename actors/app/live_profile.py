@@ -19,7 +19,7 @@ READ_SECONDS: Final = 5.0
 """How long the files may take to be read; home directories may be on a network."""
 
 
-class ProfileInForce:
+class LiveProfile:
     """The settings of the worker's start, with the credentials that are found now.
 
     Someone who rotates a key changes it in the profile and revokes the old one some time later. A

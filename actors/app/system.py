@@ -14,7 +14,7 @@ from ..domain.errors import WorkerError
 from ..domain.masking import secrets_in_environment
 from ..domain.ports import Clock, Journal, Launcher, Orchestrator, ServiceNotifier
 from ..messages.health import CurrentHealth, Health
-from ..messages.lifetime import Deadline, Drain, FatalError, StepAside
+from ..messages.lifetime import Deadline, Drain, FatalError, Reexec
 from ..messages.runs import RunsInHand, Situation
 from ..processes.resource_monitor import ProcessMeasure
 from ..runtime import ActorDeadError, LoopClock, Ping, shut_down
@@ -37,8 +37,8 @@ class ActorSystem:
     Every adapter may be replaced: ``orchestrator`` (default: the Prefect server of the settings),
     ``launcher`` and ``journal`` (default: the keeper and the files in the state folder),
     ``clock``. What is passed in is not closed. ``notifier`` is the service manager to report to,
-    if the worker is a service of its own; ``lock`` is what a predecessor's :meth:`step_aside`
-    answered.
+    if the worker is a service of its own; ``lock`` is what :meth:`hand_over` of the program that
+    ran before in this process returned.
 
     Entering raises SettingsError (no server address, no Prefect, wrong health address) and
     StateFolderError. Leaving ends the actors; runs that are still there stay with the keeper.
@@ -103,13 +103,13 @@ class ActorSystem:
         """Wait no longer: end the runs or leave them, as ``on_deadline`` says, then stop."""
         self._running().guardian.tell_if_alive(Deadline())
 
-    def step_aside(self) -> int:
-        """Stop at once and leave every run to the keeper, for a successor in this process.
+    def hand_over(self) -> int:
+        """Stop at once and leave every run to the keeper, before a re-exec of this process.
 
-        Returns the descriptor of the state folder's lock, which stays locked: it is the caller's.
+        Returns the descriptor of the state folder's lock. It stays locked and is the caller's.
         """
         lock = self.adapters.folder.hand_over()
-        self._running().guardian.tell_if_alive(StepAside())
+        self._running().guardian.tell_if_alive(Reexec())
         return lock
 
     async def health(self) -> Health:

@@ -1,11 +1,11 @@
-"""A worker that takes this one's place in the same process: how an upgrade loses nothing.
+"""Re-exec: SIGHUP executes the installed program anew in this process; an upgrade loses nothing.
 
-The program is executed anew with the same arguments (execve(2)), so the pid stays, and with it
-what a service manager knows of the worker. The state folder's lock is inherited, so nobody can
-take the folder in between, and the runs are with the keeper all the time.
+execve(2) keeps the pid, and with it what a service manager knows of the worker. The new program
+inherits the descriptor of the state folder's lock, so that nobody can take the folder meanwhile.
+The keeper holds the runs all the time.
 
-Signals that come in between must not kill the newcomer before it can handle them: they are
-blocked (the mask and what is pending survive an execve), until it says :func:`ready_for_signals`.
+The old program blocks the signals that would end the new one before it has handlers. The mask and
+pending signals survive execve(2); :func:`unblock_signals` lets them in.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import Final, NoReturn
 from ..domain.errors import WorkerError
 
 LOCK_VARIABLE: Final = "ACTOR_WORKER_HANDED_LOCK"
-"""Tells the newcomer the descriptor of the lock; taken out of the environment when read."""
+"""The descriptor of the lock, for the new program, which removes the variable when it reads it."""
 
-HELD_BACK: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+BLOCKED: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
-def handed_lock(environ: MutableMapping[str, str] = os.environ) -> int | None:
-    """The lock that a predecessor has left to this process, if there was one."""
+def inherited_lock(environ: MutableMapping[str, str] = os.environ) -> int | None:
+    """The lock that the old program handed over; None for a worker that was started anew."""
     try:
         lock = int(environ.pop(LOCK_VARIABLE, ""))
         os.set_inheritable(lock, False)
@@ -34,24 +34,25 @@ def handed_lock(environ: MutableMapping[str, str] = os.environ) -> int | None:
     return lock
 
 
-def hold_signals_back() -> None:
-    """From now on signals wait for the newcomer."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
+def block_signals() -> None:
+    """From now on signals wait for the new program."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
 
 
-def ready_for_signals() -> None:
-    """Let those come that have waited. To be called once handlers are there, before any child is
-    started: children would inherit the mask.
+def unblock_signals() -> None:
+    """Let the waiting signals in.
+
+    Call it once handlers are set, before any child is started: children inherit the mask.
     """
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED)
 
 
-def succeed(lock: int, missed: Iterable[int] = ()) -> NoReturn:
-    """Execute this program anew in this process, with the lock and the signals it ``missed``.
+def reexec(lock: int, missed: Iterable[int] = ()) -> NoReturn:
+    """Execute this program anew, with the lock and the signals that the old program ``missed``.
 
-    WorkerError: it cannot be executed any more, because the upgrade removed its interpreter.
+    WorkerError: it cannot be executed, because the upgrade removed its interpreter.
     """
-    hold_signals_back()
+    block_signals()
     for number in missed:
         os.kill(os.getpid(), number)
     arguments = [sys.executable, *sys.orig_argv[1:]]

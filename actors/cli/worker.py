@@ -15,9 +15,9 @@ import structlog
 from ..domain.masking import CurrentMask, Masker, secrets_in_environment
 from ..settings.errors import unknown_variables
 from . import logs
-from . import reexec as successor
 from .exit_codes import INTERRUPTED
 from .loop_errors import LoopErrors
+from .reexec import block_signals, inherited_lock, reexec, unblock_signals
 from .signals import Step, on_signal, stop_signals
 from .systemd import Systemd
 
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-LAST_WORDS_SECONDS = 0.5
-"""How long a worker that is to end at once waits for a reader of its log."""
+LAST_FLUSH_SECONDS = 0.5
+"""How long a worker that is told to end at once waits for a reader of its log."""
 
 
 def run_worker(settings: Settings) -> int:
     """Run a worker until it has stopped; its exit code. WorkerError: it could not do its job.
 
-    After a SIGHUP it does not return: this process is the new worker's then.
+    After a SIGHUP it does not return: this process executes the program anew.
     """
-    lock = successor.handed_lock()
-    settings.prefect.session_options()  # whether there is a server: said without a log line
+    lock = inherited_lock()
+    settings.prefect.session_options()  # a missing server address is an error before any log line
     secrets = settings.prefect.secrets() | secrets_in_environment(os.environ)
     pipe = logs.configure(
         format=settings.log_format, level=settings.log_level, mask=Masker(secrets).text
     )
     if not faulthandler.is_enabled():
-        # systemd's watchdog ends a worker that hangs by SIGABRT: where, is then in its log
+        # systemd's watchdog ends a worker that hangs by SIGABRT; its log then shows where
         faulthandler.enable()
     try:
         for remark in (
@@ -52,22 +52,23 @@ def run_worker(settings: Settings) -> int:
             *unknown_variables(type(settings).model_fields),
         ):
             log.warning("settings.doubtful", remark=remark)
-        life = _Life(settings, pipe, lock)
-        asyncio.run(life.live())
+        worker = _Worker(settings, pipe, lock)
+        asyncio.run(worker.run())
     except asyncio.CancelledError:
         return INTERRUPTED
     finally:
         pipe.close()
-    if life.bequest is not None:
-        successor.succeed(life.bequest, life.missed)
+    if worker.handed_over_lock is not None:
+        reexec(worker.handed_over_lock, worker.missed)
     return 0
 
 
-class _Life:
-    """One worker in this process, and what signals make of it.
+class _Worker:
+    """One worker in this process, and what signals do to it.
 
-    Owns: _up (whether it can be given orders), _draining, bequest (the lock for a successor) and
-    missed (stop signals that came too late for this worker: they are for the successor).
+    Owns: _up (whether it takes orders), _draining, handed_over_lock (for the program that is
+    executed next) and missed (stop signals that came too late for this program: the next one gets
+    them).
     """
 
     def __init__(self, settings: Settings, pipe: logs.LogPipe, lock: int | None) -> None:
@@ -77,10 +78,10 @@ class _Life:
         self._up = False
         self._draining = False
         self._terminal = _has_terminal()
-        self.bequest: int | None = None
+        self.handed_over_lock: int | None = None
         self.missed: list[int] = []
 
-    async def live(self) -> None:
+    async def run(self) -> None:
         """From the start of the actors to their end."""
         # imported here: a wrong setting is answered without it
         from ..app.system import ActorSystem
@@ -102,10 +103,10 @@ class _Life:
             ):
                 at_end.enter_context(handling)
             if self._lock is not None:
-                successor.ready_for_signals()
+                unblock_signals()
             await self._work(system, dumper)
-            if self.bequest is not None:
-                successor.hold_signals_back()
+            if self.handed_over_lock is not None:
+                block_signals()
 
     async def _work(self, system: ActorSystem, dumper: Dumper) -> None:
         async with system:
@@ -118,10 +119,8 @@ class _Life:
                 await system.wait()
             finally:
                 await dumper.finish()
-        if self.bequest is None:
+        if self.handed_over_lock is None:
             announce(self._pipe, "worker.stopped", f"Worker {system.name!r} stopped!")
-
-    # -- what signals ask for ------------------------------------------------------------------
 
     def _steps(self, system: ActorSystem) -> list[tuple[str, Step]]:
         return [
@@ -131,39 +130,40 @@ class _Life:
         ]
 
     def _order(self, give: Callable[[], None]) -> Step:
-        """``give`` the order to a worker that is up. A first one that is not is called off."""
-        life = asyncio.current_task()
+        """``give`` the order to a worker that is up. Before that, the start is cancelled."""
+        main = asyncio.current_task()
 
         def step(number: int) -> None:
-            if self._up and self.bequest is None:
+            if self._up and self.handed_over_lock is None:
                 give()
-            elif self._lock is not None or self.bequest is not None:
-                self.missed.append(number)  # there may be runs: to be drained once it is up
-            elif life is not None:
-                life.cancel()
+            elif self._lock is not None or self.handed_over_lock is not None:
+                self.missed.append(number)  # there may be runs: it drains them once it is up
+            elif main is not None:
+                main.cancel()
 
         return step
 
     def _leave(self, number: int) -> None:
-        self._pipe.flush(LAST_WORDS_SECONDS)
-        leave(number)
+        """End this process at once, as the signal would; the keeper holds the runs."""
+        self._pipe.flush(LAST_FLUSH_SECONDS)
+        os._exit(128 + number)
 
     def _drain(self, system: ActorSystem) -> None:
         self._draining = True
         system.drain()
 
     def _hang_up(self, system: ActorSystem) -> None:
-        """SIGHUP: be executed anew; or, where it means what it says, stop like for SIGTERM."""
+        """SIGHUP: re-exec; where the terminal has really gone, stop as for SIGTERM."""
         if self._terminal and not _has_terminal():
             log.warning("worker.hung_up", hint="The terminal is gone: finish the runs and stop.")
             if self._up:
                 self._drain(system)
-        elif not self._up or self._draining or self.bequest is not None:
+        elif not self._up or self._draining or self.handed_over_lock is not None:
             log.warning("worker.not_replaced", hint="It is starting or stopping already.")
         elif self._settings.embedded:
             log.warning("worker.not_replaced", hint="Its runs would end with it: it is embedded.")
         else:
-            self.bequest = system.step_aside()
+            self.handed_over_lock = system.hand_over()
 
 
 def _has_terminal() -> bool:
@@ -175,13 +175,8 @@ def _has_terminal() -> bool:
     return True
 
 
-def leave(number: int) -> None:
-    """End this process at once, as the signal would; the keeper holds the runs."""
-    os._exit(128 + number)
-
-
 def announce(pipe: logs.LogPipe, event: str, words: str) -> None:
-    """Say what the peer prints: to stdout, or as a log line where the log is JSON."""
+    """Print to stdout what Prefect's worker prints there; a log line where the log is JSON."""
     if pipe.format == "json":
         log.info(event, message=words)
     else:

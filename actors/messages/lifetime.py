@@ -41,8 +41,8 @@ class CurrentStage(Query[Stage]):
 
 
 @dataclass(frozen=True, slots=True)
-class StepAside:
-    """Order: stop now and leave everything as it is for a worker that takes over at once."""
+class Reexec:
+    """Order: stop now and leave all runs to the keeper; this process executes the worker anew."""
 
 
 @dataclass(frozen=True, slots=True)

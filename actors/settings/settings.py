@@ -19,11 +19,9 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from ..app.base_job_template import read_base_job_template
-from ..app.identity import check_name
-from ..domain.errors import SettingsError
 from ..messages.lifetime import OnDeadline
 from ..prefect_api.settings.profile import PrefectProfile
+from .base_job_template import read_base_job_template
 from .errors import explain
 from .sources import ENV_PREFIX, FileSource, PrefectSource
 
@@ -147,10 +145,17 @@ class Settings(BaseSettings):
     @field_validator("name")
     @classmethod
     def _addressable(cls, name: str | None) -> str | None:
-        try:
-            return None if name is None else check_name(name)
-        except SettingsError as error:
-            raise ValueError(str(error).removesuffix(".")) from None
+        """The server has the name as a part of addresses."""
+        if name is None:
+            return None
+        if not name.strip():
+            raise ValueError("The worker's name is empty: choose one with --name")
+        if wrong := next((character for character in "/%" if character in name), None):
+            raise ValueError(
+                f"The worker's name {name!r} contains {wrong!r}, which the server's addresses"
+                " cannot carry: choose one without '/' and '%'"
+            )
+        return name
 
     @field_validator("type")
     @classmethod

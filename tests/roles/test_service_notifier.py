@@ -6,7 +6,7 @@ import asyncio
 
 from actors.domain.errors import Unavailable
 from actors.domain.model import StateType
-from actors.messages.lifetime import Drain, OnDeadline, StepAside
+from actors.messages.lifetime import Drain, OnDeadline, Reexec
 from actors.testing.notifier import RecordingNotifier
 from tests.support.worker_world import POOL, WorkerWorld, play
 
@@ -106,7 +106,7 @@ def test_a_worker_that_steps_aside_is_reloading_and_not_stopping() -> None:
         run = world.server.schedule(POOL)
         wiring = await world.start(on_deadline=OnDeadline.TERMINATE)
         await world.until_state(run, StateType.RUNNING)
-        wiring.guardian.tell(StepAside())
+        wiring.guardian.tell(Reexec())
         await wiring.guardian.joined()
         assert notifier.said[-1] == "reloading"
         assert "stopping" not in notifier.said

@@ -14,7 +14,7 @@ from actors.domain.ids import DeploymentId, FlowRunId
 from actors.domain.model import StateType
 from actors.domain.record import Phase
 from actors.event_emitter import EventEmitter
-from actors.messages.lifetime import Deadline, Drain, StepAside
+from actors.messages.lifetime import Deadline, Drain, Reexec
 from actors.runtime import AsyncioRef
 from actors.runtime.query import Order
 
@@ -231,11 +231,11 @@ class Acts:
             guardian.tell_if_alive(Drain())
             self._at(act.seconds, deadline)
 
-    def step_aside(self, act: Act) -> None:
+    def reexec(self, act: Act) -> None:
         """The worker is upgraded in place."""
         if self._house.up() and self._house.wiring is not None:
             self._house.life.leaving = True
-            self._house.wiring.guardian.tell_if_alive(StepAside())
+            self._house.wiring.guardian.tell_if_alive(Reexec())
 
     def fail_service(self, act: Act) -> None:
         self._fail(self._actor(act.target))

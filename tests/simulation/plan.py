@@ -306,7 +306,7 @@ def _more_acts(rng: Random, calm_at: float) -> list[Act]:
     return [
         Act(rng.uniform(0.5, calm_at), what, None, rng.uniform(5.0, 60.0))
         for what, chance in (
-            ("step_aside", 0.15),
+            ("reexec", 0.15),
             ("memory_short", 0.2),
             ("measure_fails", 0.1),
             ("kernel_kill", 0.15),

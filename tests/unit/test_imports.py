@@ -74,7 +74,7 @@ RULES: dict[str, Part] = {
     "keeper": part(libraries="keeper"),  # its own name, when started isolated
     "testing": part(house="domain messages runtime"),
     "settings": part(
-        house="domain messages prefect_api",
+        house="domain job messages prefect_api",
         libraries=f"{LOGGING} platformdirs pydantic pydantic_core pydantic_settings",
     ),
     "app": part(
@@ -107,8 +107,6 @@ EXCEPTIONS = {
     "actors.poller.run_search -> actors.dispatcher.admission",
     "actors.processes.launcher -> actors.journal.state_folder",
     "actors.processes.link -> actors.journal.state_folder",
-    "actors.settings.settings -> actors.app.base_job_template",
-    "actors.settings.settings -> actors.app.identity",
 }
 """Arrows that run the wrong way and are to be turned. Nothing may join them."""
 

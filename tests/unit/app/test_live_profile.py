@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
-from actors.app.live_profile import ProfileInForce
+from actors.app.live_profile import LiveProfile
 from actors.domain.errors import SettingsError
 from actors.prefect_api.http.threads import ThreadPool
 from actors.prefect_api.settings.profile import PrefectProfile
@@ -44,7 +44,7 @@ class Home:
 @on_loop
 async def test_runs_that_start_together_share_a_reading() -> None:
     home, threads = Home(), ThreadPool(2, name="files")
-    profile = ProfileInForce(home.profile(), threads)
+    profile = LiveProfile(home.profile(), threads)
     home.key = "new"
     runs = [asyncio.create_task(profile.environment()) for _ in range(RUNS)]
     await asyncio.sleep(0)
@@ -61,7 +61,7 @@ async def test_runs_that_start_together_share_a_reading() -> None:
 @on_loop
 async def test_a_home_that_does_not_answer_costs_no_run_and_is_said_once() -> None:
     home, threads = Home(), ThreadPool(2, name="files")
-    profile = ProfileInForce(home.profile(), threads, read_seconds=0.0)
+    profile = LiveProfile(home.profile(), threads, read_seconds=0.0)
     home.key = "new"
     with capture_logs() as logs:
         for _ in range(3):
@@ -80,7 +80,7 @@ async def test_settings_that_cannot_be_read_leave_those_that_were() -> None:
         raise SettingsError("no valid TOML")
 
     threads = ThreadPool(2, name="files")
-    profile = ProfileInForce(replace(Home().profile(), again=unreadable), threads)
+    profile = LiveProfile(replace(Home().profile(), again=unreadable), threads)
     with capture_logs() as logs:
         for _ in range(3):
             assert (await profile.environment())["PREFECT_API_KEY"] == "old"

@@ -155,6 +155,9 @@ def test_a_file_that_cannot_be_read_or_is_no_toml_is_named(tmp_path: Path) -> No
         ("pool", "", "it is empty"),
         ("pool", 3, "3 is not a text"),
         ("name", "a/b", "contains '/'"),
+        ("name", "50%", "contains '%'"),
+        ("name", "", "name is empty"),
+        ("name", "  ", "name is empty"),
         ("type", "docker", "can only be 'process' and not 'docker'"),
     ],
 )
