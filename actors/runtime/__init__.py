@@ -9,7 +9,7 @@ from .dump import ActorReport, ActorState, dump, render
 from .errors import ActorKilled, UnknownMessage, WaitCancelled
 from .future import AsyncioFuture
 from .inbox import Inbox
-from .query import Ping, Query
+from .query import Inspect, Ping, Query
 from .ref import AsyncioRef
 from .restart import BudgetExhausted, ChildDidNotStart, ChildSpec, Restart, RestartBudget
 from .supervision import Supervisor, shut_down
@@ -31,6 +31,7 @@ __all__ = [
     "Clock",
     "Directory",
     "Inbox",
+    "Inspect",
     "LoopClock",
     "Ping",
     "Query",

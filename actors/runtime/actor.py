@@ -75,6 +75,14 @@ class AsyncioActor(PykkaActor):
             f"{type(self).__name__} does not know a message of type {type(message).__name__}"
         )
 
+    def inspect(self) -> object:
+        """A small frozen view of the state, for tests, dumps and the page; None: nothing to show.
+
+        Public to whoever reads the log: no secrets, and names that outlive a redesign. It neither
+        changes the actor nor waits, and may be called while an ``async`` handler waits.
+        """
+        return None
+
     def on_start(self) -> Any:
         """Acquire. An exception here ends the actor without any further hook."""
 

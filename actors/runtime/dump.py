@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from .actor import AsyncioActor
 from .address import Directory
 from .query import Order
 from .ref import AsyncioRef
@@ -37,6 +38,12 @@ class ActorReport:
     """The message that it awaits something for, and ..."""
     handling_seconds: float = 0.0
     """... for how long by now."""
+    waits: int = 0
+    """What it awaits beside the mailbox, and ..."""
+    timers: int = 0
+    """... messages that it will send itself."""
+    view: object = None
+    """What its ``inspect()`` shows."""
 
 
 def dump(directory: Directory) -> list[ActorReport]:
@@ -67,12 +74,22 @@ def _report(name: str, ref: AsyncioRef) -> ActorReport | None:
         age_seconds=now - life.began_at,
         handling=None if subject is None else type(subject).__name__,
         handling_seconds=now - since,
+        waits=len(actor._actor_waits),
+        timers=len(actor._actor_timers),
+        view=_view(actor),
     )
+
+
+def _view(actor: AsyncioActor) -> object:
+    try:
+        return actor.inspect()
+    except Exception as error:  # a dump is for finding bugs: one more of them must not prevent it
+        return f"inspect() failed: {error!r}"
 
 
 def render(reports: Iterable[ActorReport]) -> str:
     """The reports as a table of text, a line per actor under a line of headings."""
-    rows = [("NAME", "CLASS", "STATE", "MAILBOX", "AGE", "HANDLING")]
+    rows = [("NAME", "CLASS", "STATE", "MAILBOX", "AGE", "HANDLING", "VIEW")]
     for report in reports:
         handling = ""
         if report.handling is not None:
@@ -85,6 +102,7 @@ def render(reports: Iterable[ActorReport]) -> str:
                 str(report.mailbox),
                 f"{report.age_seconds:.1f} s",
                 handling,
+                "" if report.view is None else repr(report.view),
             )
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from .actor import AsyncioActor
 
 R = TypeVar("R")
+V = TypeVar("V")
 
 
 class Query(Generic[R]):
@@ -42,6 +43,25 @@ class Ping(Order, Query[None]):
 
     def carry_out(self, actor: AsyncioActor) -> None:
         """That it is carried out is the answer."""
+
+
+class Inspect(Order, Query[V]):
+    """Question to any asyncio actor: its ``inspect()``, which must be a ``view``.
+
+    TypeError is the answer of an actor that shows something else.
+    """
+
+    __slots__ = ("_view",)
+
+    def __init__(self, view: type[V]) -> None:
+        self._view = view
+
+    def carry_out(self, actor: AsyncioActor) -> V:
+        """Look at the actor between two messages."""
+        view = actor.inspect()
+        if not isinstance(view, self._view):
+            raise TypeError(f"{actor} shows a {type(view).__name__}, not a {self._view.__name__}")
+        return view
 
 
 class Fail(Order):

@@ -60,6 +60,14 @@ class AsyncioRef(pykka.ActorRef[Any]):
             raise pykka.Timeout(f"{self}: no answer to {question} in {timeout} s") from error
         return answer
 
+    def inspect(self) -> object:
+        """What ``Inspect`` answers, at once, even where a message would have to wait for long.
+
+        On the actor's event loop only. None when the actor has ended.
+        """
+        actor = self._actor_weakref()
+        return None if actor is None or self.has_ended else actor.inspect()
+
     @property
     def failure(self) -> BaseException | None:
         """The exception that ended the actor; None while it lives or when it was stopped."""

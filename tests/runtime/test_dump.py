@@ -37,7 +37,7 @@ async def test_a_dump_tells_what_each_named_actor_is_doing() -> None:
     assert (waiting.actor_class, waiting.mailbox, waiting.age_seconds) == ("Scribe", 1, 62.0)
     assert (waiting.handling, waiting.handling_seconds) == ("function", 2.0)
     assert render([reports["idle"], waiting]).splitlines() == [
-        "NAME     CLASS   STATE    MAILBOX  AGE     HANDLING",
+        "NAME     CLASS   STATE    MAILBOX  AGE     HANDLING            VIEW",
         "idle     Scribe  idle     0        62.0 s",
         "waiting  Scribe  waiting  1        62.0 s  function for 2.0 s",
     ]
@@ -57,4 +57,4 @@ async def test_an_actor_that_has_ended_is_not_in_the_dump() -> None:
 
 
 def test_a_dump_of_nothing_is_a_line_of_headings() -> None:
-    assert render([]) == "NAME  CLASS  STATE  MAILBOX  AGE  HANDLING"
+    assert render([]) == "NAME  CLASS  STATE  MAILBOX  AGE  HANDLING  VIEW"
