@@ -31,7 +31,7 @@ from ..domain.process import (
     ProcessExited,
     ProcessFact,
     SpawnOrder,
-    TreeGone,
+    TreeEnded,
 )
 from ..job.default_template import PROCESS_WORKER, default_base_job_template
 from ..job.environment import run_environment
@@ -288,7 +288,7 @@ class _Watch:
                     log.info("run.output", line=self._masker.text(line))
             case ProcessExited(status=status) if not self.exited.done():
                 self.exited.set_result(status.code)
-            case TreeGone() if not self.gone.done():
+            case TreeEnded() if not self.gone.done():
                 self.gone.set_result(None)
 
 
@@ -299,7 +299,7 @@ async def _told(fact: asyncio.Future[T], adapters: Adapters) -> T:
 
 async def _is_there(adapters: Adapters, key: ClaimKey) -> bool:
     table = await adapters.launcher.table()
-    return any(kept.key == key and not kept.swept for kept in table)
+    return any(kept.key == key and not kept.tree_ended for kept in table)
 
 
 async def _alive(adapters: Adapters, pid: int) -> KeptRun | None:

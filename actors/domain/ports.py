@@ -169,7 +169,7 @@ class Launcher(Protocol):
         """Order the end of the run's whole tree: signal, grace period, SIGKILL.
 
         ``announce_cancel`` tells a listening engine first that it is being cancelled (contract
-        10.4). Returns when the order is taken; ProcessExited and TreeGone tell the rest.
+        10.4). Returns when the order is taken; ProcessExited and TreeEnded tell the rest.
         """
 
     async def forget(self, key: ClaimKey) -> None:

@@ -68,7 +68,7 @@ class KeptRun:
     key: ClaimKey
     identity: ProcessIdentity
     exit: ExitStatus | None = None
-    swept: bool = False
+    tree_ended: bool = False
     """Whether the whole tree is gone, not only the process itself."""
     output_bytes: int = 0
     control_connected: bool = False
@@ -92,11 +92,11 @@ class ProcessExited:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TreeGone:
-    """Nothing of the run's process tree is left; ``leftovers`` had to be ended for that."""
+class TreeEnded:
+    """No process of the run's tree is left; ``leftovers`` had to be ended for that."""
 
     key: ClaimKey
-    leftovers: Leftovers
+    leftovers: Leftovers = Leftovers()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,5 +108,5 @@ class OutputWritten:
     dropped: int = 0
 
 
-ProcessFact = ProcessExited | TreeGone | OutputWritten
+ProcessFact = ProcessExited | TreeEnded | OutputWritten
 """What the keeper has to tell about one run; told to the run's supervisor."""

@@ -60,7 +60,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobNote:
+class JobSummary:
     """What of a job is worth keeping once its process exists."""
 
     command: str
@@ -86,7 +86,7 @@ class RunRecord:
     run: FlowRun
     claim: TransitionId
     phase: Phase
-    job: JobNote | None = None
+    job: JobSummary | None = None
     related: tuple[Resource, ...] = ()
     """Related resources of this run's events (contract 12.5)."""
     submitted_at: datetime | None = None

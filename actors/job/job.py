@@ -15,7 +15,7 @@ from ..domain.errors import InvalidJob
 from ..domain.masking import Masker, secrets_in_environment
 from ..domain.model import Flow, FlowRun, Json
 from ..domain.plain_text import plain
-from ..domain.record import JobNote, Limits
+from ..domain.record import JobSummary, Limits
 from .configuration import ProcessJobConfiguration, ProcessVariables
 from .environment import can_be_passed
 from .template import Resolved, fill
@@ -56,10 +56,10 @@ class Job:
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
     """Values to mask wherever this run's messages and output are shown."""
 
-    def note(self, masker: Masker) -> JobNote:
+    def note(self, masker: Masker) -> JobSummary:
         """What the journal keeps of it; ``masker`` knows all that is secret, the job's own too."""
         directory = self.working_dir
-        return JobNote(
+        return JobSummary(
             command=masker.command(self.argv),
             name=None if self.name is None else masker.text(self.name),
             working_dir=None if directory is None else masker.text(str(directory)),

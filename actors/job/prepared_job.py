@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ..domain.masking import Masker
 from ..domain.model import Resource, WorkPool
 from ..domain.process import SpawnOrder
-from ..domain.record import JobNote, RunRecord
+from ..domain.record import JobSummary, RunRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +16,7 @@ class Preparation:
     """A job ready to be started: the order for the keeper, and what to remember of it."""
 
     order: SpawnOrder
-    note: JobNote
+    note: JobSummary
     related: tuple[Resource, ...]
     masker: Masker = field(default_factory=Masker)
 

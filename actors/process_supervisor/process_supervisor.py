@@ -17,7 +17,7 @@ from ..domain.process import (
     ProcessExited,
     ProcessFact,
     ProcessIdentity,
-    TreeGone,
+    TreeEnded,
 )
 from ..domain.record import Phase, Reason, RunRecord
 from ..messages.runs import (
@@ -115,7 +115,7 @@ class ProcessSupervisor(AsyncioActor):
                 self._attend(process)
                 self._take(on.Spawned(pid=process.pid))
                 self._hear_what_was_held()
-            case ProcessExited() | TreeGone() | OutputWritten() | CancelRun() | EndRun():
+            case ProcessExited() | TreeEnded() | OutputWritten() | CancelRun() | EndRun():
                 self._hear(message)
             case MemoryUsed(used_bytes=used):
                 self._memory_used(used)
@@ -311,8 +311,8 @@ class ProcessSupervisor(AsyncioActor):
                 )
                 if not self._output.is_withheld:
                     self._read_tail()
-            case TreeGone(leftovers=leftovers):
-                self._take(on.Vacated(leftovers=len(leftovers.processes)))
+            case TreeEnded():
+                self._take(message)
             case OutputWritten(lines=lines, dropped=dropped):
                 if self._record.job is None or self._record.job.stream_output:
                     self._output.show(lines, dropped)

@@ -17,7 +17,7 @@ from ..messages.runs import EndRun, SlotFreed, SupervisorStart
 from ..runtime import AsyncioActor
 from .machine import effects as do
 from .machine import stimuli as on
-from .machine.failures import consequence
+from .machine.failures import stimulus_of_failure
 from .messages import (
     Again,
     Aside,
@@ -89,12 +89,14 @@ class RunEffects:
         """Begin what the machine has decided; ``record`` is the run's after that decision."""
         ports = self._ports
         match effect:
+            case do.AskKeeper():
+                self.recall(record)
             case do.Propose(delay_seconds=seconds) if seconds > 0:
                 self._proposals.plan(effect)
                 self._actor.after(seconds, Again(effect))
             case do.Propose():
                 self._propose(effect)
-            case do.Prepare():
+            case do.PrepareJob():
                 self._wait(effect, self.preparing.prepare(record), Ready)
             case do.WaitUntilDue(seconds=seconds):
                 self._actor.after(seconds, Happened(on.Due()))
@@ -223,9 +225,9 @@ class RunEffects:
                 raise error
             case do.CheckState():
                 self._asides -= 1
-        return (
-            None if isinstance(effect, Recall) else consequence(effect, error, self._cause(error))
-        )
+        if isinstance(effect, Recall):
+            return None
+        return stimulus_of_failure(effect, error, self._cause(error))
 
     def _proposal_failed(
         self, effect: do.Propose, error: Exception, record: RunRecord, failures: int

@@ -18,7 +18,7 @@ from ..domain.process import (
     ProcessExited,
     ProcessFact,
     ProcessIdentity,
-    TreeGone,
+    TreeEnded,
 )
 from ..keeper.output_reader import OutputReader, Piece
 
@@ -68,7 +68,7 @@ class Watch:
         if gone and not self._told_gone:
             self._tell_piece(self._reader.finish())
             self._told_gone = True
-            self._tell(TreeGone(key=self._key, leftovers=_leftovers(line)))
+            self._tell(TreeEnded(key=self._key, leftovers=_leftovers(line)))
         return False
 
     def _tell_piece(self, piece: Piece) -> None:
@@ -162,7 +162,7 @@ def kept_run(line: Line) -> KeptRun:
         key=ClaimKey(line["key"]),
         identity=identity(line),
         exit=None if line["exit"] is None else exit_status(line),
-        swept=line["swept"],
+        tree_ended=line["swept"],
         output_bytes=line["position"],
         control_connected=line["control"],
         rebooted=line["rebooted"],

@@ -19,7 +19,7 @@ from ..domain.process import (
     ProcessFact,
     ProcessIdentity,
     SpawnOrder,
-    TreeGone,
+    TreeEnded,
 )
 from .orchestrator import Faults
 
@@ -105,7 +105,7 @@ class ScriptedProcess:
     def _vanish(self, leftovers: Leftovers) -> None:
         if not self.gone:
             self.gone = True
-            self._tell(TreeGone(key=self.key, leftovers=leftovers))
+            self._tell(TreeEnded(key=self.key, leftovers=leftovers))
             if self.on_gone is not None:
                 self.on_gone()
 
@@ -295,6 +295,6 @@ def _kept(process: ScriptedProcess) -> KeptRun:
         key=process.key,
         identity=process.identity,
         exit=process.exit,
-        swept=process.gone,
+        tree_ended=process.gone,
         rebooted=process.rebooted,
     )

@@ -11,7 +11,7 @@ import pytest
 
 from actors.domain.ids import ClaimKey
 from actors.domain.ports import Launcher
-from actors.domain.process import ProcessExited, ProcessFact, SpawnOrder, TreeGone
+from actors.domain.process import ProcessExited, ProcessFact, SpawnOrder, TreeEnded
 from actors.journal.state_folder import StateFolder
 from actors.processes.launcher import KeeperLauncher, KeeperOptions
 from actors.runtime import LoopClock
@@ -61,7 +61,7 @@ class Facts:
     def __call__(self, fact: ProcessFact) -> None:
         if isinstance(fact, ProcessExited):
             self.exits.append(fact.status.code)
-        elif isinstance(fact, TreeGone):
+        elif isinstance(fact, TreeEnded):
             self.gone.set()
 
 

@@ -19,7 +19,7 @@ from actors.dispatcher.dispatcher import Dispatcher
 from actors.dispatcher.door import Door
 from actors.domain.failures import FailureKind
 from actors.domain.model import Aborted
-from actors.domain.process import ExitStatus, KeptRun, ProcessExited
+from actors.domain.process import ExitStatus, KeptRun, ProcessExited, TreeEnded
 from actors.domain.record import Reason
 from actors.messages.lifetime import Tick
 from actors.messages.runs import CancelIfOurs, CancelRun
@@ -34,7 +34,7 @@ from actors.process_supervisor.machine.effects import (
     StartTimeout,
 )
 from actors.process_supervisor.machine.proposals import crashed
-from actors.process_supervisor.machine.stimuli import Adopted, Exited, Vacated
+from actors.process_supervisor.machine.stimuli import Adopted, Exited
 from actors.process_supervisor.output import RunOutput
 from actors.process_supervisor.process_supervisor import ProcessSupervisor
 from actors.process_supervisor.run_effects import RunEffects
@@ -147,7 +147,7 @@ def _settled_with_its_tree_alive(step: Any) -> Any:
     def changed(run: Any, stimulus: Any, *, now: Any) -> Any:
         after, effects = step(run, stimulus, now=now)
         if isinstance(stimulus, Exited):
-            after, more = step(after, Vacated(), now=now)
+            after, more = step(after, TreeEnded(key=after.record.key), now=now)
             effects += more
         return after, effects
 

@@ -13,7 +13,7 @@ from .effects import (
     AddLabels,
     Emit,
     EventKind,
-    Prepare,
+    PrepareJob,
     ReadHistory,
     Remark,
     Spawn,
@@ -24,156 +24,191 @@ from .proposals import cancelled, crashed, put_back, running, scheduled
 from .stimuli import Prepared
 from .turn import Turn
 
+# -- claim -----------------------------------------------------------------------------------
 
-class Beginning(Turn):
-    """From the answer to a claim to a process, or to the word that there will be none."""
 
-    def _claim_answered(self, verdict: Verdict) -> None:
-        if not _is_ours(verdict):
-            self._not_ours(_why_not(verdict))
-        elif _may_have_been_over(verdict):
-            self._do(ReadHistory())
-        else:
-            self._claimed()
+def claim_answered(turn: Turn, verdict: Verdict) -> None:
+    """Go on with a run that is ours; leave it alone otherwise."""
+    if not _is_ours(verdict):
+        _leave_alone(turn, _why_not(verdict))
+    elif _may_have_been_over(verdict):
+        turn.do(ReadHistory())
+    else:
+        _claimed(turn)
 
-    def _history_seen(self, states: tuple[State, ...]) -> None:
-        """Put an end back that our late claim has overwritten: another worker was faster."""
-        if self._record.phase is not Phase.CLAIMING:
-            return
-        claim = self._record.claim
-        before = list(takewhile(lambda state: state.transition_id != claim, states))
-        if before and before[-1].type.is_terminal:
-            self._remark_locally(f"Another worker had ended this flow run ({before[-1].name}).")
-            self._save(reason=None, cancelling=None)
-            self._report(put_back(self._record, before[-1]))
-        else:
-            self._claimed()
 
-    def _seen_after_a_failed_claim(self, state: State | None) -> None:
-        """If the server took it, the run would stay Pending for ever without us."""
-        if state is None or not self._is_pending_by_us(state):
-            self._not_ours("its claim has failed")
-        elif self.run.failure is not None:
-            self._never_started(self.run.failure)
-        else:
-            self._claim_answered(Accepted(state=state))
+def history_seen(turn: Turn, states: tuple[State, ...]) -> None:
+    """Put an end back that our late claim has overwritten: another worker was faster."""
+    record = turn.record
+    if record.phase is not Phase.CLAIMING:
+        return
+    before = list(takewhile(lambda state: state.transition_id != record.claim, states))
+    if before and before[-1].type.is_terminal:
+        _remark_locally(turn, f"Another worker had ended this flow run ({before[-1].name}).")
+        turn.record = replace(record, reason=None, cancelling=None)
+        turn.report(put_back(record, before[-1]))
+    else:
+        _claimed(turn)
 
-    def _is_pending_by_us(self, state: State) -> bool:
-        ours = (self._record.claim, None)
-        return state.type is StateType.PENDING and state.transition_id in ours
 
-    def _not_ours(self, why: str) -> None:
-        self._remark_locally(f"Not starting this flow run: {why}")
-        self._save(reason=None)
-        self._over()
+def state_seen_after_a_failed_claim(turn: Turn, state: State | None) -> None:
+    """A claim that the server took all the same would leave the run Pending for ever."""
+    if state is None or not _is_pending_by_us(turn, state):
+        _leave_alone(turn, "its claim has failed")
+    elif turn.run.failure is not None:
+        never_started(turn, turn.run.failure)
+    else:
+        claim_answered(turn, Accepted(state=state))
 
-    def _remark_locally(self, text: str) -> None:
-        """It may well be running at another worker, so its log there is left alone."""
-        self._do(Remark(level=logging.INFO, text=text, local=True))
 
-    def _claimed(self) -> None:
-        if self._record.cancelling is not None or self._record.reason is not None:
-            self._never_started_on_purpose()
-        elif self.run.given_up:
-            self._report(scheduled(self._record))
-        else:
-            self._save(phase=Phase.PREPARING)
-            self._do(Prepare())
+def _is_pending_by_us(turn: Turn, state: State) -> bool:
+    ours = (turn.record.claim, None)
+    return state.type is StateType.PENDING and state.transition_id in ours
 
-    def _given_up(self) -> None:
-        self.run = replace(self.run, given_up=True)
-        if self._record.phase is Phase.PREPARING:
-            self._report(scheduled(self._record))
 
-    def _never_started_on_purpose(self) -> None:
-        record = self._record
-        if record.cancelling is not None:
-            self._report(cancelled(record, record.cancelling))
-        elif record.reason is not None:
-            self._report(crashed(record, crash_message(record.reason, None, ())))
+def _leave_alone(turn: Turn, why: str) -> None:
+    _remark_locally(turn, f"Not starting this flow run: {why}")
+    turn.record = replace(turn.record, reason=None)
+    turn.settle()
 
-    def _prepared(self, prepared: Prepared) -> None:
-        if self._record.phase is not Phase.PREPARING:
-            return
-        self._save(job=prepared.job, related=prepared.related)
-        if prepared.due_in > 0:
-            self._remark(
-                logging.INFO,
-                f"The command waits {prepared.due_in:.1f} s until the flow run is due.",
-            )
-            self._do(WaitUntilDue(seconds=prepared.due_in))
-        elif self.run.adopted:
-            self._check_state()
-        else:
-            self._due()
 
-    def _due_at_last(self) -> None:
-        """It has waited, and may have been cancelled by somebody meanwhile."""
-        if self._record.phase is Phase.PREPARING:
-            self._check_state()
+def _remark_locally(turn: Turn, text: str) -> None:
+    """Another worker may be running it, so its log at the server is left alone."""
+    turn.do(Remark(level=logging.INFO, text=text, local=True))
 
-    def _seen_before_its_start(self, state: State | None) -> None:
-        if state is None:
-            self._not_ours("it was deleted")
-        elif self._is_pending_by_us(state):
-            self._due()
-        else:
-            self._not_ours(f"it is {state.name} by now")
 
-    def _due(self) -> None:
-        if self._record.phase is Phase.PREPARING and self._record.job is not None:
-            self._save(phase=Phase.SPAWNING, submitted_at=self.now)
-            self.run = replace(self.run, tree_gone=False)
-            self._do(Emit(kind=EventKind.SUBMITTED), Spawn())
+def _claimed(turn: Turn) -> None:
+    if turn.is_to_end:
+        end_unstarted(turn)
+    elif turn.run.given_up:
+        turn.report(scheduled(turn.record))
+    else:
+        turn.record = replace(turn.record, phase=Phase.PREPARING)
+        turn.do(PrepareJob())
 
-    def _could_not_prepare(self, cause: str, *, deployment_missing: bool) -> None:
-        if self._record.phase is not Phase.PREPARING:
-            return
-        if deployment_missing:
-            # As Prefect's worker from 3.7 on: nobody can ever run it, so it is not a crash.
-            state = State(type=StateType.CANCELLED, name="Cancelled", message=cause)
-            self._remark(logging.ERROR, cause)
-            self._save(reason=Reason.COULD_NOT_START)
-            self._report(cancelled(self._record, state))
-        else:
-            self._never_started(cause)
 
-    def _spawned(self, pid: int) -> None:
-        if self._record.phase is not Phase.SPAWNING:
-            return
-        self._save(phase=Phase.RUNNING, pid=pid, started_at=self.now)
-        self._do(TellPid(pid=pid), AddLabels())
-        job = self._record.job
-        named = "" if job is None or job.name is None else f" ({job.name})"
-        self._remark(logging.INFO, f"Process {pid}{named} started.")
-        if self._record.cancelling is not None or self._record.reason is not None:
-            self._end_tree()
-            return
-        if self._job_reports_states:
-            self._report(running(self._record), phase=Phase.RUNNING)
-        self._arm_timeout()
+def given_up(turn: Turn) -> None:
+    """Give the run back, now or once it turns out to be ours."""
+    turn.run = replace(turn.run, given_up=True)
+    if turn.record.phase is Phase.PREPARING:
+        turn.report(scheduled(turn.record))
 
-    def _could_not_spawn(self, cause: str) -> None:
-        if self._record.phase is not Phase.SPAWNING:
-            return
-        self.run = replace(self.run, tree_gone=True)
-        self._never_started(cause)
 
-    def _never_started(self, cause: str) -> None:
-        if self._record.cancelling is not None or self._record.reason is not None:
-            self._never_started_on_purpose()
-            return
-        self._save(reason=Reason.COULD_NOT_START)
-        message = crash_message(Reason.COULD_NOT_START, None, (), cause=cause)
-        self._remark(logging.ERROR, message)
-        self._report(crashed(self._record, message))
+# -- prepare ---------------------------------------------------------------------------------
+
+
+def prepared(turn: Turn, job: Prepared) -> None:
+    """Start the job, or wait until it is due."""
+    if turn.record.phase is not Phase.PREPARING:
+        return
+    turn.record = replace(turn.record, job=job.job, related=job.related)
+    if job.due_in > 0:
+        turn.remark(
+            logging.INFO, f"The command waits {job.due_in:.1f} s until the flow run is due."
+        )
+        turn.do(WaitUntilDue(seconds=job.due_in))
+    elif turn.run.adopted:
+        turn.check_state()
+    else:
+        _spawn(turn)
+
+
+def could_not_prepare(turn: Turn, cause: str, *, deployment_missing: bool) -> None:
+    """Cancel a run whose deployment is gone, as Prefect's worker does from 3.7 on.
+
+    Nobody can ever run it, so it is not a crash. Every other cause is one.
+    """
+    if turn.record.phase is not Phase.PREPARING:
+        return
+    if deployment_missing:
+        state = State(type=StateType.CANCELLED, name="Cancelled", message=cause)
+        turn.remark(logging.ERROR, cause)
+        turn.record = replace(turn.record, reason=Reason.COULD_NOT_START)
+        turn.report(cancelled(turn.record, state))
+    else:
+        never_started(turn, cause)
+
+
+def due(turn: Turn) -> None:
+    """Look at the run first: it has waited, and somebody may have cancelled it meanwhile."""
+    if turn.record.phase is Phase.PREPARING:
+        turn.check_state()
+
+
+def state_seen_before_start(turn: Turn, state: State | None) -> None:
+    """Start the run if it is still Pending by our claim."""
+    if state is None:
+        _leave_alone(turn, "it was deleted")
+    elif _is_pending_by_us(turn, state):
+        _spawn(turn)
+    else:
+        _leave_alone(turn, f"it is {state.name} by now")
+
+
+# -- spawn -----------------------------------------------------------------------------------
+
+
+def _spawn(turn: Turn) -> None:
+    if turn.record.job is not None:
+        turn.record = replace(turn.record, phase=Phase.SPAWNING, submitted_at=turn.now)
+        turn.run = replace(turn.run, tree_gone=False)
+        turn.do(Emit(kind=EventKind.SUBMITTED), Spawn())
+
+
+def spawned(turn: Turn, pid: int) -> None:
+    """Tell where the process is, and end it at once if it is to end already."""
+    if turn.record.phase is not Phase.SPAWNING:
+        return
+    turn.record = replace(turn.record, phase=Phase.RUNNING, pid=pid, started_at=turn.now)
+    turn.do(TellPid(pid=pid), AddLabels())
+    job = turn.record.job
+    name = "" if job is None or job.name is None else f" ({job.name})"
+    turn.remark(logging.INFO, f"Process {pid}{name} started.")
+    if turn.is_to_end:
+        turn.end_tree()
+        return
+    if turn.worker_reports_states:
+        report = running(turn.record)
+        turn.record = replace(turn.record, report=report)
+        turn.propose(report)
+    turn.start_timeout()
+
+
+def could_not_spawn(turn: Turn, cause: str) -> None:
+    """No process was started."""
+    if turn.record.phase is Phase.SPAWNING:
+        turn.run = replace(turn.run, tree_gone=True)
+        never_started(turn, cause)
+
+
+def never_started(turn: Turn, cause: str) -> None:
+    """Report a run that was to start and could not, for ``cause``."""
+    if turn.is_to_end:
+        end_unstarted(turn)
+        return
+    turn.record = replace(turn.record, reason=Reason.COULD_NOT_START)
+    message = crash_message(Reason.COULD_NOT_START, None, (), cause=cause)
+    turn.remark(logging.ERROR, message)
+    turn.report(crashed(turn.record, message))
+
+
+def end_unstarted(turn: Turn) -> None:
+    """Report a run that is to end before it has a process."""
+    record = turn.record
+    if record.cancelling is not None:
+        turn.report(cancelled(record, record.cancelling))
+    elif record.reason is not None:
+        turn.report(crashed(record, crash_message(record.reason, None, ())))
+
+
+# -- verdicts on a claim ---------------------------------------------------------------------
 
 
 def _is_ours(verdict: Verdict) -> bool:
     """Whether the run is Pending by our claim.
 
-    A rejected claim with a Pending state answers a repeat whose first copy was taken; somebody
-    else's Pending is answered by an abort (contract 6.3, 6.4).
+    The server rejects a repeated claim whose first copy it took, with the Pending state of that;
+    over another worker's Pending it aborts.
     """
     return isinstance(verdict, Accepted | Rejected) and verdict.state.type is StateType.PENDING
 

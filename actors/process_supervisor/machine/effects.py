@@ -14,6 +14,11 @@ from ...domain.record import Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AskKeeper:
+    """Ask the keeper what it knows of the run, and listen to its facts from now on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Propose:
     """Propose a state until the server has answered; a later one takes an earlier one's place."""
 
@@ -23,13 +28,13 @@ class Propose:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prepare:
+class PrepareJob:
     """Read what the job depends on and put it together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitUntilDue:
-    """Say ``Due`` after ``seconds``."""
+    """Take ``Due`` after ``seconds``."""
 
     seconds: float
 
@@ -62,13 +67,13 @@ class EndTree:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartTimeout:
-    """Say ``EndWanted(TIMED_OUT)`` once the run has lasted for ``seconds``."""
+    """Take ``EndWanted(TIMED_OUT)`` once the run has lasted for ``seconds``."""
 
     seconds: float
 
 
 class EventKind(StrEnum):
-    """Which of the worker's events about a run (contract 12.5)."""
+    """Which of the worker's events about a run."""
 
     SUBMITTED = "submitted"
     EXECUTED = "executed"
@@ -93,12 +98,12 @@ class Remark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckState:
-    """Read the run's state at the server and say ``StateSeen``."""
+    """Read the run's state at the server and take ``StateSeen``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadHistory:
-    """Read which states the run has had and say ``HistorySeen``."""
+    """Read which states the run has had and take ``HistorySeen``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,8 +129,9 @@ class Abandon:
 
 
 Effect = (
-    Propose
-    | Prepare
+    AskKeeper
+    | Propose
+    | PrepareJob
     | WaitUntilDue
     | Spawn
     | TellPid

@@ -7,167 +7,81 @@ from dataclasses import replace
 from typing import Final
 
 from ...domain.exit_status import BY_SIGKILL, crash_message, explain
-from ...domain.model import Accepted, Proposal, State, StateType, Verdict, Wait
+from ...domain.model import Aborted, Accepted, Proposal, Rejected, State, StateType, Verdict, Wait
 from ...domain.process import ExitStatus
 from ...domain.record import Phase, Reason
-from .effects import Emit, EventKind, Propose
+from .effects import Abandon, Emit, EventKind, Propose
 from .proposals import cancelled, crashed, outcome
 from .stimuli import Exited
-from .turn import TELLS_OUTPUT, Turn
+from .turn import REPORTS_WITH_OUTPUT, Turn
 
 RUNNER_GRACE_SECONDS: Final = 30.0
 """What Prefect's runner gives a flow from SIGTERM to SIGKILL (its CancellationManager)."""
 
+# -- end -------------------------------------------------------------------------------------
 
-class Ending(Turn):
-    """From the wish to end a run, or its exit, to the server's last word."""
 
-    def _cancel_wanted(self, state: State) -> None:
-        record = self._record
-        if record.cancelling is not None or record.phase is Phase.OVER:
-            return
-        if record.job is not None and record.job.uses_runner and not self._runner_had_its_time():
-            return
-        self._save(cancelling=state)
-        if record.phase is not Phase.REPORTING:
-            self._save(reason=Reason.CANCELLED)
-        if record.phase is Phase.PREPARING:
-            self._report(cancelled(record, state))
-        elif record.phase is Phase.RUNNING:
-            self._remark(logging.INFO, "Cancelling: ending the process and all it started.")
-            self._end_tree()
-        elif record.phase is Phase.REPORTING and record.report is None:
-            self._report(cancelled(record, state))
+def cancel_wanted(turn: Turn, state: State) -> None:
+    """Cancel the run as far as it has come. The grace period is that of its job."""
+    record = turn.record
+    if record.cancelling is not None or record.phase is Phase.OVER:
+        return
+    if record.job is not None and record.job.uses_runner and not _runner_had_its_time(turn):
+        return
+    turn.record = replace(record, cancelling=state)
+    if record.phase is not Phase.REPORTING:
+        turn.record = replace(turn.record, reason=Reason.CANCELLED)
+    if record.phase is Phase.PREPARING:
+        turn.report(cancelled(record, state))
+    elif record.phase is Phase.RUNNING:
+        turn.remark(logging.INFO, "Cancelling: ending the process and all it started.")
+        turn.end_tree()
+    elif record.phase is Phase.REPORTING and record.report is None:
+        turn.report(cancelled(record, state))
 
-    def _runner_had_its_time(self) -> bool:
-        """Whether ``prefect flow-run execute``, which cancels by itself, seems to hang.
 
-        It hears of a cancellation as the worker does. The wish is repeated with every look at the
-        server for as long as that still has the run Cancelling, so this needs no timer.
-        """
-        since = self.run.runner_cancels_since
-        if since is None:
-            self.run = replace(self.run, runner_cancels_since=self.now)
-            return False
-        seconds = RUNNER_GRACE_SECONDS + self._limits.grace_seconds
-        return (self.now - since).total_seconds() >= seconds
+def _runner_had_its_time(turn: Turn) -> bool:
+    """Whether ``prefect flow-run execute``, which cancels by itself, seems to hang.
 
-    def _end_wanted(self, reason: Reason) -> None:
-        record = self._record
-        if record.reason is not None:
-            return
-        if record.phase in (Phase.CLAIMING, Phase.PREPARING, Phase.SPAWNING, Phase.RUNNING):
-            self._save(reason=reason)
-        if record.phase is Phase.RUNNING:
-            self._end_tree()
-        elif record.phase is Phase.PREPARING:
-            self._report(crashed(record, crash_message(reason, None, ())))
+    It learns of a cancellation as the worker does. The order is repeated with every look at the
+    server for as long as that still has the run Cancelling, so this needs no timer.
+    """
+    since = turn.run.runner_cancels_since
+    if since is None:
+        turn.run = replace(turn.run, runner_cancels_since=turn.now)
+        return False
+    seconds = RUNNER_GRACE_SECONDS + turn.limits.grace_seconds
+    return (turn.now - since).total_seconds() >= seconds
 
-    def _exited(self, exited: Exited) -> None:
-        record, status = self._record, exited.status
-        if record.phase not in (Phase.SPAWNING, Phase.RUNNING):
-            return
-        reason = record.reason or _reason_of(status, kernel_kill=exited.kernel_kill)
-        self._save(exit=status, reason=reason)
-        self.run = replace(self.run, tail_follows=exited.tail_follows)
-        self._do(Emit(kind=EventKind.EXECUTED))
-        explanation = explain(status.code)
-        self._remark(explanation.level, f"Process {record.pid}: {explanation.text}")
-        self._tell_the_end(status, reason, exited.tail)
 
-    def _tail_known(self, tail: tuple[str, ...]) -> None:
-        """Put the lines into the message, by the same transition id, unless it is told by now."""
-        record, waits = self._record, self.run.tail_follows
-        self.run = replace(self.run, tail_follows=False)
-        tells = record.report is not None and record.report.type in TELLS_OUTPUT
-        if waits and tells and record.exit is not None and record.reason is not None:
-            self._tell_the_end(record.exit, record.reason, tail)
+def end_wanted(turn: Turn, reason: Reason) -> None:
+    """End the run for a reason of the worker's. The first reason stays."""
+    record = turn.record
+    if record.reason is not None:
+        return
+    if record.phase in (Phase.CLAIMING, Phase.PREPARING, Phase.SPAWNING, Phase.RUNNING):
+        turn.record = replace(record, reason=reason)
+    if record.phase is Phase.RUNNING:
+        turn.end_tree()
+    elif record.phase is Phase.PREPARING:
+        turn.report(crashed(record, crash_message(reason, None, ())))
 
-    def _tell_the_end(self, status: ExitStatus, reason: Reason, tail: tuple[str, ...]) -> None:
-        record = self._record
-        if record.cancelling is not None:
-            self._report(cancelled(record, record.cancelling))
-        elif reason is Reason.EXITED and record.job is None:
-            # Who was to report its end is not known; what an engine reported stands.
-            cause = "The worker's record of it was lost, so what came of it is not known."
-            self._report(crashed(record, crash_message(reason, status, tail, cause=cause)))
-        elif reason is Reason.EXITED and not self._job_reports_states:
-            self._nothing_to_report()
-        elif self._job_reports_states and reason in (Reason.EXITED, Reason.FAILED):
-            message = None if reason is Reason.EXITED else crash_message(reason, status, tail)
-            self._report(outcome(record, ok=reason is Reason.EXITED, message=message))
-        else:
-            message = crash_message(reason, status, tail, limits=self._limits)
-            self._report(crashed(record, message))
 
-    def _nothing_to_report(self) -> None:
-        """A clean exit: the engine has told the server how the flow ended (contract 7.5)."""
-        self._save(phase=Phase.REPORTING, report=None)
-        self._free_slot()
-        self._check_state()
+# -- exit ------------------------------------------------------------------------------------
 
-    def _seen_after_its_end(self, state: State | None) -> None:
-        if self._record.report is not None or state is None:
-            return
-        if state.type is StateType.CANCELLING:
-            self._save(cancelling=state)
-            self._report(cancelled(self._record, state))
-        elif state.type is StateType.CANCELLED and self._record.cancelling is not None:
-            self._do(Emit(kind=EventKind.CANCELLED))
-        elif state.type is StateType.PENDING:
-            self._remark(
-                logging.WARNING,
-                "The command ended well but nothing reported a state, so this flow run stays "
-                "Pending. Set the job variable report_states to true to have the worker report "
-                "Running at its start and Completed or Failed at its end.",
-            )
 
-    def _vacated(self, leftovers: int) -> None:
-        if leftovers:
-            self._remark(
-                logging.WARNING,
-                f"Ended {leftovers} process(es) that this flow run had left behind.",
-            )
-        self.run = replace(self.run, tree_gone=True)
-
-    def _report_answered(self, report: Proposal, verdict: Verdict) -> None:
-        if isinstance(verdict, Wait):
-            self._do(Propose(proposal=report, delay_seconds=verdict.delay_seconds))
-            return
-        if self._record.phase is Phase.RUNNING:  # Running, for a command that reports states
-            self._save(report=None)
-            return
-        state = verdict.state
-        now_at = None if state is None else state.type
-        if report.type is StateType.CANCELLED:
-            self._cancelled_answered(report, verdict, now_at)
-        elif state is not None and now_at is StateType.CANCELLING:
-            self._save(cancelling=state)
-            self._report(cancelled(self._record, state))
-        else:
-            if (
-                self._record.reason
-                and isinstance(verdict, Accepted)
-                and now_at is StateType.CRASHED
-            ):
-                self._remark(logging.INFO, "Reported this flow run as crashed.")
-            self._save(report=None)
-
-    def _cancelled_answered(
-        self, report: Proposal, verdict: Verdict, now_at: StateType | None
-    ) -> None:
-        may_force = now_at is StateType.CANCELLING or (
-            now_at is StateType.CRASHED and self._record.reason is Reason.CANCELLED
-        )
-        if isinstance(verdict, Accepted) or now_at is StateType.CANCELLED:
-            self._save(report=None)
-            self._do(Emit(kind=EventKind.CANCELLED))
-            self._remark(logging.INFO, "Cancelled this flow run.")
-        elif may_force and not report.force and self._record.cancelling is not None:
-            self._report(cancelled(self._record, self._record.cancelling, force=True))
-        else:
-            self._remark(logging.INFO, "The flow run was over before it could be cancelled.")
-            self._save(report=None)
+def exited(turn: Turn, exit_: Exited) -> None:
+    """Find the reason of the exit and report it."""
+    record, status = turn.record, exit_.status
+    if record.phase not in (Phase.SPAWNING, Phase.RUNNING):
+        return
+    reason = record.reason or _reason_of(status, kernel_kill=exit_.kernel_kill)
+    turn.record = replace(record, exit=status, reason=reason)
+    turn.run = replace(turn.run, tail_follows=exit_.tail_follows)
+    turn.do(Emit(kind=EventKind.EXECUTED))
+    explanation = explain(status.code)
+    turn.remark(explanation.level, f"Process {record.pid}: {explanation.text}")
+    _report_exit(turn, status, reason, exit_.tail)
 
 
 def _reason_of(status: ExitStatus, *, kernel_kill: bool) -> Reason:
@@ -176,3 +90,122 @@ def _reason_of(status: ExitStatus, *, kernel_kill: bool) -> Reason:
     if kernel_kill and status.code in BY_SIGKILL:
         return Reason.OUT_OF_MEMORY_KERNEL
     return Reason.EXITED if status.code == 0 else Reason.FAILED
+
+
+def tail_known(turn: Turn, tail: tuple[str, ...]) -> None:
+    """Put the lines into the message, by the same transition id, unless that has arrived."""
+    record, waits = turn.record, turn.run.tail_follows
+    turn.run = replace(turn.run, tail_follows=False)
+    has_output = record.report is not None and record.report.type in REPORTS_WITH_OUTPUT
+    if waits and has_output and record.exit is not None and record.reason is not None:
+        _report_exit(turn, record.exit, record.reason, tail)
+
+
+def _report_exit(turn: Turn, status: ExitStatus, reason: Reason, tail: tuple[str, ...]) -> None:
+    record = turn.record
+    if record.cancelling is not None:
+        turn.report(cancelled(record, record.cancelling))
+    elif reason is Reason.EXITED and record.job is None:
+        # Who was to report its end is not known; what an engine reported stands.
+        cause = "The worker's record of it was lost, so what came of it is not known."
+        turn.report(crashed(record, crash_message(reason, status, tail, cause=cause)))
+    elif reason is Reason.EXITED and not turn.worker_reports_states:
+        # The engine has told the server how the flow ended.
+        turn.record = replace(record, phase=Phase.REPORTING, report=None)
+        turn.free_slot()
+        turn.check_state()
+    elif turn.worker_reports_states and reason in (Reason.EXITED, Reason.FAILED):
+        message = None if reason is Reason.EXITED else crash_message(reason, status, tail)
+        turn.report(outcome(record, ok=reason is Reason.EXITED, message=message))
+    else:
+        turn.report(crashed(record, crash_message(reason, status, tail, limits=turn.limits)))
+
+
+def tree_ended(turn: Turn, leftovers: int) -> None:
+    """No process of the run is left, after ``leftovers`` that outlived its own were ended."""
+    if leftovers:
+        turn.remark(
+            logging.WARNING,
+            f"Ended {leftovers} process(es) that this flow run had left behind.",
+        )
+    turn.run = replace(turn.run, tree_gone=True)
+
+
+# -- report ----------------------------------------------------------------------------------
+
+
+def state_seen(turn: Turn, state: State | None) -> None:
+    """Add to what the engine reported: a cancellation it left open, a run it left Pending."""
+    if turn.record.report is not None or state is None:
+        return
+    if state.type is StateType.CANCELLING:
+        _cancel_at_last(turn, state)
+    elif state.type is StateType.CANCELLED and turn.record.cancelling is not None:
+        turn.do(Emit(kind=EventKind.CANCELLED))
+    elif state.type is StateType.PENDING:
+        turn.remark(
+            logging.WARNING,
+            "The command ended well but nothing reported a state, so this flow run stays "
+            "Pending. Set the job variable report_states to true to have the worker report "
+            "Running at its start and Completed or Failed at its end.",
+        )
+
+
+def report_answered(turn: Turn, report: Proposal, verdict: Verdict) -> None:
+    """Most verdicts close the report; a run that is Cancelling by now is cancelled."""
+    record = turn.record
+    if isinstance(verdict, Wait):
+        turn.do(Propose(proposal=record.report or report, delay_seconds=verdict.delay_seconds))
+        return
+    state = verdict.state
+    if record.phase is Phase.RUNNING:  # Running, for a command that reports states
+        turn.report_nothing()
+    elif report.type is StateType.CANCELLED:
+        _cancelled_answered(turn, report, verdict)
+    elif state is not None and state.type is StateType.CANCELLING:
+        _cancel_at_last(turn, state)
+    else:
+        crashed_now = state is not None and state.type is StateType.CRASHED
+        if record.reason and isinstance(verdict, Accepted) and crashed_now:
+            turn.remark(logging.INFO, "Reported this flow run as crashed.")
+        turn.report_nothing()
+
+
+def _cancel_at_last(turn: Turn, state: State) -> None:
+    turn.record = replace(turn.record, cancelling=state)
+    turn.report(cancelled(turn.record, state))
+
+
+def _cancelled_answered(
+    turn: Turn, report: Proposal, verdict: Accepted | Rejected | Aborted
+) -> None:
+    """Force Cancelled only over Cancelling, or over the Crashed that our cancel caused."""
+    record = turn.record
+    now_at = None if verdict.state is None else verdict.state.type
+    may_force = now_at is StateType.CANCELLING or (
+        now_at is StateType.CRASHED and record.reason is Reason.CANCELLED
+    )
+    if isinstance(verdict, Accepted) or now_at is StateType.CANCELLED:
+        turn.report_nothing()
+        turn.do(Emit(kind=EventKind.CANCELLED))
+        turn.remark(logging.INFO, "Cancelled this flow run.")
+    elif may_force and not report.force and record.cancelling is not None:
+        turn.report(cancelled(record, record.cancelling, force=True))
+    else:
+        turn.remark(logging.INFO, "The flow run was over before it could be cancelled.")
+        turn.report_nothing()
+
+
+def report_refused(turn: Turn, report: Proposal, cause: str) -> None:
+    """The server will never accept the report."""
+    turn.remark(logging.WARNING, f"The server does not take the state {report.name}: {cause}")
+    turn.report_nothing()
+
+
+def report_failed(turn: Turn, report: Proposal, cause: str) -> None:
+    """A bug keeps the report from the server: leave an end to the next worker."""
+    if turn.record.phase is Phase.RUNNING:
+        turn.remark(logging.WARNING, f"The server was not told the state {report.name}. {cause}")
+        turn.report_nothing()
+    else:
+        turn.do(Abandon(cause=cause))

@@ -1,19 +1,19 @@
-"""What a run's machine must hear when the wait for one of its effects has failed."""
+"""What the machine is told when an effect has failed for good."""
 
 from __future__ import annotations
 
 from ...domain.errors import NotFound
-from .effects import CheckState, Effect, Prepare, ReadHistory, Spawn
+from .effects import CheckState, Effect, PrepareJob, ReadHistory, Spawn
 from .stimuli import CouldNotPrepare, CouldNotSpawn, StateSeen, StateUnknown, Stimulus
 
 
-def consequence(effect: Effect, error: Exception, cause: str) -> Stimulus | None:
-    """What the machine must hear of a failure that is not passing; None: it has no use for it.
+def stimulus_of_failure(effect: Effect, error: Exception, cause: str) -> Stimulus | None:
+    """What the failure means to the machine; None: nothing follows from it.
 
     ``cause`` is the error in words that may be shown.
     """
     match effect:
-        case Prepare():
+        case PrepareJob():
             return CouldNotPrepare(cause=cause, deployment_missing=isinstance(error, NotFound))
         case Spawn():
             return CouldNotSpawn(cause=cause)

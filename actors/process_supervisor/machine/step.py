@@ -1,26 +1,27 @@
-"""The life of a run, as a pure state machine: (run, stimulus) -> (run, effects).
+"""What follows from what happens to a run: step(run, stimulus) -> (run, effects).
 
-The supervisor carries the effects out and comes back with what happened. The record in
-:class:`Run` is saved before the effects of a step, so a successor that reads it resumes where its
-predecessor died: it says :class:`~.stimuli.Adopted` and the machine asks again for whatever was
-under way. Every effect bears being asked for twice: a claim keeps its transition id, the keeper
-starts one process per key, the server answers a repeated report as a repeat.
+This is the one table of decisions; each stands in the module of its phase.
+
+The supervisor saves the record in :class:`Run` before it carries out the effects of a step, so a
+successor that reads the record resumes where its predecessor died: it passes
+:class:`~.stimuli.Adopted`, and the machine asks again for whatever was under way. Every effect may
+be asked for twice: a claim keeps its transition id, the keeper starts one process per key, the
+server answers a repeated report as a repeat.
 """
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
-from ...domain.exit_status import crash_message
-from ...domain.model import Proposal, State, StateType, Verdict
-from ...domain.record import Phase, Reason
+from ...domain.model import State, StateType
+from ...domain.process import TreeEnded
+from ...domain.record import Phase
 from ...domain.run import Run
-from .adoption import Adoption
+from . import adoption, beginning, ending
 from .effects import Abandon, Effect
-from .proposals import cancelled, claim, crashed
+from .proposals import claim
 from .stimuli import (
     Adopted,
     Answered,
@@ -41,142 +42,90 @@ from .stimuli import (
     Stimulus,
     TailKnown,
     Unanswerable,
-    Vacated,
     WorkerFailed,
 )
+from .turn import Turn
 
 
 def step(run: Run, stimulus: Stimulus, *, now: datetime) -> tuple[Run, tuple[Effect, ...]]:
     """Decide what ``stimulus`` means for ``run`` at ``now`` (timezone-aware)."""
-    turn = _Step(run, now)
-    turn.take(stimulus)
+    turn = Turn(run, now)
+    _decide(turn, stimulus)
+    turn.settle_if_done()
     return turn.run, tuple(turn.effects)
 
 
-class _Step(Adoption):
-    """What each stimulus means."""
+def _decide(turn: Turn, stimulus: Stimulus) -> None:
+    match stimulus:
+        case Begun():
+            turn.propose(claim(turn.record))
+        case Adopted():
+            adoption.adopted(turn, stimulus)
+        case WorkerFailed(cause=cause):
+            adoption.worker_failed(turn, cause)
+        case Answered(proposal=proposal, verdict=verdict) if turn.is_claim(proposal):
+            beginning.claim_answered(turn, verdict)
+        case Answered(proposal=proposal, verdict=verdict) if turn.is_report(proposal):
+            ending.report_answered(turn, proposal, verdict)
+        case Unanswerable(proposal=proposal) if turn.is_claim(proposal):
+            turn.settle()
+        case Unanswerable(proposal=proposal, cause=cause) if turn.is_report(proposal):
+            ending.report_refused(turn, proposal, cause)
+        case ProposalFailed(proposal=proposal) if turn.is_claim(proposal):
+            turn.check_state()
+        case ProposalFailed(proposal=proposal, cause=cause) if turn.is_report(proposal):
+            ending.report_failed(turn, proposal, cause)
+        case Answered() | Unanswerable() | ProposalFailed():
+            pass  # another proposal has taken its place
+        case HistorySeen(states=states):
+            beginning.history_seen(turn, states)
+        case Prepared():
+            beginning.prepared(turn, stimulus)
+        case CouldNotPrepare(cause=cause, deployment_missing=missing):
+            beginning.could_not_prepare(turn, cause, deployment_missing=missing)
+        case Due():
+            beginning.due(turn)
+        case Spawned(pid=pid):
+            beginning.spawned(turn, pid)
+        case CouldNotSpawn(cause=cause):
+            beginning.could_not_spawn(turn, cause)
+        case GivenUp():
+            beginning.given_up(turn)
+        case CancelWanted(state=state):
+            ending.cancel_wanted(turn, state)
+        case EndWanted(reason=reason):
+            ending.end_wanted(turn, reason)
+        case Exited():
+            ending.exited(turn, stimulus)
+        case TailKnown(tail=tail):
+            ending.tail_known(turn, tail)
+        case TreeEnded(leftovers=leftovers):
+            ending.tree_ended(turn, len(leftovers.processes))
+        case StateSeen(state=state):
+            _state_seen(turn, state)
+        case StateUnknown(cause=cause):
+            _state_unknown(turn, cause)
+        case _:
+            assert_never(stimulus)
 
-    def take(self, stimulus: Stimulus) -> None:
-        match stimulus:
-            case Begun():
-                self._propose(claim(self._record))
-            case Adopted():
-                self._adopted(stimulus)
-            case Answered(proposal=proposal, verdict=verdict):
-                self._answered(proposal, verdict)
-            case Unanswerable(proposal=proposal, cause=cause):
-                self._unanswerable(proposal, cause)
-            case Prepared():
-                self._prepared(stimulus)
-            case Due():
-                self._due_at_last()
-            case CouldNotPrepare(cause=cause, deployment_missing=missing):
-                self._could_not_prepare(cause, deployment_missing=missing)
-            case Spawned(pid=pid):
-                self._spawned(pid)
-            case CouldNotSpawn(cause=cause):
-                self._could_not_spawn(cause)
-            case Exited():
-                self._exited(stimulus)
-            case TailKnown(tail=tail):
-                self._tail_known(tail)
-            case Vacated(leftovers=leftovers):
-                self._vacated(leftovers)
-            case CancelWanted(state=state):
-                self._cancel_wanted(state)
-            case EndWanted(reason=reason):
-                self._end_wanted(reason)
-            case GivenUp():
-                self._given_up()
-            case StateSeen(state=state):
-                self._state_seen(state)
-            case HistorySeen(states=states):
-                self._history_seen(states)
-            case StateUnknown(cause=cause):
-                self._state_unknown(cause)
-            case ProposalFailed(proposal=proposal, cause=cause):
-                self._proposal_failed(proposal, cause)
-            case WorkerFailed(cause=cause):
-                self._worker_failed(cause)
-            case _:
-                assert_never(stimulus)
-        self._settle_if_done()
 
-    def _state_seen(self, state: State | None) -> None:
-        self.run = replace(self.run, checking=False)
-        if self._record.phase is Phase.REPORTING:
-            self._seen_after_its_end(state)
-        elif self._record.phase is Phase.CLAIMING:
-            self._seen_after_a_failed_claim(state)
-        elif state is not None and state.type is StateType.CANCELLING:
-            self._cancel_wanted(state)
-        elif self._record.phase is Phase.PREPARING:
-            self._seen_before_its_start(state)
+def _state_seen(turn: Turn, state: State | None) -> None:
+    turn.run = replace(turn.run, checking=False)
+    if turn.record.phase is Phase.REPORTING:
+        ending.state_seen(turn, state)
+    elif turn.record.phase is Phase.CLAIMING:
+        beginning.state_seen_after_a_failed_claim(turn, state)
+    elif state is not None and state.type is StateType.CANCELLING:
+        ending.cancel_wanted(turn, state)
+    elif turn.record.phase is Phase.PREPARING:
+        beginning.state_seen_before_start(turn, state)
 
-    def _state_unknown(self, cause: str) -> None:
-        """Once it has ended nothing depends on the state: the engine has reported it."""
-        was_checking = self.run.checking
-        self.run = replace(self.run, checking=False)
-        if self._record.phase is Phase.CLAIMING and was_checking:  # it may be ours, or not
-            self._do(Abandon(cause=cause))
-        elif self._record.phase in (Phase.CLAIMING, Phase.PREPARING):
-            self._never_started(cause)
 
-    def _answered(self, proposal: Proposal, verdict: Verdict) -> None:
-        if proposal.transition_id == self._record.claim:
-            if self._record.phase is Phase.CLAIMING:
-                self._claim_answered(verdict)
-        elif self._record.report is not None and (
-            proposal.transition_id == self._record.report.transition_id
-        ):
-            self._report_answered(self._record.report, verdict)
-
-    def _unanswerable(self, proposal: Proposal, cause: str) -> None:
-        if proposal.transition_id == self._record.claim:
-            if self._record.phase is Phase.CLAIMING:
-                self._over()
-        elif self._record.report is not None and (
-            proposal.transition_id == self._record.report.transition_id
-        ):
-            self._remark(
-                logging.WARNING, f"The server does not take the state {proposal.name}: {cause}"
-            )
-            self._save(report=None)
-
-    def _proposal_failed(self, proposal: Proposal, cause: str) -> None:
-        record = self._record
-        if proposal.transition_id == record.claim:
-            if record.phase is Phase.CLAIMING:
-                self._check_state()
-        elif record.report is None or proposal.transition_id != record.report.transition_id:
-            return
-        elif record.phase is Phase.RUNNING:
-            self._remark(
-                logging.WARNING, f"The server was not told the state {proposal.name}. {cause}"
-            )
-            self._save(report=None)
-        else:
-            self._do(Abandon(cause=cause))
-
-    def _worker_failed(self, cause: str) -> None:
-        """Do what can be done without the keeper's facts: order the end, and report it."""
-        record = self._record
-        if record.phase is Phase.OVER:
-            return
-        # Nothing is left of it, as far as will ever be known here.
-        self.run = replace(self.run, failure=cause, tree_gone=True)
-        if record.exit is None:
-            self._end_tree()
-        if record.phase is Phase.CLAIMING:
-            self._check_state()
-        elif record.phase is Phase.REPORTING:
-            if record.report is not None:
-                self._propose(record.report)
-        elif record.cancelling is not None:
-            self._report(cancelled(record, record.cancelling))
-        else:
-            reason = record.reason or Reason.WORKER_FAILED
-            self._save(reason=reason)
-            message = crash_message(reason, None, (), cause=cause, limits=self._limits)
-            self._remark(logging.ERROR, message)
-            self._report(crashed(record, message))
+def _state_unknown(turn: Turn, cause: str) -> None:
+    """Once the run has ended nothing depends on the state: the engine has reported it."""
+    was_checking = turn.run.checking
+    turn.run = replace(turn.run, checking=False)
+    if turn.record.phase is Phase.CLAIMING and was_checking:  # the claim may have been taken
+        turn.do(Abandon(cause=cause))
+    elif turn.record.phase in (Phase.CLAIMING, Phase.PREPARING):
+        beginning.never_started(turn, cause)

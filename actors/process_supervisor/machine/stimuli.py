@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...domain.model import Proposal, Resource, State, Verdict
-from ...domain.process import ExitStatus
-from ...domain.record import JobNote, Reason
+from ...domain.process import ExitStatus, TreeEnded
+from ...domain.record import JobSummary, Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class Unanswerable:
 class Prepared:
     """The job is complete. ``due_in`` is for how many seconds it must not start yet."""
 
-    job: JobNote
+    job: JobSummary
     related: tuple[Resource, ...]
     due_in: float = 0.0
 
@@ -97,13 +97,6 @@ class TailKnown:
     """The last lines of the output of a run that is over can be shown now."""
 
     tail: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vacated:
-    """Nothing of its process tree is left."""
-
-    leftovers: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +166,7 @@ Stimulus = (
     | CouldNotSpawn
     | Exited
     | TailKnown
-    | Vacated
+    | TreeEnded
     | CancelWanted
     | EndWanted
     | GivenUp

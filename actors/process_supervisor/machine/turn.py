@@ -1,17 +1,17 @@
-"""What every step in a run's life is made of: changes to the run, and effects."""
+"""What every decision is made of: changes to the run, and effects."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from ...domain.model import Proposal, StateType
 from ...domain.record import Limits, Phase, RunRecord
 from ...domain.run import Run
 from .effects import CheckState, Effect, EndTree, FreeSlot, Propose, Remark, Settle, StartTimeout
 
-TELLS_OUTPUT: Final = (StateType.CRASHED, StateType.FAILED)
+REPORTS_WITH_OUTPUT: Final = (StateType.CRASHED, StateType.FAILED)
 """The reports whose message has the last lines of output."""
 
 TAIL_SECONDS: Final = 5.0
@@ -19,7 +19,7 @@ TAIL_SECONDS: Final = 5.0
 
 
 class Turn:
-    """One step: rewrites the run, collects effects. Lives no longer than that."""
+    """One step: the functions of a phase change ``run`` and add to ``effects``."""
 
     def __init__(self, run: Run, now: datetime) -> None:
         self.run = run
@@ -27,68 +27,98 @@ class Turn:
         self.effects: list[Effect] = []
 
     @property
-    def _record(self) -> RunRecord:
+    def record(self) -> RunRecord:
+        """The run's record; ``turn.record = replace(turn.record, ...)`` changes it."""
         return self.run.record
 
-    @property
-    def _limits(self) -> Limits:
-        return self._record.job.limits if self._record.job else Limits()
+    @record.setter
+    def record(self, record: RunRecord) -> None:
+        self.run = replace(self.run, record=record)
 
     @property
-    def _job_reports_states(self) -> bool:
-        return self._record.job is not None and self._record.job.report_states
+    def limits(self) -> Limits:
+        """The limits of the run's job, which are none until that is known."""
+        return self.record.job.limits if self.record.job else Limits()
 
-    def _arm_timeout(self) -> None:
-        seconds, started = self._limits.timeout_seconds, self._record.started_at
-        if seconds is not None and started is not None:
-            left = seconds - (self.now - started).total_seconds()
-            self._do(StartTimeout(seconds=max(0.0, left)))
+    @property
+    def worker_reports_states(self) -> bool:
+        """Whether the job leaves it to the worker to report Running, Completed and Failed."""
+        return self.record.job is not None and self.record.job.report_states
 
-    def _report(self, proposal: Proposal, *, phase: Phase = Phase.REPORTING) -> None:
-        self._save(phase=phase, report=proposal)
-        if phase is Phase.REPORTING:
-            self._free_slot()
-        self._propose(proposal)
+    @property
+    def is_to_end(self) -> bool:
+        """Whether there is a reason to end the run already."""
+        return self.record.cancelling is not None or self.record.reason is not None
 
-    def _propose(self, proposal: Proposal) -> None:
-        waits = self.run.tail_follows and proposal.type in TELLS_OUTPUT
-        delay = TAIL_SECONDS if waits else 0.0
-        self._do(Propose(proposal=proposal, delay_seconds=delay))
+    def is_claim(self, proposal: Proposal) -> bool:
+        """Whether the run waits for the answer to this claim."""
+        record = self.record
+        return record.phase is Phase.CLAIMING and proposal.transition_id == record.claim
 
-    def _check_state(self) -> None:
-        self.run = replace(self.run, checking=True)
-        self._do(CheckState())
+    def is_report(self, proposal: Proposal) -> bool:
+        """Whether the run waits for the answer to this report."""
+        report = self.record.report
+        return report is not None and proposal.transition_id == report.transition_id
 
-    def _free_slot(self) -> None:
-        if self.run.holds_slot:
-            self.run = replace(self.run, holds_slot=False)
-            self._do(FreeSlot())
-
-    def _remark(self, level: int, text: str) -> None:
-        self._do(Remark(level=level, text=text))
-
-    def _settle_if_done(self) -> None:
-        done = self._record.phase is Phase.REPORTING and self._record.report is None
-        if done and self.run.tree_gone and not self.run.checking:
-            self._over()
-
-    def _over(self) -> None:
-        self._free_slot()
-        self._save(phase=Phase.OVER, report=None)
-        self._do(Settle(reason=self._record.reason))
-
-    def _do(self, *effects: Effect) -> None:
+    def do(self, *effects: Effect) -> None:
+        """Have the effects carried out after those of this step so far."""
         self.effects.extend(effects)
 
-    def _save(self, **changes: Any) -> None:
-        self.run = replace(self.run, record=replace(self._record, **changes))
+    def remark(self, level: int, text: str) -> None:
+        """Write a line into the run's log."""
+        self.do(Remark(level=level, text=text))
 
-    def _end_tree(self) -> None:
-        limits = self._limits
-        self._do(
+    def propose(self, proposal: Proposal) -> None:
+        """Propose a state, which may wait for the last lines of output."""
+        waits = self.run.tail_follows and proposal.type in REPORTS_WITH_OUTPUT
+        self.do(Propose(proposal=proposal, delay_seconds=TAIL_SECONDS if waits else 0.0))
+
+    def report(self, proposal: Proposal) -> None:
+        """Propose the state in which the run is to end up. It needs its slot no longer."""
+        self.record = replace(self.record, phase=Phase.REPORTING, report=proposal)
+        self.free_slot()
+        self.propose(proposal)
+
+    def report_nothing(self) -> None:
+        """No report is open any more."""
+        self.record = replace(self.record, report=None)
+
+    def check_state(self) -> None:
+        """Ask the server how it holds the run."""
+        self.run = replace(self.run, checking=True)
+        self.do(CheckState())
+
+    def end_tree(self) -> None:
+        """Have all processes of the run ended, by the signal and the grace period of its job."""
+        self.do(
             EndTree(
-                signal=limits.kill_signal,
-                grace_seconds=limits.grace_seconds,
-                announce_cancel=self._record.cancelling is not None,
+                signal=self.limits.kill_signal,
+                grace_seconds=self.limits.grace_seconds,
+                announce_cancel=self.record.cancelling is not None,
             )
         )
+
+    def start_timeout(self) -> None:
+        """Start the clock of a job whose time is limited; what has passed counts."""
+        seconds, started = self.limits.timeout_seconds, self.record.started_at
+        if seconds is not None and started is not None:
+            left = seconds - (self.now - started).total_seconds()
+            self.do(StartTimeout(seconds=max(0.0, left)))
+
+    def free_slot(self) -> None:
+        """Give up the slot, unless that has been done."""
+        if self.run.holds_slot:
+            self.run = replace(self.run, holds_slot=False)
+            self.do(FreeSlot())
+
+    def settle(self) -> None:
+        """Nothing is left to do for this run."""
+        self.free_slot()
+        self.record = replace(self.record, phase=Phase.OVER, report=None)
+        self.do(Settle(reason=self.record.reason))
+
+    def settle_if_done(self) -> None:
+        """Settle a run that is reported, and of which no process is left."""
+        done = self.record.phase is Phase.REPORTING and self.record.report is None
+        if done and self.run.tree_gone and not self.run.checking:
+            self.settle()

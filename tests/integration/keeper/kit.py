@@ -26,7 +26,7 @@ from actors.domain.process import (
     ProcessExited,
     ProcessFact,
     SpawnOrder,
-    TreeGone,
+    TreeEnded,
 )
 from actors.journal.state_folder import StateFolder
 from actors.keeper import procfs
@@ -90,7 +90,7 @@ class Facts:
 
     async def gone(self) -> Leftovers:
         def found() -> list[Leftovers]:
-            return [fact.leftovers for fact in self.told if isinstance(fact, TreeGone)]
+            return [fact.leftovers for fact in self.told if isinstance(fact, TreeEnded)]
 
         await self.until(lambda: bool(found()))
         assert len(found()) == 1

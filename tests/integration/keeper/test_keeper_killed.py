@@ -141,7 +141,7 @@ async def test_after_a_restart_of_the_machine_nothing_is_signalled(state: StateF
         facts = Facts()
         kept = await launcher.watch(wanted.key, facts)
         assert kept is not None
-        assert (kept.rebooted, kept.swept) == (True, True)
+        assert (kept.rebooted, kept.tree_ended) == (True, True)
         assert (await facts.exited()).lost
         await facts.gone()
         await launcher.end_tree(wanted.key, signal=signal.SIGKILL, grace_seconds=0)

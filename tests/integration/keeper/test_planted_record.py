@@ -38,7 +38,7 @@ async def test_a_directory_that_was_not_made_for_a_run_is_not_removed(state: Sta
     (victim / "file").touch()
     plant(state, "planted.1", str(victim))
     async with lasting(state) as launcher:
-        while not (await launcher.table())[0].swept:
+        while not (await launcher.table())[0].tree_ended:
             pass
     assert (victim / "file").exists()
     assert "not made for a run" in (state.path / "keeper.log").read_text()

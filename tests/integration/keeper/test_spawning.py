@@ -32,7 +32,7 @@ async def test_a_run_prints_ends_and_is_recorded(state: StateFolder) -> None:
         assert facts.lines == ["one", "two"]
         assert (await facts.gone()).processes == ()
         [kept] = await port.table()
-        assert (kept.identity, kept.exit, kept.swept) == (identity, status, True)
+        assert (kept.identity, kept.exit, kept.tree_ended) == (identity, status, True)
     recorded = json.loads((wanted.folder / "exit.json").read_text())
     assert ExitStatus(**{name: recorded[name] for name in ExitStatus.__slots__}) == status
 

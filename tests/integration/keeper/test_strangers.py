@@ -137,7 +137,7 @@ async def test_a_worker_that_talks_too_deeply_is_hung_up_on_and_comes_back(
     async with lasting(state) as launcher:
         assert marked([wanted.key]) != []
         await launcher.end_tree(wanted.key, signal=signal.SIGKILL, grace_seconds=0)
-        while not (await launcher.table())[0].swept:
+        while not (await launcher.table())[0].tree_ended:
             pass
 
 

@@ -13,11 +13,11 @@ from actors.process_supervisor.machine import stimuli as on
 from actors.process_supervisor.machine.effects import (
     CheckState,
     EndTree,
-    Prepare,
+    PrepareJob,
     ReadHistory,
     Spawn,
 )
-from actors.process_supervisor.machine.failures import consequence
+from actors.process_supervisor.machine.failures import stimulus_of_failure
 
 PASSING = {
     "Unavailable",
@@ -66,13 +66,15 @@ def test_a_bug_is_named_without_its_words() -> None:
 
 def test_what_the_machine_hears() -> None:
     error = KeyError("x")
-    assert consequence(Prepare(), error, "why") == on.CouldNotPrepare(cause="why")
-    assert consequence(Prepare(), errors.NotFound("gone"), "why") == on.CouldNotPrepare(
+    assert stimulus_of_failure(PrepareJob(), error, "why") == on.CouldNotPrepare(cause="why")
+    assert stimulus_of_failure(PrepareJob(), errors.NotFound("gone"), "why") == on.CouldNotPrepare(
         cause="why", deployment_missing=True
     )
-    assert consequence(Spawn(), error, "why") == on.CouldNotSpawn(cause="why")
-    assert consequence(CheckState(), errors.NotFound("gone"), "why") == on.StateSeen(state=None)
-    assert consequence(CheckState(), error, "why") == on.StateUnknown(cause="why")
-    assert consequence(ReadHistory(), error, "why") == on.StateUnknown(cause="why")
+    assert stimulus_of_failure(Spawn(), error, "why") == on.CouldNotSpawn(cause="why")
+    assert stimulus_of_failure(CheckState(), errors.NotFound("gone"), "why") == on.StateSeen(
+        state=None
+    )
+    assert stimulus_of_failure(CheckState(), error, "why") == on.StateUnknown(cause="why")
+    assert stimulus_of_failure(ReadHistory(), error, "why") == on.StateUnknown(cause="why")
     end = EndTree(signal=15, grace_seconds=1.0, announce_cancel=False)
-    assert consequence(end, error, "why") is None
+    assert stimulus_of_failure(end, error, "why") is None

@@ -18,7 +18,7 @@ from actors.domain.ids import ClaimKey, new_transition_id
 from actors.domain.model import Proposal, State, StateType
 from actors.domain.ports import Journal
 from actors.domain.process import ExitStatus
-from actors.domain.record import JobNote, Limits, Phase, Reason, RunRecord
+from actors.domain.record import JobSummary, Limits, Phase, Reason, RunRecord
 from actors.domain.run import new_run
 from actors.journal.state_folder import StateFolder
 from tests.support.builders import a_run
@@ -41,7 +41,9 @@ def a_full_record() -> RunRecord:
     return replace(
         a_record(),
         phase=Phase.REPORTING,
-        job=JobNote(command="python x.py", working_dir="/tmp", limits=Limits(timeout_seconds=2.5)),
+        job=JobSummary(
+            command="python x.py", working_dir="/tmp", limits=Limits(timeout_seconds=2.5)
+        ),
         related=({"prefect.resource.id": "x"},),
         started_at=datetime(2030, 1, 1, 12, 30, 0, 123, tzinfo=UTC),
         pid=77,

@@ -10,7 +10,7 @@ from actors.domain.ids import new_transition_id
 from actors.domain.record import Phase, Reason, RunRecord
 from actors.domain.run import new_run
 from actors.process_supervisor.journaling import RecordKeeping, Step
-from actors.process_supervisor.machine.effects import Effect, FreeSlot, Prepare, Propose, Spawn
+from actors.process_supervisor.machine.effects import Effect, FreeSlot, PrepareJob, Propose, Spawn
 from actors.process_supervisor.machine.proposals import claim
 from tests.support.builders import a_run
 
@@ -48,12 +48,12 @@ def test_steps_made_during_a_save_share_the_next_and_keep_their_order() -> None:
     keeping = RecordKeeping()
     stepped(keeping, RECORD, CLAIM)
     keeping.next_save()
-    assert stepped(keeping, PREPARING, Prepare()) == []
+    assert stepped(keeping, PREPARING, PrepareJob()) == []
     assert keeping.next_save() is None  # one at a time
     assert stepped(keeping, SPAWNING, Spawn()) == []
     assert saved(keeping) == [CLAIM]
     assert keeping.next_save() == SPAWNING
-    assert saved(keeping) == [Prepare(), Spawn()]
+    assert saved(keeping) == [PrepareJob(), Spawn()]
 
 
 def test_what_needs_no_record_does_not_overtake_what_does() -> None:
@@ -89,10 +89,10 @@ def test_a_late_save_keeps_claims_and_starts_waiting_with_all_that_follows(
 
 def test_a_late_save_keeps_nothing_else_waiting_and_is_made_good() -> None:
     keeping = RecordKeeping()
-    stepped(keeping, PREPARING, Prepare())
+    stepped(keeping, PREPARING, PrepareJob())
     record = keeping.next_save()
     assert record is not None
-    assert effects_of(keeping.save_is_late(record)) == [Prepare()]
+    assert effects_of(keeping.save_is_late(record)) == [PrepareJob()]
     assert stepped(keeping, RUNNING, FreeSlot()) == [FreeSlot()]
     seen = [keeping.is_saved]
     assert saved(keeping) == []
@@ -105,7 +105,7 @@ def test_a_late_save_keeps_nothing_else_waiting_and_is_made_good() -> None:
 
 def test_the_bell_of_a_save_that_is_over_rings_for_no_other() -> None:
     keeping = RecordKeeping()
-    stepped(keeping, PREPARING, Prepare())
+    stepped(keeping, PREPARING, PrepareJob())
     former = keeping.next_save()
     assert former is not None
     saved(keeping)
@@ -123,4 +123,4 @@ def test_a_start_that_is_withdrawn_lets_the_rest_go() -> None:
     assert stepped(keeping, replace(SPAWNING, reason=Reason.CANCELLED)) == []
     assert keeping.withdraw(Spawn)
     assert not keeping.withdraw(Spawn)
-    assert stepped(keeping, RUNNING, Prepare()) == [FreeSlot(), Prepare()]
+    assert stepped(keeping, RUNNING, PrepareJob()) == [FreeSlot(), PrepareJob()]

@@ -20,8 +20,8 @@ from actors.domain.model import (
     Verdict,
     Wait,
 )
-from actors.domain.process import ExitStatus
-from actors.domain.record import JobNote, Limits, Phase, Reason
+from actors.domain.process import ExitStatus, Leftovers, TreeEnded
+from actors.domain.record import JobSummary, Limits, Phase, Reason
 from actors.domain.run import Run, new_run
 from actors.process_supervisor.machine import stimuli as on
 from actors.process_supervisor.machine.effects import (
@@ -31,7 +31,7 @@ from actors.process_supervisor.machine.effects import (
     EndTree,
     EventKind,
     FreeSlot,
-    Prepare,
+    PrepareJob,
     Propose,
     ReadHistory,
     Remark,
@@ -45,14 +45,14 @@ from actors.process_supervisor.machine.step import step
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 CLAIM = TransitionId("0b1e4a6e-1111-4222-8333-444455556666")
-ENGINE = JobNote(command="python -m prefect.engine")
-RUNNER = JobNote(
+ENGINE = JobSummary(command="python -m prefect.engine")
+RUNNER = JobSummary(
     command="prefect flow-run execute",
     is_engine=False,
     uses_runner=True,
     limits=Limits(grace_seconds=5),
 )
-COMMAND = JobNote(command="true", is_engine=False)
+COMMAND = JobSummary(command="true", is_engine=False)
 
 E = TypeVar("E")
 
@@ -107,7 +107,7 @@ class Life:
     def claimed(self) -> Life:
         return self.after(on.Begun()).answer(Accepted(state=PENDING))
 
-    def running(self, job: JobNote = ENGINE) -> Life:
+    def running(self, job: JobSummary = ENGINE) -> Life:
         self.claimed().after(on.Prepared(job=job, related=()))
         return self.after(on.Spawned(pid=42))
 
@@ -115,7 +115,7 @@ class Life:
         return self.after(on.Exited(status=ExitStatus(code=code), tail=("last words",)))
 
     def gone(self) -> Life:
-        return self.after(on.Vacated())
+        return self.after(TreeEnded(key=self.run.record.key))
 
 
 def test_a_clean_engine_run_needs_one_proposal_and_is_settled_once_its_tree_is_gone() -> None:
@@ -142,13 +142,13 @@ def test_a_refused_claim_frees_the_slot_once_and_starts_nothing(verdict: Verdict
     life = Life().after(on.Begun()).answer(verdict)
     assert life.phase() is Phase.OVER
     assert len(life.all(FreeSlot)) == 1
-    assert not life.all(Prepare)
+    assert not life.all(PrepareJob)
     assert life.all(Settle) == [Settle(reason=None)]
 
 
 def test_a_rejected_claim_that_is_pending_is_our_own_repeat() -> None:
     life = Life().after(on.Begun()).answer(Rejected(state=PENDING, reason="already made"))
-    assert life.all(Prepare)
+    assert life.all(PrepareJob)
 
 
 def test_a_deleted_run_is_forgotten() -> None:
@@ -197,7 +197,7 @@ def test_an_end_that_a_late_claim_has_overwritten_is_put_back() -> None:
     back = life.last_proposal()
     assert (back.type, back.name, back.message) == (end.type, end.name, end.message)
     assert (back.data, back.force) == (end.data, False)
-    assert not life.all(Prepare)
+    assert not life.all(PrepareJob)
     life.answer(Accepted(state=end))
     assert life.all(Settle) == [Settle(reason=None)]
 
@@ -205,12 +205,12 @@ def test_an_end_that_a_late_claim_has_overwritten_is_put_back() -> None:
 def test_a_cancel_after_a_late_claim_does_not_hide_the_end_before_it() -> None:
     life = Life().after(on.Begun()).answer(Accepted(state=state(StateType.PENDING)))
     life.after(on.HistorySeen(states=(COMPLETED, PENDING, CANCELLING)))
-    assert not life.all(Prepare)
+    assert not life.all(PrepareJob)
     assert life.last_proposal().type is StateType.COMPLETED
 
 
 def test_a_claim_without_a_time_that_overwrote_nothing_is_ours() -> None:
-    assert revived(None).all(Prepare)
+    assert revived(None).all(PrepareJob)
 
 
 def test_a_nonzero_exit_is_proposed_as_crashed_with_the_cause_in_words() -> None:
@@ -348,7 +348,9 @@ def test_what_cannot_be_spawned_is_crashed_with_the_cause() -> None:
 
 
 @pytest.mark.parametrize("job", [ENGINE, COMMAND])
-def test_a_run_that_ends_well_while_it_is_being_cancelled_becomes_cancelled(job: JobNote) -> None:
+def test_a_run_that_ends_well_while_it_is_being_cancelled_becomes_cancelled(
+    job: JobSummary,
+) -> None:
     life = Life().running(job).exited(0).gone().after(on.StateSeen(state=CANCELLING))
     assert life.last_proposal().type is StateType.CANCELLED
 
@@ -361,7 +363,7 @@ def test_a_plain_command_that_ends_well_has_its_state_looked_at() -> None:
 
 
 def test_a_command_that_reports_states_is_a_full_run() -> None:
-    job = JobNote(command="true", is_engine=False, report_states=True)
+    job = JobSummary(command="true", is_engine=False, report_states=True)
     life = Life().running(job)
     assert life.last_proposal().type is StateType.RUNNING
     life.answer(Accepted(state=state(StateType.RUNNING))).exited(0)
@@ -371,7 +373,7 @@ def test_a_command_that_reports_states_is_a_full_run() -> None:
 
 
 def test_a_report_that_has_to_wait_is_made_again_after_that() -> None:
-    job = JobNote(command="true", is_engine=False, report_states=True)
+    job = JobSummary(command="true", is_engine=False, report_states=True)
     life = Life().running(job).answer(Wait(delay_seconds=3.0))
     again = life.all(Propose)[-1]
     assert (again.proposal.type, again.delay_seconds) == (StateType.RUNNING, 3.0)
@@ -381,7 +383,7 @@ def test_a_report_that_has_to_wait_is_made_again_after_that() -> None:
 
 def test_a_run_past_its_time_is_ended_and_says_so() -> None:
     limits = Limits(timeout_seconds=60, grace_seconds=5)
-    life = Life().running(JobNote(command="x", limits=limits))
+    life = Life().running(JobSummary(command="x", limits=limits))
     assert life.all(StartTimeout) == [StartTimeout(seconds=60)]
     life.after(on.EndWanted(reason=Reason.TIMED_OUT)).exited(-15)
     assert life.last_proposal().type is StateType.CRASHED
@@ -413,7 +415,8 @@ def test_leftovers_do_not_hold_the_slot() -> None:
     life = Life().running().exited(0)
     assert life.all(FreeSlot)
     assert life.phase() is Phase.REPORTING
-    life.after(on.StateSeen(state=COMPLETED), on.Vacated(leftovers=2))
+    left = Leftovers(processes=((43, "sleep"), (44, "sleep")))
+    life.after(on.StateSeen(state=COMPLETED), TreeEnded(key=life.run.record.key, leftovers=left))
     assert life.phase() is Phase.OVER
 
 
@@ -432,7 +435,7 @@ class TestAdoption:
         before = Life().claimed().after(on.Prepared(job=ENGINE, related=()))
         assert before.phase() is Phase.SPAWNING
         life = self.successor(before).after(on.Adopted(pid=None))
-        assert life.all(Prepare)
+        assert life.all(PrepareJob)
 
     def test_what_was_started_meanwhile_is_running(self) -> None:
         before = Life().claimed().after(on.Prepared(job=ENGINE, related=()))
@@ -473,7 +476,7 @@ class TestAdoption:
         assert self.successor(before).after(on.Adopted(pid=42)).all(EndTree)
 
     def test_a_time_limit_goes_on_counting(self) -> None:
-        job = JobNote(command="x", limits=Limits(timeout_seconds=60))
+        job = JobSummary(command="x", limits=Limits(timeout_seconds=60))
         life = self.successor(Life().running(job))
         life.now = NOW + timedelta(seconds=45)
         assert life.after(on.Adopted(pid=42)).all(StartTimeout) == [StartTimeout(seconds=15)]

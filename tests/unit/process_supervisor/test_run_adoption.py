@@ -10,7 +10,7 @@ import pytest
 from actors.domain.ids import ClaimKey, TransitionId, claim_key
 from actors.domain.model import Accepted, State, StateType
 from actors.domain.process import ExitStatus
-from actors.domain.record import JobNote, Phase, Reason
+from actors.domain.record import JobSummary, Phase, Reason
 from actors.domain.run import Run, found_run, new_run
 from actors.process_supervisor.machine import stimuli as on
 from actors.process_supervisor.machine.effects import (
@@ -19,7 +19,7 @@ from actors.process_supervisor.machine.effects import (
     Emit,
     EndTree,
     EventKind,
-    Prepare,
+    PrepareJob,
     Propose,
     Spawn,
 )
@@ -49,14 +49,14 @@ def claimed() -> Run:
 
 
 def spawning() -> Run:
-    return after(claimed(), on.Prepared(job=JobNote(command="make"), related=()))[0]
+    return after(claimed(), on.Prepared(job=JobSummary(command="make"), related=()))[0]
 
 
 @pytest.mark.parametrize("old", [new_run(a_run(), worker="w", transition=CLAIM), claimed()])
 def test_a_process_is_believed_before_a_record_that_a_full_disk_did_not_take(old: Run) -> None:
     run, effects = after(Run.from_record(old.record), on.Adopted(pid=9))
     assert run.record.phase is Phase.RUNNING
-    assert not [e for e in effects if isinstance(e, Spawn | Prepare | Propose)]
+    assert not [e for e in effects if isinstance(e, Spawn | PrepareJob | Propose)]
 
 
 @pytest.mark.parametrize(
@@ -72,13 +72,13 @@ def test_what_was_to_end_before_it_was_spawned_is_not_spawned_again(
     old, _ = after(spawning(), wanted)
     _, effects = after(Run.from_record(old.record), on.Adopted(pid=None))
     assert [e.proposal.type for e in effects if isinstance(e, Propose)] == [outcome]
-    assert not [e for e in effects if isinstance(e, Prepare)]
+    assert not [e for e in effects if isinstance(e, PrepareJob)]
 
 
 def prepared_again() -> tuple[Run, list[Effect]]:
     """A successor's, of what was about to be spawned."""
     run = Run.from_record(spawning().record)
-    ready = on.Prepared(job=JobNote(command="make"), related=())
+    ready = on.Prepared(job=JobSummary(command="make"), related=())
     return after(run, on.Adopted(pid=None), ready)
 
 
@@ -113,7 +113,7 @@ def test_what_was_spawning_when_the_machine_was_restarted_is_over() -> None:
 
 
 def test_cancelling_a_command_that_is_over_and_reported_nothing_is_answered() -> None:
-    command = JobNote(command="make", is_engine=False)
+    command = JobSummary(command="make", is_engine=False)
     run, _ = after(claimed(), on.Prepared(job=command, related=()), on.Spawned(pid=9))
     run, _ = after(run, on.Exited(status=ExitStatus(code=0)))
     _, effects = after(run, on.CancelWanted(state=CANCELLING))

@@ -19,8 +19,8 @@ from actors.domain.model import (
     Verdict,
     Wait,
 )
-from actors.domain.process import ExitStatus
-from actors.domain.record import JobNote, Limits, Phase, Reason
+from actors.domain.process import ExitStatus, Leftovers, TreeEnded
+from actors.domain.record import JobSummary, Limits, Phase, Reason
 from actors.domain.run import Run, new_run
 from actors.process_supervisor.machine import stimuli as on
 from actors.process_supervisor.machine.effects import (
@@ -28,7 +28,7 @@ from actors.process_supervisor.machine.effects import (
     Effect,
     EndTree,
     FreeSlot,
-    Prepare,
+    PrepareJob,
     Propose,
     ReadHistory,
     Remark,
@@ -44,7 +44,7 @@ CANCELLING = State(type=StateType.CANCELLING, name="Cancelling", message="enough
 ORDER = list(Phase)
 
 jobs = st.builds(
-    JobNote,
+    JobSummary,
     command=st.just("make"),
     is_engine=st.booleans(),
     uses_runner=st.sampled_from((False, False, False, True)),
@@ -64,6 +64,10 @@ verdicts = st.one_of(
 )
 WISHES = (Reason.TIMED_OUT, Reason.WORKER_STOPPED, Reason.OUT_OF_MEMORY_LIMIT)
 statuses = st.sampled_from((0, 1, -9, -15, 137, None)).map(lambda code: ExitStatus(code=code))
+
+
+def some(leftovers: int) -> Leftovers:
+    return Leftovers(processes=tuple((pid, "sleep") for pid in range(leftovers)))
 
 
 def reason_of(exited: on.Exited) -> Reason:
@@ -114,7 +118,7 @@ class Life(RuleBasedStateMachine):
                 self.reading = True
             case CheckState():
                 self.checking = True
-            case Prepare():
+            case PrepareJob():
                 assert self.ours, "only what is ours is prepared"
                 self.preparing = True
             case Spawn():
@@ -173,7 +177,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(job=jobs, wait=st.sampled_from((0.0, 4.0)))
     @precondition(lambda self: self.preparing)
-    def prepared(self, job: JobNote, wait: float) -> None:
+    def prepared(self, job: JobSummary, wait: float) -> None:
         self.preparing = False
         self.take(on.Prepared(job=job, related=(), due_in=wait))
 
@@ -237,7 +241,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.exited and not self.gone)
     def vacate(self, leftovers: int) -> None:
         self.gone = True
-        self.take(on.Vacated(leftovers=leftovers))
+        self.take(TreeEnded(key=self.run.record.key, leftovers=some(leftovers)))
 
     @rule()
     def cancel(self) -> None:
@@ -283,7 +287,7 @@ class Life(RuleBasedStateMachine):
             self.exited = on.Exited(status=ExitStatus(code=None))
         if self.gone or self.rebooted:
             self.gone = self.gone or self.exited is not None
-            self.take(on.Vacated())
+            self.take(TreeEnded(key=self.run.record.key))
 
     @invariant()
     def slots_are_freed_once_and_in_the_end(self) -> None:
