@@ -263,6 +263,7 @@ class ScriptedLauncher:
         def forget() -> None:
             process = self._keeper.processes.get(key)
             if process is not None:
+                process.listener = None
                 process.on_gone = lambda: self._keeper.drop(key)
                 if process.gone:
                     process.on_gone()

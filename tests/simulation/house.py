@@ -76,6 +76,7 @@ class House:
         self.wiring: Wiring | None = None
         self.dozing = 0
         self.ended_by_us: set[str] = set()
+        self._started: Life | None = None
         self.known_refs: dict[str, AsyncioRef] = {}
         self.problems: list[str] = []
         self.in_trouble = asyncio.Event()
@@ -114,6 +115,12 @@ class House:
         self.note_trouble()
         self.wiring = start_worker(self, life)
         self.trace.say("worker", "starts")
+        self.spawn(self._note_start(life, self.wiring.guardian))
+
+    async def _note_start(self, life: Life, guardian: AsyncioRef) -> None:
+        with contextlib.suppress(ActorDeadError):
+            await guardian.request(Ping(), timeout=None)
+            self._started = life
 
     def kill(self) -> None:
         """As `kill -9`: from here on nothing more is said, saved or ordered."""
@@ -146,7 +153,8 @@ class House:
 
     def up(self) -> bool:
         """Whether there is a worker, and all its services are started."""
-        return self.wiring is not None and not self.life.over
+        is_started = self._started is self.life
+        return self.wiring is not None and is_started and not self.life.over
 
     # -- the world -------------------------------------------------------------------------
 

@@ -182,7 +182,8 @@ def nothing_is_signalled_after_a_reboot(house: House) -> str | None:
 def nothing_is_claimed_without_memory(house: House, record: RunRecord) -> str | None:
     """The intake pauses: two seconds are between samples."""
     short_since = house.truth.short_since
-    if short_since is None or not house.plan.measures or record.key in house.truth.saved:
+    is_claim = record.phase is Phase.CLAIMING and record.key not in house.truth.saved
+    if short_since is None or not house.plan.measures or not is_claim:
         return None
     known = max(short_since, house.truth.disturbed_at) + SAMPLED_SECONDS
     now = house.clock.monotonic()

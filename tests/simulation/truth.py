@@ -48,6 +48,8 @@ class Truth:
     """Claims of which the full disk holds an old record, or none."""
     wanted_at: dict[ClaimKey, float] = field(default_factory=dict)
     """Since when a worker wants a record of a claim to be saved, and it is not."""
+    behind: set[ClaimKey] = field(default_factory=set)
+    """Claims whose last record was saved so late that the worker may be ahead of it by now."""
     saved_barely_at: dict[ClaimKey, float] = field(default_factory=dict)
     """When a record of a claim was saved after nearly as long as the worker waits for it."""
     stuck_at: float = NEVER
@@ -81,6 +83,9 @@ class Truth:
         self.saved[record.key] = record
         if now > self.wanted_at.pop(record.key, now) + LATE_SECONDS - ANSWER_SECONDS:
             self.saved_barely_at[record.key] = now
+            self.behind.add(record.key)
+        else:
+            self.behind.discard(record.key)
         (self.unsaved.add if full else self.unsaved.discard)(record.key)
 
     def note_wish(self, key: ClaimKey, now: float) -> None:
@@ -95,7 +100,8 @@ class Truth:
 
     def note_handover(self, now: float) -> None:
         """Supervisors end, and others take over: with what the disk has."""
-        self.forgotten |= self.unsaved | {k for k in self.wanted_at if self.is_overdue(k, now)}
+        self.forgotten |= self.unsaved | self.behind
+        self.forgotten |= {k for k in self.wanted_at if self.is_overdue(k, now)}
         self.disturbed_at = now
 
 
