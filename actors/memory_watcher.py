@@ -9,7 +9,7 @@ import structlog
 
 from .domain.log_once import Complaint
 from .domain.memory import MemorySample
-from .domain.ports import Clock, Measure
+from .domain.ports import Clock, ResourceMonitor
 from .messages.lifetime import Tick
 from .messages.runs import MemoryLimitedRuns, MemoryMeasured
 from .runtime import Address, AsyncioActor, Ticker
@@ -31,9 +31,11 @@ Message = Tick | MemorySample | _Failed
 class MemoryWatcher(AsyncioActor):
     """Owns: the rhythm of samples. What they mean is decided where runs are admitted and ended."""
 
-    def __init__(self, *, measure: Measure, clock: Clock, dispatcher: Address) -> None:
+    def __init__(
+        self, *, resource_monitor: ResourceMonitor, clock: Clock, dispatcher: Address
+    ) -> None:
         super().__init__(clock=clock)
-        self._measure = measure
+        self._resource_monitor = resource_monitor
         self._dispatcher = dispatcher
         self._ticker: Ticker | None = None
         self._complaint = Complaint()
@@ -63,4 +65,4 @@ class MemoryWatcher(AsyncioActor):
 
     async def _sample(self) -> MemorySample:
         runs = await self._dispatcher.request(MemoryLimitedRuns(), timeout=None)
-        return await self._measure.sample(runs)
+        return await self._resource_monitor.sample(runs)

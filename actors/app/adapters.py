@@ -24,7 +24,7 @@ from ..processes.launcher import KeeperLauncher, KeeperOptions
 from ..settings.settings import Settings
 from . import prefect_python
 from .identity import WorkerIdentity, acquire_identity, identities
-from .job_preparer import Preparer
+from .job_preparer import JobPreparer
 from .live_profile import LiveProfile
 
 PROGRAM: Final = "actor-worker"
@@ -95,9 +95,9 @@ class Adapters:
         """What must be masked whatever a job says; more of it when a key has been rotated."""
         return self.profile.secrets | self.inherited_secrets
 
-    def preparer(self, settings: Settings) -> Preparer:
+    def job_preparer(self, settings: Settings) -> JobPreparer:
         """Who prepares this worker's runs."""
-        return Preparer(
+        return JobPreparer(
             orchestrator=self.orchestrator,
             folder=self.journal.folder,
             worker=self.name,

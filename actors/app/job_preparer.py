@@ -19,7 +19,7 @@ from ..domain.worker_events import run_related
 from ..job import job as jobs
 from ..job.environment import run_environment
 from ..job.job import Job, build_job, needs_engine
-from ..job.prepared_job import Preparation
+from ..job.prepared_job import PreparedJob
 from ..job.template import Resolved, populate, resolve
 from .template_values import fetch
 
@@ -34,12 +34,12 @@ async def _no_settings() -> Mapping[str, str]:
 
 
 @dataclass(kw_only=True)
-class Preparer:
-    """Prepares runs of one worker; an instance is a :data:`~actors.job.prepared_job.Prepare`.
+class JobPreparer:
+    """Prepares the jobs of one worker.
 
     ``engine_python`` answers which interpreter has Prefect; it raises a WorkerError when there is
     none. ``base_env`` is the worker's own environment. ``prefect_env`` answers which Prefect
-    settings reach a run that starts now (contract 7.3), ``secrets`` what is masked whatever the
+    settings reach a run that starts now, ``secrets`` what is masked whatever the
     job says: a key may be rotated meanwhile. What the run's whole environment and ``base_env``
     have under names of secrets is masked as well, whoever set it.
     """
@@ -55,8 +55,12 @@ class Preparer:
     monotonic: Callable[[], float] = time.monotonic
     _flows: dict[FlowId, tuple[Flow, float]] = field(default_factory=dict)
 
-    async def __call__(self, record: RunRecord, pool: WorkPool) -> Preparation:
-        """See :data:`~actors.job.prepared_job.Prepare`."""
+    async def prepare_job(self, record: RunRecord, pool: WorkPool) -> PreparedJob:
+        """Read what a job depends on and put it together.
+
+        InvalidJob: the configuration is wrong. NotFound: the deployment or flow does not exist.
+        Unavailable: ask again later.
+        """
         run = record.run
         deployment, flow = await asyncio.gather(self._deployment(run), self._flow(run))
         resolved = await self._resolve(run, deployment, pool)
@@ -74,9 +78,9 @@ class Preparer:
             | secrets_in_environment(self.base_env)
             | secrets_in_environment(order.env)
         )
-        return Preparation(
+        return PreparedJob(
             order=order,
-            note=job.note(masker),
+            summary=job.summary(masker),
             related=run_related(run=run, deployment=deployment, flow=flow, pool=pool),
             masker=masker,
         )

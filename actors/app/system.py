@@ -16,7 +16,7 @@ from ..domain.ports import Clock, Journal, Launcher, Orchestrator, ServiceNotifi
 from ..messages.health import CurrentHealth, Health
 from ..messages.lifetime import Deadline, Drain, FatalError, Reexec
 from ..messages.runs import RunsInHand, Situation
-from ..processes.resource_monitor import ProcessMeasure
+from ..processes.resource_monitor import PsutilResourceMonitor
 from ..runtime import ActorDeadError, LoopClock, Ping, shut_down
 from ..settings.settings import Settings
 from ..web.health import HealthServer
@@ -167,11 +167,11 @@ class ActorSystem:
                 launcher=adapters.launcher,
                 journal=adapters.journal,
                 clock=self._clock,
-                prepare=adapters.preparer(settings),
+                prepare_job=adapters.job_preparer(settings).prepare_job,
                 pid_exists=psutil.pid_exists,
                 uses_runner=uses_runner,
                 maintenance_until=adapters.maintenance_until,
-                measure=ProcessMeasure(),
+                resource_monitor=PsutilResourceMonitor(),
                 notifier=self._notifier,
             ),
         )

@@ -172,9 +172,9 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
         )
 
     def memory_watcher() -> AsyncioRef:
-        assert ports.measure is not None, "it is started with a measure only"
+        assert ports.resource_monitor is not None, "it is started with a monitor only"
         return MemoryWatcher.start(
-            measure=ports.measure, clock=ports.clock, dispatcher=to("dispatcher")
+            resource_monitor=ports.resource_monitor, clock=ports.clock, dispatcher=to("dispatcher")
         )
 
     services = [
@@ -183,7 +183,7 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
         health_reporter,
         heartbeater,
         dispatcher,
-        *([memory_watcher] if ports.measure is not None else []),
+        *([memory_watcher] if ports.resource_monitor is not None else []),
         poller,
         cancellation_watcher,
         housekeeper,
@@ -223,10 +223,10 @@ def _supervisors(
         orchestrator=ports.orchestrator,
         launcher=ports.launcher,
         journal=ports.journal,
-        measure=ports.measure,
+        resource_monitor=ports.resource_monitor,
         clock=ports.clock,
         rng=ports.rng,
-        prepare=ports.prepare,
+        prepare_job=ports.prepare_job,
         events=RunEvents(worker=_resource(plan), hostname=plan.hostname),
         hostname=plan.hostname,
         labels=lambda pool: _labels(plan, pool),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from ..domain.model import Deployment, FlowRun, Json, WorkPool
-from ..domain.ports import Clock, Journal, Launcher, Measure, Orchestrator, ServiceNotifier
-from ..job.prepared_job import Prepare
+from ..domain.ports import Clock, Journal, Launcher, Orchestrator, ResourceMonitor, ServiceNotifier
+from ..domain.record import RunRecord
+from ..job.prepared_job import PreparedJob
 from ..messages.lifetime import OnDeadline
 
 
@@ -52,13 +53,13 @@ class WorkerPorts:
     launcher: Launcher
     journal: Journal
     clock: Clock
-    prepare: Prepare
+    prepare_job: Callable[[RunRecord, WorkPool], Awaitable[PreparedJob]]
     pid_exists: Callable[[int], bool]
     uses_runner: Callable[[FlowRun, Deployment | None, WorkPool | None], bool]
     rng: random.Random = field(default_factory=random.Random)
     maintenance_until: Callable[[], float | None] = lambda: None
     """Until when, on the monotonic clock, the server has announced maintenance."""
-    measure: Measure | None = None
+    resource_monitor: ResourceMonitor | None = None
     """None: nothing is measured, so limits of memory are not kept."""
     notifier: ServiceNotifier | None = None
     """None: no service manager is to be told anything."""

@@ -230,27 +230,27 @@ class Journal(Protocol):
         """
 
 
-class KernelWitness(Protocol):
-    """Watches whether the kernel kills for lack of memory where one process lives."""
+class OomDetector(Protocol):
+    """Detects whether the kernel kills for lack of memory where one process lives."""
 
-    def saw_a_kill(self) -> bool:
+    def oom_killed(self) -> bool:
         """Whether there is evidence that the kernel has killed just now; takes no time.
 
-        What happened before the last samples of the Measure is no evidence for what ends now.
+        Kills before the last samples of the ResourceMonitor do not count.
         """
 
 
-class Measure(Protocol):
+class ResourceMonitor(Protocol):
     """What runs and their machine use."""
 
     async def sample(self, runs: Mapping[ClaimKey, ProcessIdentity]) -> MemorySample:
         """Measure the machine and ``runs``, each by its own process, now and off the event loop.
 
-        Called in a rhythm, for the witnesses too.
+        Called in a rhythm, for the detectors too.
         """
 
-    def witness(self, pid: int) -> KernelWitness:
-        """A witness for a process that is there."""
+    def oom_detector(self, pid: int) -> OomDetector:
+        """A detector for a process that is alive."""
 
 
 class ServiceNotifier(Protocol):

@@ -56,7 +56,7 @@ class Job:
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
     """Values to mask wherever this run's messages and output are shown."""
 
-    def note(self, masker: Masker) -> JobSummary:
+    def summary(self, masker: Masker) -> JobSummary:
         """What the journal keeps of it; ``masker`` knows all that is secret, the job's own too."""
         directory = self.working_dir
         return JobSummary(

@@ -1,29 +1,21 @@
-"""What a supervisor needs to know of a job, and who finds it out."""
+"""A job that the keeper can start."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from ..domain.masking import Masker
-from ..domain.model import Resource, WorkPool
+from ..domain.model import Resource
 from ..domain.process import SpawnOrder
-from ..domain.record import JobSummary, RunRecord
+from ..domain.record import JobSummary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Preparation:
-    """A job ready to be started: the order for the keeper, and what to remember of it."""
+class PreparedJob:
+    """The order for the keeper, and what to remember of the job."""
 
     order: SpawnOrder
-    note: JobSummary
+    summary: JobSummary
     related: tuple[Resource, ...]
+    """Related resources of the run's events."""
     masker: Masker = field(default_factory=Masker)
-
-
-Prepare = Callable[[RunRecord, WorkPool], Awaitable[Preparation]]
-"""Reads what a job depends on and puts it together.
-
-InvalidJob: the configuration is wrong. NotFound: the deployment or flow does not exist.
-Unavailable: ask again later.
-"""

@@ -8,7 +8,7 @@ from ..domain.masking import Masker
 from ..domain.model import State, StateType, Verdict
 from ..domain.process import KeptRun, ProcessIdentity
 from ..domain.record import RunRecord
-from ..job.prepared_job import Preparation
+from ..job.prepared_job import PreparedJob
 from .machine.effects import Effect, Propose
 from .machine.stimuli import Stimulus
 
@@ -43,7 +43,7 @@ class Recall:
 class Ready:
     """The job is prepared."""
 
-    preparation: Preparation
+    preparation: PreparedJob
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from ..domain.model import WorkPool
-from ..domain.ports import Clock, Journal, Launcher, Measure, Orchestrator
-from ..job.prepared_job import Prepare
+from ..domain.ports import Clock, Journal, Launcher, Orchestrator, ResourceMonitor
+from ..domain.record import RunRecord
+from ..job.prepared_job import PreparedJob
 from ..runtime import Address
 from .run_events import RunEvents
 
@@ -20,10 +21,10 @@ class SupervisorPorts:
     orchestrator: Orchestrator
     launcher: Launcher
     journal: Journal
-    measure: Measure | None
+    resource_monitor: ResourceMonitor | None
     clock: Clock
     rng: random.Random
-    prepare: Prepare
+    prepare_job: Callable[[RunRecord, WorkPool], Awaitable[PreparedJob]]
     events: RunEvents
     hostname: str
     labels: Callable[[WorkPool], Mapping[str, str]]

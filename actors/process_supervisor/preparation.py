@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..domain.errors import Unavailable
 from ..domain.model import WorkPool
 from ..domain.record import RunRecord
-from ..job.prepared_job import Preparation
+from ..job.prepared_job import PreparedJob
 from ..messages.pool import CurrentPool
 from ..runtime import ActorDeadError, Timeout
 from .ports import SupervisorPorts
@@ -24,7 +24,7 @@ class Preparing:
         self._adopted = pool is None
         self.pool = pool
 
-    async def prepare(self, record: RunRecord) -> Preparation:
+    async def prepare(self, record: RunRecord) -> PreparedJob:
         """Read what the job depends on and put it together.
 
         Errors: see Orchestrator; ``InvalidJob``; ``Unavailable`` while the pool is not known.
@@ -38,7 +38,7 @@ class Preparing:
             raise Unavailable("the work pool is not known yet")
         if self._adopted:
             record = await self._completed(record)
-        return await self._ports.prepare(record, self.pool)
+        return await self._ports.prepare_job(record, self.pool)
 
     async def _completed(self, record: RunRecord) -> RunRecord:
         """With what records are kept without, for it may be secret."""

@@ -10,7 +10,7 @@ from ..domain.errors import CouldNotStart, StateFolderError
 from ..domain.log_once import Complaint
 from ..domain.masking import Masker
 from ..domain.memory import exceeds
-from ..domain.ports import KernelWitness
+from ..domain.ports import OomDetector
 from ..domain.process import (
     KeptRun,
     OutputWritten,
@@ -79,7 +79,7 @@ class ProcessSupervisor(AsyncioActor):
         self._keeping = RecordKeeping()
         self._output = RunOutput(start.run.record, ports.journal)
         self._hands = RunEffects(self, ports, start, self._output)
-        self._witness: KernelWitness | None = None
+        self._witness: OomDetector | None = None
         self._memory_limited: ProcessIdentity | None = None
         self._recalling = False
         self._held: list[ProcessFact | CancelRun | EndRun] = []
@@ -300,7 +300,7 @@ class ProcessSupervisor(AsyncioActor):
                 self._take(on.EndWanted(reason=reason))
             case ProcessExited(status=status):
                 self._output.log.info("run.exited", code=status.code)
-                killed = self._witness is not None and self._witness.saw_a_kill()
+                killed = self._witness is not None and self._witness.oom_killed()
                 self._take(
                     on.Exited(
                         status=status,
@@ -318,8 +318,8 @@ class ProcessSupervisor(AsyncioActor):
                     self._output.show(lines, dropped)
 
     def _attend(self, process: ProcessIdentity) -> None:
-        if self._ports.measure is not None:
-            self._witness = self._ports.measure.witness(process.pid)
+        if self._ports.resource_monitor is not None:
+            self._witness = self._ports.resource_monitor.oom_detector(process.pid)
         if self._memory_limit_mb is not None:
             self._memory_limited = process
             limited = MemoryLimited(key=self._record.key, process=process)

@@ -12,7 +12,7 @@ from ..domain.model import State, StateType, Wait
 from ..domain.policy import seconds_until_start
 from ..domain.process import ProcessFact
 from ..domain.record import Phase, Reason, RunRecord
-from ..job.prepared_job import Preparation
+from ..job.prepared_job import PreparedJob
 from ..messages.runs import EndRun, SlotFreed, SupervisorStart
 from ..runtime import AsyncioActor
 from .machine import effects as do
@@ -74,7 +74,7 @@ class RunEffects:
         self._output = output
         self._told = RunTelling(ports, output, run_id)
         self._proposals = Proposals(run_id, ports.orchestrator, ports.clock, start.listed_at)
-        self._preparation: Preparation | None = None
+        self._preparation: PreparedJob | None = None
         self._asides = 0
         self._retries = Retries(ports.clock, ports.rng)
         self.keeper_is_done = True
@@ -160,10 +160,10 @@ class RunEffects:
 
     # -- the ends of waits -----------------------------------------------------------------------
 
-    def ready(self, preparation: Preparation, record: RunRecord) -> on.Stimulus:
+    def ready(self, preparation: PreparedJob, record: RunRecord) -> on.Stimulus:
         """The job is prepared."""
         self._preparation = preparation
-        note = preparation.note
+        note = preparation.summary
         due_in = seconds_until_start(
             record.run.due,
             self._ports.clock.now(),

@@ -16,10 +16,10 @@ from .memory_cgroup import MemoryCgroup, memory_cgroup_of
 from .tree import MeasuredTree, measure
 
 
-class ProcessMeasure:
-    """The Measure port, over psutil, control groups and a census of all processes.
+class PsutilResourceMonitor:
+    """The ResourceMonitor port, over psutil, control groups and a scan of all processes.
 
-    Owns: _trees (what is known of the runs measured last), _kills (counts, as long as a witness
+    Owns: _trees (what is known of the runs measured last), _kills (counts, as long as a detector
     needs them; the runs of one service are in one control group and share its count).
     """
 
@@ -28,18 +28,17 @@ class ProcessMeasure:
         self._kills: WeakValueDictionary[MemoryCgroup, KillCount] = WeakValueDictionary()
 
     async def sample(self, runs: Mapping[ClaimKey, ProcessIdentity]) -> MemorySample:
-        """See Measure.sample. In a thread: it takes milliseconds for each hundred processes."""
+        """In a thread: it takes milliseconds for each hundred processes."""
         return await asyncio.to_thread(self._sample, runs, list(self._kills.values()))
 
-    def witness(self, pid: int) -> CgroupWitness:
-        """See Measure.witness."""
+    def oom_detector(self, pid: int) -> CgroupOomDetector:
         group = memory_cgroup_of(pid)
         if group is None:
-            return CgroupWitness(None)
+            return CgroupOomDetector(None)
         count = self._kills.get(group)
         if count is None:
             count = self._kills[group] = KillCount(group)
-        return CgroupWitness(count)
+        return CgroupOomDetector(count)
 
     def _sample(
         self, runs: Mapping[ClaimKey, ProcessIdentity], counts: list[KillCount]
@@ -83,8 +82,8 @@ class KillCount:
         return self._looks[0]
 
 
-class CgroupWitness:
-    """The KernelWitness port: counts what the kernel killed in the control group of a process.
+class CgroupOomDetector:
+    """The OomDetector port: counts what the kernel killed in the control group of a process.
 
     Others may live in that group.
     """
@@ -93,7 +92,6 @@ class CgroupWitness:
         self._kills = kills
         self._at_start = 0 if kills is None else kills.now()
 
-    def saw_a_kill(self) -> bool:
-        """See KernelWitness.saw_a_kill."""
+    def oom_killed(self) -> bool:
         kills = self._kills
         return kills is not None and kills.now() > max(self._at_start, kills.before)

@@ -12,8 +12,8 @@ from ..domain.process import ProcessIdentity
 
 
 @dataclass
-class ScriptedMeasure:
-    """The Measure port. ``failure`` makes samples fail."""
+class ScriptedResourceMonitor:
+    """The ResourceMonitor port. ``failure`` makes samples fail."""
 
     host_percent: float = 10.0
     runs: dict[ClaimKey, int] = field(default_factory=dict)
@@ -38,20 +38,19 @@ class ScriptedMeasure:
             runs={key: self.runs[key] for key in runs if key in self.runs},
         )
 
-    def witness(self, pid: int) -> ScriptedWitness:
+    def oom_detector(self, pid: int) -> ScriptedOomDetector:
         """See the port."""
-        return ScriptedWitness(self, pid)
+        return ScriptedOomDetector(self, pid)
 
 
-class ScriptedWitness:
-    """The KernelWitness port: every kill since the last sample is evidence."""
+class ScriptedOomDetector:
+    """The OomDetector port: every kill since the last sample is evidence."""
 
-    def __init__(self, measure: ScriptedMeasure, pid: int) -> None:
-        self._measure = measure
+    def __init__(self, monitor: ScriptedResourceMonitor, pid: int) -> None:
+        self._monitor = monitor
         self._pid = pid
-        self._at_start = measure.kernel_kills[pid]
+        self._at_start = monitor.kernel_kills[pid]
 
-    def saw_a_kill(self) -> bool:
-        """See the port."""
-        before = max(self._at_start, self._measure.kills_before[self._pid])
-        return self._measure.kernel_kills[self._pid] > before
+    def oom_killed(self) -> bool:
+        before = max(self._at_start, self._monitor.kills_before[self._pid])
+        return self._monitor.kernel_kills[self._pid] > before

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Literal
 
-from actors.app.job_preparer import Preparer
+from actors.app.job_preparer import JobPreparer
 from actors.domain.ids import FlowRunId
 from actors.domain.model import Proposal, StateType, WorkPool
 from actors.domain.record import RunRecord
-from actors.job.prepared_job import Preparation
+from actors.job.prepared_job import PreparedJob
 
 from .plan import Program
 
@@ -78,15 +78,15 @@ def name_of(operation: str, args: tuple[object, ...]) -> str | None:
     return NAMES.get(operation)
 
 
-class BuggyPreparer:
-    """A Preparer with bugs."""
+class BuggyJobPreparer:
+    """A JobPreparer with bugs."""
 
-    def __init__(self, prepare: Preparer, bugs: Bugs) -> None:
-        self._prepare = prepare
+    def __init__(self, preparer: JobPreparer, bugs: Bugs) -> None:
+        self._preparer = preparer
         self._bugs = bugs
 
-    async def __call__(self, record: RunRecord, pool: WorkPool) -> Preparation:
+    async def prepare_job(self, record: RunRecord, pool: WorkPool) -> PreparedJob:
         self._bugs.meet("prepare", record.run.id, "before")
-        preparation = await self._prepare(record, pool)
+        preparation = await self._preparer.prepare_job(record, pool)
         self._bugs.meet("prepare", record.run.id, "after")
         return preparation

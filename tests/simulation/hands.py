@@ -22,7 +22,7 @@ from actors.domain.process import (
 )
 from actors.domain.record import Phase, RunRecord
 from actors.testing.journal import MemoryJournal
-from actors.testing.measure import ScriptedMeasure
+from actors.testing.measure import ScriptedResourceMonitor
 from actors.testing.processes import ScriptedKeeper, ScriptedLauncher, ScriptedProcess
 
 from .bugs import Bugs
@@ -52,7 +52,7 @@ class KeeperRoad:
         return self.rng.uniform(0.001, 0.05), lost, troubled
 
 
-class LivingMemory(ScriptedMeasure):
+class LivingMemory(ScriptedResourceMonitor):
     """What the processes of a scripted keeper hold; ``holds`` tells how many bytes one does."""
 
     def __init__(self, keeper: ScriptedKeeper, holds: Callable[[ScriptedProcess], int]) -> None:

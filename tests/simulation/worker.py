@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from actors.app.job_preparer import Preparer
+from actors.app.job_preparer import JobPreparer
 from actors.app.wiring import Wiring, start_actors
 from actors.app.worker_plan import WorkerPlan, WorkerPorts
 from actors.domain.model import Deployment, FlowRun, WorkPool
 from actors.domain.ports import Launcher, Orchestrator
 from actors.messages.lifetime import OnDeadline
 
-from .bugs import BuggyPreparer
+from .bugs import BuggyJobPreparer
 from .hands import LifeJournal, LifeLauncher
 from .life import Life
 from .wire import Wire
@@ -72,8 +72,8 @@ def start_worker(house: House, life: Life) -> Wiring:
             journal=journal,
             clock=house.clock,
             rng=house.worker_rng,
-            prepare=BuggyPreparer(
-                Preparer(
+            prepare_job=BuggyJobPreparer(
+                JobPreparer(
                     orchestrator=api,
                     folder=house.records.folder,
                     worker="w",
@@ -82,10 +82,10 @@ def start_worker(house: House, life: Life) -> Wiring:
                     monotonic=house.clock.monotonic,
                 ),
                 house.bugs,
-            ),
+            ).prepare_job,
             pid_exists=lambda pid: any(p.identity.pid == pid for p in house.keeper.alive()),
             uses_runner=_uses_runner,
-            measure=house.measure if plan.measures else None,
+            resource_monitor=house.measure if plan.measures else None,
         ),
     )
 

@@ -11,7 +11,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from actors.app.job_preparer import Preparer, uses_runner
+from actors.app.job_preparer import JobPreparer, uses_runner
 from actors.app.wiring import RUN_PREFIX, Wiring, start_actors
 from actors.app.worker_plan import WorkerPlan, WorkerPorts
 from actors.domain.ids import FlowRunId
@@ -19,7 +19,7 @@ from actors.domain.model import StateType
 from actors.messages.runs import RunsInHand, Situation
 from actors.runtime import LoopClock, Ping, shut_down
 from actors.testing.journal import MemoryJournal
-from actors.testing.measure import ScriptedMeasure
+from actors.testing.measure import ScriptedResourceMonitor
 from actors.testing.notifier import RecordingNotifier
 from actors.testing.orchestrator import Faults, InMemoryOrchestrator
 from actors.testing.processes import Script, ScriptedKeeper, ScriptedLauncher, ScriptedProcess
@@ -51,7 +51,7 @@ class WorkerWorld:
         self.keeper = ScriptedKeeper(self.clock, script or self.engine)
         self.launcher = ScriptedLauncher(self.keeper)
         self.journal = MemoryJournal()
-        self.measure = ScriptedMeasure()
+        self.measure = ScriptedResourceMonitor()
         self.notifier: RecordingNotifier | None = None
         self.maintenance_until: float | None = None
         self.wiring: Wiring | None = None
@@ -68,18 +68,18 @@ class WorkerWorld:
                 journal=self.journal,
                 clock=self.clock,
                 rng=self.rng,
-                prepare=Preparer(
+                prepare_job=JobPreparer(
                     orchestrator=self.orchestrator,
                     folder=self.journal.folder,
                     worker="w",
                     engine_python=_engine_python,
                     base_env={},
                     monotonic=self.clock.monotonic,
-                ),
+                ).prepare_job,
                 pid_exists=lambda pid: any(p.identity.pid == pid for p in self.keeper.alive()),
                 uses_runner=uses_runner,
                 maintenance_until=lambda: self.maintenance_until,
-                measure=self.measure,
+                resource_monitor=self.measure,
                 notifier=self.notifier,
             ),
         )

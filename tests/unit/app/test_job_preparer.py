@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from actors.app.job_preparer import FLOW_SECONDS, Preparer
+from actors.app.job_preparer import FLOW_SECONDS, JobPreparer
 from actors.domain.errors import NotFound
 from actors.domain.ids import ClaimKey, FlowRunId, new_transition_id
 from actors.domain.record import Phase, RunRecord
-from actors.job.prepared_job import Preparation
+from actors.job.prepared_job import PreparedJob
 from actors.runtime import LoopClock
 from actors.testing.orchestrator import InMemoryOrchestrator
 from tests.support.builders import POOL
@@ -27,7 +27,7 @@ class Desk:
         self.server = self.orchestrator.world
         self.server.add_pool(POOL.name)
         self.time = 0.0
-        self._prepare = Preparer(
+        self._preparer = JobPreparer(
             orchestrator=self.orchestrator,
             folder=self._folder,
             worker="w",
@@ -37,7 +37,7 @@ class Desk:
             monotonic=lambda: self.time,
         )
 
-    async def prepared(self, run: FlowRunId) -> Preparation:
+    async def prepared(self, run: FlowRunId) -> PreparedJob:
         record = RunRecord(
             key=ClaimKey("key"),
             worker="w",
@@ -45,7 +45,7 @@ class Desk:
             claim=new_transition_id(),
             phase=Phase.PREPARING,
         )
-        return await self._prepare(record, self.server.pools[POOL.name].pool)
+        return await self._preparer.prepare_job(record, self.server.pools[POOL.name].pool)
 
     async def _python(self) -> str:
         return "python"
@@ -101,6 +101,6 @@ def test_the_record_shows_no_secrets_that_the_run_inherits() -> None:
         )
         preparation = await desk.prepared(desk.server.schedule(POOL.name))
         assert preparation.order.argv == ("mysql", "--password", "hunter22", "swordfish")
-        assert preparation.note.command == "mysql --password ******** ********"
+        assert preparation.summary.command == "mysql --password ******** ********"
 
     at_a_desk(story)

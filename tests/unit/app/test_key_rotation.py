@@ -24,7 +24,7 @@ from actors.domain.ids import ClaimKey, new_transition_id
 from actors.domain.masking import CurrentMask
 from actors.domain.model import WorkPool
 from actors.domain.record import Phase, RunRecord
-from actors.job.prepared_job import Preparation
+from actors.job.prepared_job import PreparedJob
 from actors.prefect_api.settings.profile import load_profile
 from actors.runtime import LoopClock
 from actors.testing.processes import ScriptedKeeper, ScriptedLauncher
@@ -110,12 +110,12 @@ def holder(tmp_path: Path) -> Keyholder:
     return Keyholder(tmp_path)
 
 
-async def prepared(adapters: Adapters, settings: Settings, pool: WorkPool = POOL) -> Preparation:
+async def prepared(adapters: Adapters, settings: Settings, pool: WorkPool = POOL) -> PreparedJob:
     run = a_run(deployment_id=None, job_variables={"command": "true"})
     record = RunRecord(
         key=ClaimKey("key"), worker="w", run=run, claim=new_transition_id(), phase=Phase.PREPARING
     )
-    return await adapters.preparer(settings)(record, pool)
+    return await adapters.job_preparer(settings).prepare_job(record, pool)
 
 
 def test_a_run_that_starts_after_the_old_key_was_refused_has_the_new_one(

@@ -104,7 +104,7 @@ def test_engines_and_runners_are_told_by_their_command(
 ) -> None:
     argv = split_command(command, PYTHON)
     assert (is_engine(argv), uses_runner(argv)) == (engine, runner)
-    note = job(command=command).note(Masker())
+    note = job(command=command).summary(Masker())
     assert (note.is_engine, note.uses_runner) == (engine, runner)
 
 
@@ -235,8 +235,8 @@ def test_neither_the_note_nor_the_representation_shows_secrets() -> None:
     built = job(
         frozenset({"s3cr3t"}), command="run --key s3cr3t 'a b'", env={"K": "s3cr3t"}, name="s3cr3t"
     )
-    assert built.note(Masker(built.secrets)).command == "run --key ******** 'a b'"
-    assert built.note(Masker(built.secrets)).name == "********"
+    assert built.summary(Masker(built.secrets)).command == "run --key ******** 'a b'"
+    assert built.summary(Masker(built.secrets)).name == "********"
     assert "s3cr3t" not in repr(built)
 
 
@@ -249,6 +249,6 @@ def test_a_complaint_shows_no_values() -> None:
 def test_the_note_keeps_what_a_successor_needs() -> None:
     note = job(
         command="true", working_dir="/srv", stream_output=False, report_states=True, nice=3
-    ).note(Masker())
+    ).summary(Masker())
     assert (note.working_dir, note.stream_output, note.report_states) == ("/srv", False, True)
     assert (note.is_engine, note.uses_runner, note.limits.nice) == (False, False, 3)

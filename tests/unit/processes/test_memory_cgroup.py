@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from actors.processes.memory_cgroup import MemoryCgroup, memory_cgroup_of
-from actors.processes.resource_monitor import CgroupWitness, KillCount
+from actors.processes.resource_monitor import CgroupOomDetector, KillCount
 
 SECOND = "41 31 0:38 {root} {mount} rw,relatime shared:9 - cgroup2 cgroup2 rw,nsdelegate"
 FIRST = "35 31 0:32 {root} {mount} rw,relatime - cgroup cgroup rw,memory"
@@ -149,16 +149,16 @@ def test_a_process_that_is_gone_has_none(machine: Machine) -> None:
     assert machine.find() is None
 
 
-def test_a_witness_forgets_what_happened_two_looks_ago(machine: Machine, service: Path) -> None:
+def test_a_detector_forgets_what_happened_two_looks_ago(machine: Machine, service: Path) -> None:
     kills = KillCount(machine.found())
-    witness = CgroupWitness(kills)
-    assert not witness.saw_a_kill()
+    detector = CgroupOomDetector(kills)
+    assert not detector.oom_killed()
     write(service, memory__events="oom_kill 4\n")
-    assert witness.saw_a_kill()
+    assert detector.oom_killed()
     kills.look()  # it may come right between a kill and the news of the exit
-    assert witness.saw_a_kill()
+    assert detector.oom_killed()
     kills.look()
-    assert not witness.saw_a_kill()
+    assert not detector.oom_killed()
 
 
 def test_a_kill_before_a_process_began_is_no_evidence_for_it(
@@ -166,11 +166,11 @@ def test_a_kill_before_a_process_began_is_no_evidence_for_it(
 ) -> None:
     kills = KillCount(machine.found())
     write(service, memory__events="oom_kill 4\n")
-    later = CgroupWitness(kills)
-    assert not later.saw_a_kill()
+    later = CgroupOomDetector(kills)
+    assert not later.oom_killed()
     write(service, memory__events="oom_kill 5\n")
-    assert later.saw_a_kill()
+    assert later.oom_killed()
 
 
 def test_without_a_group_there_is_no_evidence() -> None:
-    assert not CgroupWitness(None).saw_a_kill()
+    assert not CgroupOomDetector(None).oom_killed()
