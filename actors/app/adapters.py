@@ -144,7 +144,8 @@ async def open_adapters(
     keeper: KeeperLauncher | None = None
     if launcher is None:
         options = KeeperOptions(embedded=settings.embedded)
-        launcher = keeper = await opened.enter_async_context(KeeperLauncher(folder, options))
+        keeper = KeeperLauncher(folder, options, run_blocking=files.run)
+        launcher = await opened.enter_async_context(keeper)
     if journal is None:
         writer = ThreadPool(1, name="journal")
         opened.push_async_callback(writer.aclose, patience_seconds=FILE_PATIENCE_SECONDS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import contextlib
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 import psutil
 import structlog
 
-from ..domain.errors import InfrastructureNotAvailable, InfrastructureNotFound
+from ..domain.errors import InfrastructureNotAvailable, InfrastructureNotFound, KeeperError
 from ..domain.exit_status import explain, polite_signal
 from ..domain.ids import ClaimKey, claim_key, new_transition_id
 from ..domain.infrastructure_pid import parse_infrastructure_pid
@@ -194,8 +195,9 @@ class ProcessWorker:
     ) -> ProcessWorkerResult:
         """Run a flow run's process to its end, within ``async with``; no state is proposed.
 
-        InvalidJob: the configuration cannot be carried out. CouldNotStart: nor can the command.
-        KeeperError: another process has taken the keeper over, which goes on with the command.
+        The end of the block ends the command, too. InvalidJob: the configuration cannot be carried
+        out. CouldNotStart: nor can the command. KeeperError: another process has taken the keeper
+        over, which goes on with the command; or the keeper has not ended with the block.
         """
         adapters = self._open()
         job = build_job(
@@ -213,7 +215,8 @@ class ProcessWorker:
         explanation = explain(code)
         log.log(explanation.level, "process.exited", pid=identity.pid, text=explanation.text)
         await _told(watch.gone, adapters)
-        await adapters.launcher.forget(order.key)
+        with contextlib.suppress(KeeperError):  # the keeper has ended with the block
+            await adapters.launcher.forget(order.key)
         status_code = -1 if code is None else code
         return ProcessWorkerResult(identifier=str(identity.pid), status_code=status_code)
 

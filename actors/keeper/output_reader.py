@@ -66,8 +66,8 @@ class Piece:
 class OutputReader:
     """Reads one run's output in order. Owns: position (in the stream), _splitter, _dropped."""
 
-    def __init__(self, folder: Path) -> None:
-        self.position = 0
+    def __init__(self, folder: Path, position: int = 0) -> None:
+        self.position = position
         self._folder = folder
         self._splitter = LineSplitter()
         self._dropped = 0

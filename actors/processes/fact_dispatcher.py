@@ -1,10 +1,12 @@
-"""What the keeper says about runs, told to those who watch them: in order, once, in bounds."""
+"""Tells the facts about runs to those who subscribed to them: in order, once, in bounds."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -22,152 +24,204 @@ from ..domain.process import (
 )
 from ..keeper.output_reader import OutputReader, Piece
 
-Line = dict[str, Any]
-"""A line of the keeper's table, as it comes over the socket."""
+TableRow = dict[str, Any]
+"""A row of the keeper's table, as it comes over the socket."""
 
-TURN_SECONDS = 0.002
-"""Between two readings of output. With CHUNK it bounds what one run can tell in a second; a run
-that prints faster loses the middle of its output to the bound on disk, not to our memory."""
+RunBlocking = Callable[[Callable[[], Piece]], Awaitable[Piece]]
+"""Makes a call that blocks in a thread, such as :func:`asyncio.to_thread`."""
+
+TURN_SECONDS: Final = 0.002
+"""Between two reads of one run's output. With CHUNK it bounds what a run can tell in a second; a
+run that prints faster loses the middle of its output to the bound on disk, not to our memory."""
+
+STUCK_SECONDS: Final = 5.0
+"""A read that takes longer is stuck. Exits are told without output then."""
+
+STUCK_TURN_SECONDS: Final = 0.1
+"""Between two turns while a read is stuck."""
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
 
-class Watch:
-    """One listener to one run. Owns: _reader, and what was told already."""
+class Subscription:
+    """One listener to one run. Owns: reader (of the run's output), and what was told already."""
 
-    def __init__(self, line: Line, listener: FactListener) -> None:
+    def __init__(self, row: TableRow, listener: FactListener) -> None:
+        self.key: str = row["key"]
         self.listener = listener
-        self._key = ClaimKey(line["key"])
-        self._line = line
-        self._reader = OutputReader(Path(line["folder"]))
+        self.row = row
+        self.reader = OutputReader(Path(row["folder"]))
         self._told_exit = False
-        self._told_gone = False
+        self._told_tree_end = False
 
     @property
-    def position(self) -> int:
-        """How far the output was read."""
-        return self._reader.position
+    def output_end(self) -> int:
+        """The position up to which output is told before the next fact."""
+        return int(self.row["exit_position" if self._must_tell_exit else "position"])
 
-    def update(self, line: Line) -> None:
-        """Take the newest line of the table."""
-        self._line = line
+    def tell_output(self, piece: Piece) -> None:
+        if piece.lines or piece.dropped:
+            self._tell(
+                OutputWritten(key=ClaimKey(self.key), lines=piece.lines, dropped=piece.dropped)
+            )
 
-    def step(self) -> bool:
-        """Tell the next thing; False when there is nothing to tell now."""
-        line = self._line
-        over, gone = line["exit"] is not None, line["swept"]
-        until = line["exit_position"] if over and not self._told_exit else line["position"]
-        if self._reader.position < until:
-            self._tell_piece(self._reader.read(until))
-            return True
-        if over and not self._told_exit:
-            self._tell_piece(self._reader.finish())
+    def tell_next(self) -> bool:
+        """Tells the exit or the end of the tree; False when there is neither to tell now."""
+        key = ClaimKey(self.key)
+        if self._must_tell_exit:
+            self.tell_output(self.reader.finish())
             self._told_exit = True
-            self._tell(ProcessExited(key=self._key, status=exit_status(line)))
+            self._tell(ProcessExited(key=key, status=exit_status(self.row)))
             return True
-        if gone and not self._told_gone:
-            self._tell_piece(self._reader.finish())
-            self._told_gone = True
-            self._tell(TreeEnded(key=self._key, leftovers=_leftovers(line)))
+        if self._must_tell_tree_end:
+            self.tell_output(self.reader.finish())
+            self._told_tree_end = True
+            self._tell(TreeEnded(key=key, leftovers=_leftovers(self.row)))
         return False
 
-    def _tell_piece(self, piece: Piece) -> None:
-        if piece.lines or piece.dropped:
-            self._tell(OutputWritten(key=self._key, lines=piece.lines, dropped=piece.dropped))
+    def skip_output(self) -> None:
+        """Gives up the output before the next fact, if there is one that waits for it.
+
+        The stuck thread still uses the former reader, so another one takes its place.
+        """
+        if self._must_tell_exit or self._must_tell_tree_end:
+            former, end = self.reader, self.output_end
+            self.reader = OutputReader(Path(self.row["folder"]), position=end)
+            self.tell_output(Piece((), dropped=end - former.position))
+
+    @property
+    def _must_tell_exit(self) -> bool:
+        return self.row["exit"] is not None and not self._told_exit
+
+    @property
+    def _must_tell_tree_end(self) -> bool:
+        return bool(self.row["swept"]) and not self._told_tree_end
 
     def _tell(self, fact: ProcessFact) -> None:
         try:
             self.listener(fact)
         except Exception:
-            _log.exception("keeper.listener_failed", key=self._key)
+            _log.exception("keeper.listener_failed", key=self.key)
 
 
-class Teller:
-    """Takes turns among the watches. Owns: _watches, _due (keys with something to tell)."""
+class FactDispatcher:
+    """Lets the subscriptions take turns.
 
-    def __init__(self) -> None:
-        self._watches: dict[str, Watch] = {}
+    Owns: _subscriptions (by key), _due (keys with something to tell), _turns (the task that tells
+    it), _reading (the read under way, in a thread: one at a time, so that a stuck disk takes one).
+    """
+
+    def __init__(
+        self,
+        run_blocking: RunBlocking = asyncio.to_thread,
+        *,
+        stuck_seconds: float = STUCK_SECONDS,
+    ) -> None:
+        self._run_blocking = run_blocking
+        self._stuck_seconds = stuck_seconds
+        self._subscriptions: dict[str, Subscription] = {}
         self._due: dict[str, None] = {}
-        self._turn: asyncio.TimerHandle | None = None
+        self._turns: asyncio.Task[None] | None = None
+        self._reading: asyncio.Future[Piece] | None = None
 
-    def watch(self, line: Line, listener: FactListener) -> None:
-        """Tell ``listener`` all about the run, from its beginning; it replaces a former one.
+    def subscribe(self, row: TableRow, listener: FactListener) -> None:
+        """Tells ``listener`` all about the run, from its beginning; it replaces a former one.
 
-        The listener that watches already is not told again.
+        A listener that is subscribed already is not told again.
         """
-        key = line["key"]
-        watch = self._watches.get(key)
-        if watch is None or watch.listener != listener:
-            self._watches[key] = Watch(line, listener)
-        self.update(line)
+        key = row["key"]
+        subscription = self._subscriptions.get(key)
+        if subscription is None or subscription.listener != listener:
+            self._subscriptions[key] = Subscription(row, listener)
+        self.update(row)
 
-    def update(self, line: Line) -> None:
-        """There is news of a run."""
-        key = line["key"]
-        if key in self._watches:
-            self._watches[key].update(line)
+    def update(self, row: TableRow) -> None:
+        """Takes the newest row of a run."""
+        key = row["key"]
+        if key in self._subscriptions:
+            self._subscriptions[key].row = row
             self._due[key] = None
-            if self._turn is None:
-                self._schedule(0.0)
-
-    def position(self, key: str) -> int:
-        """How far the output of ``key`` was read; 0 when nobody watches it."""
-        watch = self._watches.get(key)
-        return 0 if watch is None else watch.position
+            if self._turns is None:
+                self._turns = asyncio.create_task(self._take_turns(), name="facts about runs")
 
     def drop(self, key: str) -> None:
-        """Tell nothing more about ``key``."""
-        self._watches.pop(key, None)
+        """Tells nothing more about the run."""
+        self._subscriptions.pop(key, None)
         self._due.pop(key, None)
 
+    async def finish(self) -> None:
+        """Returns when all was told, or when that takes too long."""
+        if self._turns is not None:
+            await asyncio.wait([self._turns], timeout=2 * self._stuck_seconds)
+
     def close(self) -> None:
-        """Tell nothing more."""
-        if self._turn is not None:
-            self._turn.cancel()
-            self._turn = None
-        self._watches.clear()
+        """Tells nothing more."""
+        if self._turns is not None:
+            self._turns.cancel()
+        self._subscriptions.clear()
         self._due.clear()
 
-    def _schedule(self, delay: float) -> None:
-        self._turn = asyncio.get_running_loop().call_later(delay, self._take_turn)
+    async def _take_turns(self) -> None:
+        while self._due:
+            for key in list(self._due):
+                subscription = self._subscriptions.get(key)
+                if subscription is not None and subscription.reader.position < (
+                    subscription.output_end
+                ):
+                    await self._tell_output(subscription)
+                elif subscription is None or not subscription.tell_next():
+                    self._due.pop(key, None)
+            stuck = self._reading is not None
+            await asyncio.sleep(STUCK_TURN_SECONDS if stuck else TURN_SECONDS)
+        self._turns = None
 
-    def _take_turn(self) -> None:
-        self._turn = None
-        for key in list(self._due):
-            watch = self._watches.get(key)
-            if watch is None or not watch.step():
-                self._due.pop(key, None)
-        if self._due and self._turn is None:
-            self._schedule(TURN_SECONDS)
+    async def _tell_output(self, subscription: Subscription) -> None:
+        """Reads and tells the next piece; when a read is stuck, exits do not wait for it."""
+        if self._reading is None:
+            reader = subscription.reader
+            read = partial(reader.read, subscription.output_end)
+            self._reading = asyncio.ensure_future(self._run_blocking(read))
+            self._reading.add_done_callback(partial(self._read_done, subscription, reader))
+            await asyncio.wait([self._reading], timeout=self._stuck_seconds)
+        if self._reading is not None:
+            subscription.skip_output()
+
+    def _read_done(
+        self, subscription: Subscription, reader: OutputReader, done: asyncio.Future[Piece]
+    ) -> None:
+        self._reading = None
+        is_subscribed = self._subscriptions.get(subscription.key) is subscription
+        if is_subscribed and subscription.reader is reader and not done.cancelled():
+            subscription.tell_output(done.result())
 
 
-def identity(line: Line) -> ProcessIdentity:
+def identity(row: TableRow) -> ProcessIdentity:
     """Who the run's own process is."""
     return ProcessIdentity(
-        pid=line["pid"],
-        start_ticks=line["start_ticks"],
-        boot_id=line["boot_id"],
-        pid_namespace=line["pid_namespace"],
+        pid=row["pid"],
+        start_ticks=row["start_ticks"],
+        boot_id=row["boot_id"],
+        pid_namespace=row["pid_namespace"],
     )
 
 
-def exit_status(line: Line) -> ExitStatus:
-    """How it ended."""
-    return ExitStatus(**line["exit"])
+def exit_status(row: TableRow) -> ExitStatus:
+    """How the run's own process ended."""
+    return ExitStatus(**row["exit"])
 
 
-def kept_run(line: Line) -> KeptRun:
-    """The line in the house's terms."""
+def kept_run(row: TableRow) -> KeptRun:
+    """The row in terms of the domain."""
     return KeptRun(
-        key=ClaimKey(line["key"]),
-        identity=identity(line),
-        exit=None if line["exit"] is None else exit_status(line),
-        tree_ended=line["swept"],
-        output_bytes=line["position"],
-        control_connected=line["control"],
-        rebooted=line["rebooted"],
+        key=ClaimKey(row["key"]),
+        identity=identity(row),
+        exit=None if row["exit"] is None else exit_status(row),
+        tree_ended=row["swept"],
+        output_bytes=row["position"],
+        control_connected=row["control"],
+        rebooted=row["rebooted"],
     )
 
 
-def _leftovers(line: Line) -> Leftovers:
-    return Leftovers(processes=tuple((pid, command) for pid, command in line["leftovers"]))
+def _leftovers(row: TableRow) -> Leftovers:
+    return Leftovers(processes=tuple((pid, command) for pid, command in row["leftovers"]))

@@ -12,7 +12,7 @@ CONTROL = "control"
 LISTENER = "listener"
 
 
-class Kept:
+class HeldDescriptors:
     """Owns: _held (run -> what -> descriptor and token)."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The worker's hand on the keeper: the Launcher port over the keeper's socket."""
+"""The Launcher port over the keeper's socket."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from ..domain.errors import CouldNotStart, KeeperError, StateFolderError
 from ..domain.ids import ClaimKey
 from ..domain.ports import FactListener
 from ..domain.process import KeptRun, ProcessIdentity, SpawnOrder
-from ..journal.state_folder import StateFolder
 from ..keeper.constants import NOT_NOW
 from .connection import Frame, KeeperConnection
-from .fact_dispatcher import Line, Teller, identity, kept_run
-from .held_descriptors import Kept
-from .link import KeeperLink
+from .fact_dispatcher import FactDispatcher, RunBlocking, TableRow, identity, kept_run
+from .held_descriptors import HeldDescriptors
+from .link import KeeperLink, WorkerFolder
 from .starting import KeeperOptions
 
 __all__ = ["KeeperLauncher", "KeeperOptions"]
@@ -25,22 +24,30 @@ T = TypeVar("T")
 
 
 class KeeperLauncher:
-    """Launcher over a keeper in another process (a port of the domain).
+    """Launcher over a keeper in another process.
 
-    Owns: _link, _lines (key -> newest line of the keeper's table), _kept (duplicates of
-    what must outlive the keeper), _endings (ends ordered and not yet carried out), _teller.
-    Requests are idempotent, so one that was lost with a keeper is asked again of the next.
+    ``run_blocking`` makes the reads of output, in a thread.
+
+    Owns: _link, _rows (key -> newest row of the keeper's table), _held (descriptors that must
+    outlive the keeper), _endings (ends ordered and not yet carried out), _facts, _closed.
+    Requests are idempotent, so one that was lost with a keeper is sent to the next.
     """
 
-    def __init__(self, state: StateFolder, options: KeeperOptions | None = None) -> None:
+    def __init__(
+        self,
+        state: WorkerFolder,
+        options: KeeperOptions | None = None,
+        *,
+        run_blocking: RunBlocking = asyncio.to_thread,
+    ) -> None:
         self._state = state
-        self._link = KeeperLink(
-            state, options or KeeperOptions(), heard=self._heard, take_up=self._take_up
-        )
-        self._lines: dict[str, Line] = {}
-        self._kept = Kept()
+        self._options = options or KeeperOptions()
+        self._link = KeeperLink(state, self._options, heard=self._heard, take_up=self._take_up)
+        self._rows: dict[str, TableRow] = {}
+        self._held = HeldDescriptors()
         self._endings: dict[str, tuple[int, float]] = {}
-        self._teller = Teller()
+        self._facts = FactDispatcher(run_blocking)
+        self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -71,21 +78,34 @@ class KeeperLauncher:
         await self._link.connected()
 
     def on_failure(self, tell: Callable[[KeeperError], object]) -> None:
-        """Call ``tell`` with the error that says why no keeper can be had again, if so.
+        """Calls ``tell`` with the reason once no keeper can be had again.
 
-        Whoever else asked for that is called, too.
+        It may be called several times, and each ``tell`` is called.
         """
-        self._link.on_failure(tell)
+        self._link.failure.add_done_callback(lambda failure: tell(failure.result()))
 
     async def or_failure(self, wanted: asyncio.Future[T]) -> T:
-        """What ``wanted`` brings. KeeperError: no keeper can be had again before it brings it."""
-        return await self._link.or_failure(wanted)
+        """Waits for ``wanted``.
+
+        KeeperError: no keeper can be had again, or this launcher was closed, before it was done.
+        """
+        futures = (wanted, self._link.failure, self._closed)
+        await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+        if wanted.done():
+            return wanted.result()
+        if self._link.failure.done():
+            raise self._link.failure.result()
+        raise KeeperError("The launcher was closed while the run was still there.")
 
     async def aclose(self) -> None:
-        """Leave the keeper to itself; an embedded one ends its runs and then itself first."""
+        """Leaves the keeper alone; an embedded one first ends its runs and itself."""
         await self._link.close()
-        self._teller.close()
-        self._kept.close()
+        if self._options.embedded:  # the ends of its runs are facts that somebody waits for
+            await self._facts.finish()
+        self._facts.close()
+        self._held.close()
+        if not self._closed.done():
+            self._closed.set_result(None)
 
     async def spawn(self, order: SpawnOrder, listener: FactListener) -> ProcessIdentity:
         """See Launcher.spawn. StateFolderError: no disk takes a record, so nothing was started."""
@@ -107,18 +127,18 @@ class KeeperLauncher:
             raise StateFolderError(answer["message"])
         if "error" in answer:
             raise CouldNotStart(answer["message"])
-        line: Line = self._lines.get(order.key) or answer["run"]
-        self._teller.watch(line, listener)
-        return identity(line)
+        row: TableRow = self._rows.get(order.key) or answer["run"]
+        self._facts.subscribe(row, listener)
+        return identity(row)
 
     async def watch(self, key: ClaimKey, listener: FactListener) -> KeptRun | None:
         """See Launcher.watch. Output is told from its beginning."""
         await self._link.connected()
-        line = self._lines.get(key)
-        if line is None:
+        row = self._rows.get(key)
+        if row is None:
             return None
-        self._teller.watch(line, listener)
-        return kept_run(line)
+        self._facts.subscribe(row, listener)
+        return kept_run(row)
 
     async def end_tree(
         self, key: ClaimKey, *, signal: int, grace_seconds: float, announce_cancel: bool = False
@@ -134,40 +154,40 @@ class KeeperLauncher:
                 "announce_cancel": announce_cancel,
             }
         )
-        line = self._lines.get(key)
-        if line is not None and not line["swept"]:
+        row = self._rows.get(key)
+        if row is not None and not row["swept"]:
             self._endings[key] = (int(signal), deadline)
 
     async def forget(self, key: ClaimKey) -> None:
         """See Launcher.forget."""
         await self._link.request({"op": "forget", "key": key})
-        self._lines.pop(key, None)
+        self._rows.pop(key, None)
         self._endings.pop(key, None)
-        self._teller.drop(key)
-        self._kept.drop(key)
+        self._facts.drop(key)
+        self._held.drop(key)
 
     async def table(self) -> list[KeptRun]:
         """See Launcher.table."""
         answer = await self._link.request({"op": "table"})
-        return [kept_run(line) for line in answer["runs"]]
+        return [kept_run(row) for row in answer["runs"]]
 
     async def _take_up(self, connection: KeeperConnection) -> None:
         """After a keeper's death: give the next one what we kept, and compare notes."""
-        for key, what in self._kept.names():
-            held = self._kept.find(key, what)
+        for key, what in self._held.names():
+            held = self._held.find(key, what)
             if held is not None:  # while we waited the keeper may have told us more
                 descriptor, token = held
                 frame = {"op": "adopt", "key": key, "what": what, "token": token}
-                frame["position"] = self._lines.get(key, {}).get("position", 0)
+                frame["position"] = self._rows.get(key, {}).get("position", 0)
                 await connection.request(frame, descriptor)
         answer = await connection.request({"op": "table"})
-        lines = {line["key"]: line for line in answer["runs"]}
-        for key, line in self._lines.items():
-            if key not in lines:  # its folder is gone: nobody will ever know more
-                lost = line["exit"] or {"code": None}
-                lines[key] = {**line, "exit": lost, "swept": True, "piped": False}
-        for line in lines.values():
-            self._note(line)
+        rows = {row["key"]: row for row in answer["runs"]}
+        for key, row in self._rows.items():
+            if key not in rows:  # its folder is gone: nobody will ever know more
+                lost = row["exit"] or {"code": None}
+                rows[key] = {**row, "exit": lost, "swept": True, "piped": False}
+        for row in rows.values():
+            self._note(row)
         for key, (signal, deadline) in list(self._endings.items()):
             grace = max(0.0, deadline - time.monotonic())
             order = {"op": "end_tree", "key": key, "signal": signal, "grace": grace}
@@ -178,15 +198,15 @@ class KeeperLauncher:
             self._note(frame["run"])
         match frame.get("fact"):
             case "keep" if descriptor is not None:
-                self._kept.take(frame["key"], frame["what"], descriptor, frame.get("token", ""))
+                self._held.take(frame["key"], frame["what"], descriptor, frame.get("token", ""))
             case "output":
                 for key, position in frame["positions"].items():
-                    if key in self._lines:
-                        self._note({**self._lines[key], "position": position})
+                    if key in self._rows:
+                        self._note({**self._rows[key], "position": position})
 
-    def _note(self, line: Line) -> None:
-        self._lines[line["key"]] = line
-        self._teller.update(line)
-        if line["swept"]:
-            self._endings.pop(line["key"], None)
-            self._kept.drop(line["key"])
+    def _note(self, row: TableRow) -> None:
+        self._rows[row["key"]] = row
+        self._facts.update(row)
+        if row["swept"]:
+            self._endings.pop(row["key"], None)
+            self._held.drop(row["key"])

@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from pathlib import Path
+from typing import Protocol
 
 import structlog
 
 from ..domain.errors import CouldNotStart, KeeperError
 from ..domain.log_once import Complaint
-from ..journal.state_folder import StateFolder
 from ..keeper.constants import PROTOCOL, PROVE, WITHOUT_PROOF
 from ..keeper.protocol import ProtocolError
 from .connection import ConnectionLost, Frame, KeeperConnection, NoAnswer, connect
 from .starting import KeeperOptions, start_keeper
-
-T = TypeVar("T")
 
 ATTEMPTS = 100
 ATTEMPT_PAUSE = 0.05
@@ -36,13 +34,27 @@ TakeUp = Callable[[KeeperConnection], Awaitable[None]]
 """Called on each new connection before anybody else may use it."""
 
 
+class WorkerFolder(Protocol):
+    """The state folder of the worker, which it locks."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def lock(self) -> int | None:
+        """The descriptor of the lock; None while it is not held."""
+
+    def try_lock(self) -> bool:
+        """Locks the folder; False when another living worker has it."""
+
+
 class KeeperLink:
     """Owns: _connection (the living one), _attempt (to get one), _mending (until there is one),
     _taken_over (why there will be none), _protocol (the version that the keeper speaks).
     """
 
     def __init__(
-        self, state: StateFolder, options: KeeperOptions, *, heard: Heard, take_up: TakeUp
+        self, state: WorkerFolder, options: KeeperOptions, *, heard: Heard, take_up: TakeUp
     ) -> None:
         self._state = state
         self._folder = state.path
@@ -55,7 +67,8 @@ class KeeperLink:
         self._closed = False
         self._protocol = PROTOCOL
         self._taken_over: str | None = None
-        self._failure: asyncio.Future[KeeperError] = asyncio.get_running_loop().create_future()
+        self.failure: asyncio.Future[KeeperError] = asyncio.get_running_loop().create_future()
+        """Done once no keeper can be had again; the error says why."""
         self._missing_complaint = Complaint()
         self._hanging_complaint = Complaint()
         self.missing: tuple[str, ...] = ()
@@ -95,20 +108,6 @@ class KeeperLink:
             self._attempt = asyncio.create_task(self._connect())
             self._attempt.add_done_callback(self._attempted)
         return await asyncio.shield(self._attempt)
-
-    def on_failure(self, tell: Callable[[KeeperError], object]) -> None:
-        """Call ``tell`` with the error that says why no keeper can be had again, if so.
-
-        Whoever else asked for that is called, too.
-        """
-        self._failure.add_done_callback(lambda failure: tell(failure.result()))
-
-    async def or_failure(self, wanted: asyncio.Future[T]) -> T:
-        """What ``wanted`` brings. KeeperError: no keeper can be had again before it brings it."""
-        await asyncio.wait((wanted, self._failure), return_when=asyncio.FIRST_COMPLETED)
-        if wanted.done():
-            return wanted.result()
-        raise self._failure.result()
 
     async def close(self) -> None:
         """Leave the keeper to itself; an embedded one ends its runs and then itself first."""
@@ -232,8 +231,8 @@ class KeeperLink:
             "start and end no runs. Those that are there go on with the keeper. Find out who "
             "talks to keeper.sock there, and start the worker again."
         )
-        if not self._failure.done():
-            self._failure.set_result(KeeperError(self._taken_over))
+        if not self.failure.done():
+            self.failure.set_result(KeeperError(self._taken_over))
 
     def _lost(self, connection: KeeperConnection) -> None:
         if connection is not self._connection:

@@ -105,8 +105,6 @@ STARTED = {"actors.__main__", "actors.keeper.__main__", "actors.cli.main"}
 EXCEPTIONS = {
     "actors.messages.runs -> actors.dispatcher.admission",
     "actors.poller.run_search -> actors.dispatcher.admission",
-    "actors.processes.launcher -> actors.journal.state_folder",
-    "actors.processes.link -> actors.journal.state_folder",
 }
 """Arrows that run the wrong way and are to be turned. Nothing may join them."""
 

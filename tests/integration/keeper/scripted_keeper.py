@@ -30,7 +30,7 @@ class ScriptedKeeper:
     """Greets, has an empty table, and takes for ever to start a run, or for one to end.
 
     Owns: greeting, greeted (how often), speaks (the only version it understands), starts_runs
-    (whether it says that it does), _peers.
+    (whether it says that it does), leaves_when_told_to_end, _peers.
     """
 
     def __init__(self) -> None:
@@ -43,6 +43,7 @@ class ScriptedKeeper:
         }
         self.greeted = 0
         self.starts_runs = False
+        self.leaves_when_told_to_end = False
         self._news = asyncio.Event()
         self._peers: set[asyncio.StreamWriter] = set()
 
@@ -75,6 +76,8 @@ class ScriptedKeeper:
         try:
             while data := await reader.read(4096):
                 for frame in decoder.feed(data):
+                    if frame["op"] == "end" and self.leaves_when_told_to_end:
+                        return
                     if frame["op"] == "spawn" and not self.starts_runs:
                         continue  # it waits for a directory, for instance
                     writer.write(encode({"id": frame["id"], **self._answer(frame)}))

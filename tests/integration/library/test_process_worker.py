@@ -152,3 +152,31 @@ async def test_a_run_whose_keeper_is_taken_over_ends_with_an_error(tmp_path: Pat
             with pytest.raises(KeeperError, match="taken over"):
                 await worker.run(a_run(), command)
             keeper.hang_up()
+
+
+@on_loop
+async def test_a_run_that_is_left_behind_ends_with_the_block(tmp_path: Path) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        async with a_worker(tmp_path) as worker:
+            status = Started()
+            command = ProcessJobConfiguration(command="sleep 600")
+            running = asyncio.create_task(worker.run(a_run(), command, task_status=status))
+            await status.value
+        result = await running
+        assert result.status_code == -15
+
+
+@on_loop
+async def test_a_run_whose_end_nobody_tells_ends_with_an_error(tmp_path: Path) -> None:
+    state = StateFolder(tmp_path / "state")
+    state.prepare()
+    async with scripted_keeper(state) as keeper:
+        keeper.greeting["embedded"] = keeper.starts_runs = keeper.leaves_when_told_to_end = True
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            async with a_worker(tmp_path) as worker:
+                status = Started()
+                command = ProcessJobConfiguration(command="true")
+                running = asyncio.create_task(worker.run(a_run(), command, task_status=status))
+                await status.value
+            with pytest.raises(KeeperError, match="closed"):
+                await running
