@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-_, _, REST = (ROOT / "README.rst").read_text(encoding="utf-8").partition("\nCompared with")
-TABLE, _, _ = REST.partition("\nHooks:")
+DOCUMENT = ROOT / "config" / "docs" / "features.rst"
+TABLE, _, _ = DOCUMENT.read_text(encoding="utf-8").partition("\nHooks\n")
 
 LINES = [
     [cell.strip() for cell in re.split(r"\n\s+- ", line)]
