@@ -10,7 +10,8 @@ import os
 import signal
 
 from . import procfs
-from .process_scan import Census, send, send_group
+from .process_scan import ProcessScan, send, send_group
+from .table import FIRST_LOOK_AGAIN, Ending, Run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,32 +19,15 @@ if TYPE_CHECKING:
 
     from .loop import Loop, Timer
     from .procfs import Stat
-    from .table import Run
 
-FIRST_LOOK_AGAIN = 0.005
 LAST_LOOK_AGAIN = 0.25
-"""Seconds between looks at one ending run; doubled each time."""
+"""Seconds that the pause between looks at one ending run grows to; it doubles each time."""
 
 MOST_EMPTY_LOOKS = 20
 """Then what is left of the group cannot be seen from here, such as zombies of another parent."""
 
 LOOK_SHARE = 4
 """After a look that took t seconds, none for at least so many t."""
-
-
-class Ending:
-    """What was ordered for one tree, and how far it is."""
-
-    def __init__(self, number: int, deadline: float) -> None:
-        self.number = number
-        self.deadline = deadline
-        """On the loop's clock: SIGKILL from then on."""
-        self.signalled = False
-        self.killing = False
-        self.pause = FIRST_LOOK_AGAIN
-        self.due = 0.0
-        self.empty_looks = 0
-        """Looks in a row that found nothing, although the kernel says that something is there."""
 
 
 class Endings:
@@ -93,22 +77,22 @@ class Endings:
     def _look(self) -> None:
         self._timer = None
         began = self._loop.now()
-        census = Census.take(os.getpid())
+        scan = ProcessScan.take(os.getpid())
         for run in list(self._runs.values()):
-            self._go_on(run, census)
+            self._go_on(run, scan)
         now = self._loop.now()
         self._rest_until = now + LOOK_SHARE * (now - began)
         self._schedule()
 
-    def _go_on(self, run: Run, census: Census) -> None:
+    def _go_on(self, run: Run, scan: ProcessScan) -> None:
         ending = run.ending
         assert ending is not None
-        members = census.members(run)
+        members = scan.members(run)
         now = self._loop.now()
         if members:
             ending.empty_looks = 0
         elif run.exit is not None and (
-            census.is_settled(run) or ending.empty_looks >= MOST_EMPTY_LOOKS
+            scan.is_settled(run) or ending.empty_looks >= MOST_EMPTY_LOOKS
         ):
             del self._runs[run.key]
             run.ending = None
@@ -123,11 +107,11 @@ class Endings:
             self._note_leftovers(run, members)
             if run.cgroup is not None:
                 run.cgroup.kill()
-            _signal_all(census, members, signal.SIGKILL)
+            _signal_all(scan, members, signal.SIGKILL)
         elif not ending.signalled:
             ending.signalled = True
             self._note_leftovers(run, members)
-            _signal_all(census, members, ending.number)
+            _signal_all(scan, members, ending.number)
             for stat in members:
                 if stat.stopped:  # it acts on the signal once it is continued
                     send(stat, signal.SIGCONT)
@@ -146,9 +130,9 @@ class Endings:
                 run.leftovers[place] = (stat.command, line)
 
 
-def _signal_all(census: Census, members: list[Stat], number: int) -> None:
+def _signal_all(scan: ProcessScan, members: list[Stat], number: int) -> None:
     """Each member gets the signal once: whole groups at once, the others one by one."""
-    whole = census.whole_groups(members)
+    whole = scan.whole_groups(members)
     reached = {group for group in whole if send_group(group, members, number)}
     for stat in members:
         if stat.pgrp not in reached:

@@ -8,11 +8,11 @@ import sys
 
 from .constants import COULD_NOT_START, NOT_NOW, PROTOCOL, RUNS
 from .protocol import ProtocolError
-from .resume import Resumption
+from .recovery import Recovery
 from .runs import Runs
 from .server import Server
 from .spawn import CAUGHT
-from .spawn_errors import CouldNotStart, NotNow
+from .spawn_errors import RecordRefused, SpawnFailed
 from .spawner import Spawner
 
 TYPE_CHECKING = False
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .loop import Loop, Timer
     from .protocol import Frame
     from .server import Peer
-    from .spawn import Host
+    from .spawn import InheritedState
     from .table import Run
 
 
@@ -51,7 +51,12 @@ class Keeper:
     """Owns: everything else in this package."""
 
     def __init__(
-        self, loop: Loop, host: Host, cgroups: Cgroups, options: Options, missing: list[str]
+        self,
+        loop: Loop,
+        inherited: InheritedState,
+        cgroups: Cgroups,
+        options: Options,
+        missing: list[str],
     ) -> None:
         self._loop = loop
         self._cgroups = cgroups
@@ -59,8 +64,8 @@ class Keeper:
         self._missing = missing
         self._server = Server(loop, self._asked, self._worker_left)
         self._runs = Runs(loop, self._server.tell, self._server.listened_to)
-        self._resumption = Resumption(loop, host, self._runs)
-        self._spawner = Spawner(loop, host, cgroups, self._runs, self._resumption.resume)
+        self._recovery = Recovery(loop, inherited, self._runs)
+        self._spawner = Spawner(loop, inherited, cgroups, self._runs, self._recovery.resume)
         self._linger: Timer | None = None
         self._closing = False
         self._met_worker = False
@@ -71,7 +76,7 @@ class Keeper:
         child, *others = CAUGHT
         asked_to_end = dict.fromkeys(map(int, others), self._end_when_idle)
         self._loop.catch({int(child): self._reap, **asked_to_end})
-        self._resumption.resume_all(os.path.abspath(RUNS))
+        self._recovery.resume_all(os.path.abspath(RUNS))
         self._tidy()
         self._server.listen()
         self._consider_ending()
@@ -106,7 +111,7 @@ class Keeper:
                     self._runs.adopt(run, frame, descriptor)
                 peer.send({"id": number})
             case "table":
-                lines = [run.line() for run in self._runs.table.values()]
+                lines = [run.row() for run in self._runs.table.values()]
                 peer.send({"id": number, "runs": lines})
             case "end" if self._options.embedded:
                 self._end_all()
@@ -129,21 +134,21 @@ class Keeper:
             self._runs.keep(run)
 
     def _spawn(self, peer: Peer, number: int, frame: Frame) -> None:
-        def answer(outcome: Run | CouldNotStart) -> None:
-            if isinstance(outcome, CouldNotStart):
-                error = NOT_NOW if isinstance(outcome, NotNow) else COULD_NOT_START
+        def answer(outcome: Run | SpawnFailed) -> None:
+            if isinstance(outcome, SpawnFailed):
+                error = NOT_NOW if isinstance(outcome, RecordRefused) else COULD_NOT_START
                 peer.send({"id": number, "error": error, "message": str(outcome)})
                 self._consider_ending()
             else:
-                peer.send({"id": number, "run": outcome.line()})
+                peer.send({"id": number, "run": outcome.row()})
 
         if self._closing:
-            answer(CouldNotStart("The keeper of the runs is ending."))
+            answer(SpawnFailed("The keeper of the runs is ending."))
         else:
             self._spawner.spawn(frame, answer)
 
-    def _end_tree(self, run: Run | CouldNotStart, frame: Frame) -> None:
-        if not isinstance(run, CouldNotStart):
+    def _end_tree(self, run: Run | SpawnFailed, frame: Frame) -> None:
+        if not isinstance(run, SpawnFailed):
             announce = frame["announce_cancel"] is True
             self._runs.end_tree(run, frame["signal"], frame["grace"], announce=announce)
 

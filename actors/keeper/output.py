@@ -2,6 +2,9 @@
 
 The first quarter of the bound keeps how the run began, the rest rotates and keeps how it ended.
 What is in between is dropped, and so is what the disk refuses (full, read-only).
+
+On disk it lies in segments, each named by its offset in the whole stream. A gap between two
+segments is output that was dropped.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import errno
 import os
 import time
 
-from . import segments
+from .constants import OUTPUT_PREFIX
 
 CHUNK = 1024 * 1024
 """Bytes moved in one turn, so that one loud run does not starve the others."""
@@ -24,6 +27,41 @@ MAX_SEGMENTS = 64
 
 _SPLICE = hasattr(os, "splice")  # Linux (splice(2)); elsewhere bytes go through our memory
 _FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK if _SPLICE else 0
+
+
+class Segment:
+    """A part of the stream: ``start`` is its first byte's offset, ``size`` its bytes on disk."""
+
+    __slots__ = ("path", "size", "start")
+
+    def __init__(self, path: str, start: int, size: int) -> None:
+        self.path = path
+        self.start = start
+        self.size = size
+
+    @property
+    def end(self) -> int:
+        """The offset just behind its last byte."""
+        return self.start + self.size
+
+
+def path_of(folder: str, start: int) -> str:
+    """The file of the segment that begins at ``start``."""
+    return os.path.join(folder, f"{OUTPUT_PREFIX}{start:015d}")
+
+
+def list_segments(folder: str) -> list[Segment]:
+    """The segments on disk in the stream's order; empty where there are none."""
+    segments = []
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            offset = entry.name[len(OUTPUT_PREFIX) :]
+            if entry.name.startswith(OUTPUT_PREFIX) and offset.isdigit():
+                with contextlib.suppress(OSError):
+                    size = entry.stat(follow_symlinks=False).st_size
+                    segments.append(Segment(entry.path, int(offset), size))
+    segments.sort(key=lambda segment: segment.start)
+    return segments
 
 
 class Output:
@@ -47,7 +85,7 @@ class Output:
         self._piece = (max_bytes - self._head) // 2
         self._splice = splice
         self._retry_seconds = retry_seconds
-        self._written = segments.list_segments(folder)
+        self._written = list_segments(folder)
         self.position = self._written[-1].end if self._written else 0
         self._file: int | None = None
         self._room = 0
@@ -125,13 +163,13 @@ class Output:
         try:
             if not head:
                 self._rotate()
-            path = segments.path_of(self._folder, self.position)
+            path = path_of(self._folder, self.position)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             self._file = os.open(path, flags, 0o600)
         except OSError:
             self._refuse()
             return None
-        self._written.append(segments.Segment(path, self.position, 0))
+        self._written.append(Segment(path, self.position, 0))
         self._room = self._head if head else self._piece
         return self._file
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .files import open_own
-from .segments import Segment, list_segments
+from .output import Segment, list_segments
 
 MAX_LINE = 16 * 1024
 """Characters. A longer line is cut: what a progress bar draws must not grow without end."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .procfs import Stat
 
     class Tree(Protocol):
-        """What a census has to know of a run."""
+        """What a scan has to know of a run."""
 
         key: str
         pid: int
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
         cgroup: Cgroup | None
         ours: bool
         known: set[tuple[int, int]]
-        """Whom the last census found, by pid and start."""
+        """Whom the last scan found, by pid and start."""
         pid_given_away: bool
-        """Whether the kernel has given the pid to another process since; censuses note it."""
+        """Whether the kernel has given the pid to another process since; scans note it."""
 
         @property
         def exit(self) -> object:
             """How its own process ended; None while it lives."""
 
 
-class Census:
+class ProcessScan:
     """The processes of one look, with the index that questions about them need."""
 
     def __init__(self, stats: Iterable[Stat], markers: dict[int, str], keeper: int | None) -> None:
@@ -60,7 +60,7 @@ class Census:
         self._below_keeper = {stat.pid for stat in below}
 
     @classmethod
-    def take(cls, keeper: int | None = None) -> Census:
+    def take(cls, keeper: int | None = None) -> ProcessScan:
         """Look at all processes now. ``keeper``: its pid, needed for runs that are over."""
         stats = [stat for stat in procfs.processes() if stat.pid != keeper and not stat.kernel]
         markers = {}

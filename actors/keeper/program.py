@@ -18,7 +18,7 @@ from .keeper import Keeper, Options
 from .log import Log
 from .loop import Loop
 from .procfs import knows_connections
-from .spawn import NOT_DEFAULT, Host
+from .spawn import NOT_DEFAULT, InheritedState
 from .trust import is_own_folder
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
         os.write(ready, BUSY)
         return 3
     _log_to_file()
-    host, missing = _prepare()
+    inherited, missing = _prepare()
     cgroups = Cgroups.of(os.curdir, own_group())
     if not cgroups.possible:
         missing.append(
@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int:
         )
     loop = Loop()
     options = Options(linger=given["linger"], embedded=given["embedded"], grace=given["grace"])
-    keeper = Keeper(loop, host, cgroups, options, missing)
+    keeper = Keeper(loop, inherited, cgroups, options, missing)
     keeper.start()
     os.write(ready, READY)
     os.close(ready)
@@ -77,16 +77,16 @@ def _log_to_file() -> None:
     sys.stderr = io.TextIOWrapper(log, "utf-8", "backslashreplace", write_through=True)
 
 
-def _prepare() -> tuple[Host, list[str]]:
+def _prepare() -> tuple[InheritedState, list[str]]:
     """Make this process a keeper; what runs are to get back, and what the platform lacks."""
     for number in signal.valid_signals() - set(NOT_DEFAULT):
         if number not in (signal.SIGKILL, signal.SIGSTOP):
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    host = Host(os.umask(0o077), (soft, hard))
+    inherited = InheritedState(os.umask(0o077), (soft, hard))
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return host, _missing()
+    return inherited, _missing()
 
 
 def _missing() -> list[str]:

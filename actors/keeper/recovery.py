@@ -1,26 +1,100 @@
-"""Runs whose ``process.json`` cannot be understood: found by their marker while they live."""
+"""The runs of a former keeper: found on disk, and watched as far as the kernel allows.
+
+If the record of a run is broken, the run is found by its marker while it lives.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import sys
 
 from . import cgroup, procfs
 from .constants import RECORD_FORMAT
+from .loop import READ
+from .table import LOST, Run, exit_of_former, rebooted, recorded, still_there
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from .loop import Loop
     from .procfs import Stat
     from .protocol import Frame
-    from .spawn import Host
+    from .runs import Runs
+    from .spawn import InheritedState
 
+LOOK_AGAIN = 1.0
+"""Seconds between looks at a process that is no child of ours, where there is no pidfd."""
 MAX_OUTPUT = 16 * 1024 * 1024
 """Bytes kept of the output of a run whose bound is not known any more."""
 
 
-def salvage(folders: Iterable[str], host: Host) -> Iterator[tuple[str, Frame]]:
+class Recovery:
+    """Takes up what a former keeper recorded. Owns nothing: the runs go to ``runs``."""
+
+    def __init__(self, loop: Loop, inherited: InheritedState, runs: Runs) -> None:
+        self._loop = loop
+        self._inherited = inherited
+        self._runs = runs
+
+    def resume_all(self, runs_folder: str) -> None:
+        """Take up every recorded run, and what lives of those whose record is broken."""
+        unknown = []
+        for folder, note in recorded(runs_folder):
+            if note is None:
+                unknown.append(folder)
+            else:
+                self.resume(folder, note)
+        for folder, note in living_unrecorded(unknown, self._inherited):
+            print(f"{note['key']}: its record is broken, but it lives", file=sys.stderr)
+            self.resume(folder, note)
+
+    def resume(self, folder: str, note: Frame) -> Run:
+        """Take up one run: as it ended, as lost, or as still there."""
+        pipe = _open_pipe(note) if still_there(note, self._inherited) else None
+        run = Run.from_note(folder, note, pipe, ours=False)
+        ended = exit_of_former(folder)
+        restarted = rebooted(note, self._inherited)
+        if ended is not None:
+            run.take_exit(ended)
+            run.swept = run.swept or restarted
+            self._runs.add(run)
+            if not run.swept:
+                self._runs.go_on(run)
+        elif restarted:  # nothing that runs now has anything to do with it
+            run.exit = dict(LOST)
+            run.exit_position = run.output.position
+            run.rebooted = run.swept = True
+            self._runs.add(run)
+            self._runs.record(run)
+        else:
+            self._runs.add(run)
+            self._watch(run)
+        return run
+
+    def _watch(self, run: Run) -> None:
+        with contextlib.suppress(OSError, AttributeError):  # an old kernel, another system
+            run.pidfd = os.pidfd_open(run.pid)
+        if not still_there(run.note, self._inherited):
+            self._runs.lost(run)
+        elif run.pidfd is not None:
+            self._loop.watch(run.pidfd, READ, lambda _: self._runs.lost(run))
+        else:
+            self._loop.call_later(LOOK_AGAIN, lambda: self._look(run))
+
+    def _look(self, run: Run) -> None:
+        if run.exit is None:
+            if still_there(run.note, self._inherited):
+                self._loop.call_later(LOOK_AGAIN, lambda: self._look(run))
+            else:
+                self._runs.lost(run)
+
+
+def living_unrecorded(
+    folders: Iterable[str], inherited: InheritedState
+) -> Iterator[tuple[str, Frame]]:
     """Those of the runs' ``folders`` of which something lives, each with a note of what is seen.
 
     The run's own process is the oldest one that leads a session. If that is over, the oldest of
@@ -33,22 +107,22 @@ def salvage(folders: Iterable[str], host: Host) -> Iterator[tuple[str, Frame]]:
         if key in wanted and (key not in oldest or _place(stat) < _place(oldest[key])):
             oldest[key] = stat
     for key, stat in oldest.items():
-        yield wanted[key], _note(key, stat, host)
+        yield wanted[key], _note(key, stat, inherited)
 
 
 def _place(stat: Stat) -> tuple[bool, int, int]:
     return (stat.pid != stat.session, stat.start, stat.pid)
 
 
-def _note(key: str, stat: Stat, host: Host) -> Frame:
+def _note(key: str, stat: Stat, inherited: InheritedState) -> Frame:
     group = cgroup.of_run(stat.pid, key)
     return {
         "format": RECORD_FORMAT,
         "key": key,
         "pid": stat.pid,
         "start_ticks": stat.start,
-        "boot_id": host.boot_id,
-        "pid_namespace": host.pid_namespace,
+        "boot_id": inherited.boot_id,
+        "pid_namespace": inherited.pid_namespace,
         "pipe": _pipe(stat.pid),
         "temp_dir": None,
         "temp_dir_identity": None,
@@ -65,3 +139,14 @@ def _pipe(pid: int) -> int | None:
     except OSError:  # just over
         return None
     return None if found is None else int(found[1])
+
+
+def _open_pipe(note: Frame) -> int | None:
+    """The reading end of the run's pipe, by the descriptor under which the run still has it."""
+    folder = f"/proc/{note['pid']}/fd"
+    with contextlib.suppress(OSError):  # it just ended, or does not let itself be looked at
+        for name in os.listdir(folder):
+            path = os.path.join(folder, name)
+            if os.readlink(path) == f"pipe:[{note.get('pipe')}]":
+                return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    return None

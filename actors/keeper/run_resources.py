@@ -1,20 +1,68 @@
-"""What is made for a run before it starts, and unmade if it does not."""
+"""What is made for a run before it starts: its temporary directory and its control group."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-
-from .temp import TempDir
+import re
+import stat
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from typing import NoReturn
 
     from .cgroup import Cgroup, Cgroups
+    from .protocol import Frame
+
+_NAME = re.compile(r"tmp[0-9a-f]{12}prefect")
 
 
-class Place:
+class TempDir:
+    """A directory that was made for a run, by its path, and by device and inode if they are known.
+
+    Only what can be such a directory is removed, whatever a record says.
+    """
+
+    __slots__ = ("identity", "path")
+
+    def __init__(self, path: str, identity: list[int] | None) -> None:
+        self.path = path
+        self.identity = identity
+
+    @classmethod
+    def create(cls, parent: str) -> TempDir:
+        """Make one in ``parent``. Raises OSError."""
+        path = os.path.join(os.path.abspath(parent), f"tmp{os.urandom(6).hex()}prefect")
+        os.mkdir(path, 0o700)
+        return cls(path, _identity(os.lstat(path)))
+
+    @classmethod
+    def noted(cls, note: Frame) -> TempDir | None:
+        """The one that a ``process.json`` names, if any."""
+        path = note.get("temp_dir")
+        return None if path is None else cls(path, note.get("temp_dir_identity"))
+
+    def is_ours(self) -> bool:
+        """Whether what is there now can be what was made. Raises OSError when nothing is.
+
+        Keepers of older versions have not recorded which one they made: then its owner counts.
+        """
+        found = os.lstat(self.path)
+        if self.identity is None:
+            same = found.st_uid == os.geteuid()
+        else:
+            same = self.identity == _identity(found)
+        is_named_so = _NAME.fullmatch(os.path.basename(self.path)) is not None
+        return same and is_named_so and os.path.isabs(self.path) and stat.S_ISDIR(found.st_mode)
+
+
+def _identity(found: os.stat_result) -> list[int]:
+    return [found.st_dev, found.st_ino]
+
+
+class RunResources:
     """Owns: temp_dir (None if the run has a directory), cgroup (None where there can be none)."""
 
     def __init__(self) -> None:
@@ -48,3 +96,74 @@ class Place:
         if self.temp_dir is not None:
             with contextlib.suppress(OSError):
                 os.rmdir(self.temp_dir.path)
+
+
+class TempDirs:
+    """Owns: _removals (children that remove a directory, and what to do after each)."""
+
+    def __init__(self) -> None:
+        self._removals: dict[int, Callable[[], None]] = {}
+
+    def remove(self, directory: TempDir | None, then: Callable[[], None]) -> None:
+        """Remove ``directory`` with all that is in it, then call ``then``.
+
+        An empty one goes at once. A full one may hold a repository of any size: a child does it.
+        """
+        if directory is None or _is_done_with(directory):
+            then()
+            return
+        try:
+            child = os.fork()
+        except OSError:  # no process to have: the directory stays
+            then()
+            return
+        if child == 0:
+            _remove_and_exit(directory.path)
+        self._removals[child] = then
+
+    def reaped(self, pid: int) -> bool:
+        """A child ended; whether it was one of these."""
+        then = self._removals.pop(pid, None)
+        if then is None:
+            return False
+        then()
+        return True
+
+
+def _is_done_with(directory: TempDir) -> bool:
+    """Whether nothing is left to remove, or to be removed."""
+    try:
+        if not directory.is_ours():
+            print(f"{directory.path}: not made for a run, so it stays", file=sys.stderr)
+            return True
+        os.rmdir(directory.path)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _remove_and_exit(path: str) -> NoReturn:
+    try:
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        for _, folders, names, descriptor in os.fwalk(path, topdown=False):
+            os.fchmod(descriptor, 0o700)
+            for name in names:
+                _remove_entry(name, descriptor)
+            for name in folders:
+                _remove_entry(name, descriptor, folder=True)
+        os.rmdir(path)
+    finally:
+        os._exit(0)
+
+
+def _remove_entry(name: str, descriptor: int, *, folder: bool = False) -> None:
+    with contextlib.suppress(OSError):
+        if folder:
+            try:
+                os.rmdir(name, dir_fd=descriptor)
+            except NotADirectoryError:  # a link to a folder, which os.fwalk counts as one
+                os.unlink(name, dir_fd=descriptor)
+        else:
+            os.unlink(name, dir_fd=descriptor)

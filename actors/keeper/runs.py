@@ -14,8 +14,8 @@ from .ending import Endings
 from .flushing import Flusher
 from .loop import READ
 from .process_scan import send
+from .run_resources import TempDir, TempDirs
 from .table import LOST, exit_of
-from .temp import TempDir, TempDirs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ class Runs:
             run.control.close()
             run.control = None
         self.record(run)
-        self._tell({"fact": "exited", "run": run.line()}, None)
+        self._tell({"fact": "exited", "run": run.row()}, None)
         self.go_on(run)
 
     def go_on(self, run: Run) -> None:
@@ -197,7 +197,7 @@ class Runs:
             run.cgroup.remove()
         run.swept = True
         self.record(run)
-        self._tell({"fact": "gone", "run": run.line()}, None)
+        self._tell({"fact": "gone", "run": run.row()}, None)
         if run.forgotten:
             self._drop(run)
         self.on_change()

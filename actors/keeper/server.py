@@ -16,9 +16,8 @@ import sys
 
 from .constants import PROTOCOL, PROVE, SOCKET, UNPROVED, WORKER_LOCK
 from .loop import READ, WRITE
-from .protocol import MAX_FRAME, MAX_HELLO, ProtocolError
+from .protocol import MAX_FRAME, MAX_HELLO, FrameSocket, ProtocolError
 from .trust import holds_lock, is_same_user
-from .wire import Wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,46 +35,46 @@ STRANGER_SECONDS = 10.0
 
 
 class Peer:
-    """A connection. Owns: _wire, was_asked (for its proof)."""
+    """A connection. Owns: _socket, was_asked (for its proof)."""
 
-    def __init__(self, server: Server, wire: Wire) -> None:
+    def __init__(self, server: Server, frames: FrameSocket) -> None:
         self._server = server
-        self._wire: Wire | None = wire
-        self.number = wire.fileno()
+        self._socket: FrameSocket | None = frames
+        self.number = frames.fileno()
         self.was_asked = False
 
     def trust(self) -> None:
         """It is the worker: let it say more than hello."""
-        if self._wire is not None:
-            self._wire.allow(MAX_FRAME)
+        if self._socket is not None:
+            self._socket.allow(MAX_FRAME)
 
     def send(self, frame: Frame, descriptor: int | None = None) -> None:
         """Send ``frame``; nothing happens when the connection is gone."""
-        if self._wire is None:
+        if self._socket is None:
             return
         try:
-            self._wire.put(frame, descriptor)
-            self._wire.flush()
+            self._socket.put(frame, descriptor)
+            self._socket.flush()
         except OSError:
             self.close()
             return
-        self._server.watch(self, self._wire.pending)
+        self._server.watch(self, self._socket.pending)
 
     @property
     def idle(self) -> bool:
         """Whether everything said so far has left."""
-        return self._wire is not None and not self._wire.pending
+        return self._socket is not None and not self._socket.pending
 
     def ready(self, events: int) -> None:
         """Read or write what is possible."""
-        if self._wire is None:
+        if self._socket is None:
             return
         try:
             if events & WRITE:
-                self._wire.flush()
-                self._server.watch(self, self._wire.pending)
-            if events & READ and self._wire is not None:
-                self._wire.take(self._heard)
+                self._socket.flush()
+                self._server.watch(self, self._socket.pending)
+            if events & READ and self._socket is not None:
+                self._socket.take(self._heard)
         except (EOFError, ConnectionError):
             self.close()
         except (OSError, ProtocolError) as error:
@@ -83,15 +82,15 @@ class Peer:
             self.close()
 
     def _heard(self, frame: Frame, descriptor: int | None) -> None:
-        if self._wire is not None:
+        if self._socket is not None:
             self._server.handle(self, frame, descriptor)
 
     def close(self) -> None:
         """End the conversation."""
-        if self._wire is not None:
-            wire, self._wire = self._wire, None
+        if self._socket is not None:
+            frames, self._socket = self._socket, None
             self._server.left(self)
-            wire.close()
+            frames.close()
 
 
 class Server:
@@ -205,6 +204,6 @@ class Server:
             return
         if len(self._strangers) >= MAX_STRANGERS:
             next(iter(self._strangers)).close()
-        peer = Peer(self, Wire(connection, MAX_HELLO))
+        peer = Peer(self, FrameSocket(connection, MAX_HELLO))
         self._strangers[peer] = self._loop.call_later(STRANGER_SECONDS, peer.close)
         self.watch(peer, False)

@@ -16,10 +16,9 @@ import resource
 import signal
 import time
 
-from . import files, procfs
-from . import spawn_errors as causes
+from . import files, procfs, spawn_errors
 from .constants import MARKER, NOT_FOR_RUNS, NOT_FOR_RUNS_PREFIXES, PROCESS_FILE, RECORD_FORMAT
-from .run_resources import Place
+from .run_resources import RunResources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ NOT_DEFAULT = (*CAUGHT, signal.SIGPIPE, signal.SIGXFSZ)
 """Those, and the ones that a starting Python ignores: all that a run gets back."""
 
 
-class Host:
+class InheritedState:
     """What every run gets back as it was before the keeper changed it for itself."""
 
     def __init__(self, umask: int, open_files: tuple[int, int]) -> None:
@@ -46,7 +45,7 @@ class Host:
 
 
 class Order:
-    """A process to start, as the worker's frame tells it. Raises CouldNotStart."""
+    """A process to start, as the worker's frame tells it. Raises SpawnFailed."""
 
     def __init__(self, frame: Frame) -> None:
         self.key: str = frame["key"]
@@ -58,19 +57,19 @@ class Order:
         self.nice: int = frame["nice"]
         self.max_output_bytes: int = frame["max_output_bytes"]
         self.end_leftovers: bool = frame["end_leftovers"]
-        causes.check(self.argv, self.env)
+        spawn_errors.check(self.argv, self.env)
 
 
 class Started:
-    """A forked process: its record, and the reading ends of its output and of its fate."""
+    """A forked process: its record, and the reading ends of its output and of its exec_status."""
 
-    __slots__ = ("fate", "note", "output", "pid")
+    __slots__ = ("exec_status", "note", "output", "pid")
 
-    def __init__(self, pid: int, note: Frame, output: int, fate: int) -> None:
+    def __init__(self, pid: int, note: Frame, output: int, exec_status: int) -> None:
         self.pid = pid
         self.note = note
         self.output = output
-        self.fate = fate
+        self.exec_status = exec_status
         """At its end without a word: the command runs. Else: why it does not."""
 
 
@@ -84,15 +83,17 @@ def run_environment(order: Order, extra: Mapping[str, str]) -> dict[str, str]:
     return env
 
 
-def start(order: Order, env: Mapping[str, str], host: Host, cgroups: Cgroups) -> Started:
+def start(
+    order: Order, env: Mapping[str, str], inherited: InheritedState, cgroups: Cgroups
+) -> Started:
     """Fork the process of ``order``. Raises OSError when there is no process or pipe to have."""
-    place = Place()
+    resources = RunResources()
     descriptors: list[int] = []
     try:
-        place.prepare(order.key, env, cgroups, temp_dir=order.working_dir is None)
+        resources.prepare(order.key, env, cgroups, temp_dir=order.working_dir is None)
         descriptors += os.pipe()
         descriptors += os.pipe()
-        output, output_in, fate, fate_in = descriptors
+        output, output_in, exec_status, exec_status_in = descriptors
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         keeper = os.getpid()
         pid = os.fork()
@@ -100,33 +101,33 @@ def start(order: Order, env: Mapping[str, str], host: Host, cgroups: Cgroups) ->
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         for descriptor in descriptors:
             os.close(descriptor)
-        place.undo()
+        resources.undo()
         raise
     if pid == 0:
-        _become(order, env, host, place, output_in, fate_in, keeper)
+        _become(order, env, inherited, resources, output_in, exec_status_in, keeper)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.close(output_in)
-    os.close(fate_in)
+    os.close(exec_status_in)
     os.set_blocking(output, False)
-    os.set_blocking(fate, False)
-    return Started(pid, _record(order, host, place, output, pid), output, fate)
+    os.set_blocking(exec_status, False)
+    return Started(pid, _record(order, inherited, resources, output, pid), output, exec_status)
 
 
 def failure(said: bytes) -> tuple[str, int] | None:
-    """Stage and errno that the fate pipe told; None when the command runs."""
+    """Stage and errno that the exec_status pipe told; None when the command runs."""
     if not said:
         return None
     stage, number = json.loads(said)
     return stage, number
 
 
-def cause(failed: tuple[str, int], order: Order, note: Frame) -> causes.CouldNotStart:
+def cause(failed: tuple[str, int], order: Order, note: Frame) -> spawn_errors.SpawnFailed:
     """Why the command of ``order`` does not run, in words."""
     stage, number = failed
     where = order.working_dir or note["temp_dir"] or "/"
-    words = causes.explain(stage, number, order.argv, where, _search_path(order.env))
-    later = stage == "record" and number in causes.DISK_TROUBLES
-    return causes.NotNow(words) if later else causes.CouldNotStart(words)
+    words = spawn_errors.explain(stage, number, order.argv, where, _search_path(order.env))
+    later = stage == "record" and number in spawn_errors.DISK_FULL_OR_BROKEN
+    return spawn_errors.RecordRefused(words) if later else spawn_errors.SpawnFailed(words)
 
 
 def _search_path(env: Mapping[str, str]) -> str:
@@ -136,13 +137,13 @@ def _search_path(env: Mapping[str, str]) -> str:
 def _become(
     order: Order,
     env: Mapping[str, str],
-    host: Host,
-    place: Place,
+    inherited: InheritedState,
+    resources: RunResources,
     output: int,
-    fate: int,
+    exec_status: int,
     keeper: int,
 ) -> NoReturn:
-    """In the child: turn into the command, or tell ``fate`` at which stage that failed.
+    """In the child: turn into the command, or tell ``exec_status`` at which stage that failed.
 
     It gives up if the keeper has died by the time the record is there. So a successor that finds
     no record knows that none will come, however long this child was held up by its directory.
@@ -153,18 +154,20 @@ def _become(
         printing = _both_ways(output)
         os.dup2(printing, 1)
         os.dup2(printing, 2)
-        fate = _keep_only(fate)
-        _restore(host)
+        exec_status = _keep_only(exec_status)
+        _restore(inherited)
         os.setsid()
-        place.enter()
+        resources.enter()
         os.dup2(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), 0)
         stage = "directory"
-        os.chdir(order.working_dir or (place.temp_dir.path if place.temp_dir else "/"))
+        os.chdir(order.working_dir or (resources.temp_dir.path if resources.temp_dir else "/"))
         stage = "nice"
         if order.nice:
             os.nice(order.nice)
         stage = "record"
-        files.create(order.folder, PROCESS_FILE, _record(order, host, place, 1, os.getpid()))
+        files.create(
+            order.folder, PROCESS_FILE, _record(order, inherited, resources, 1, os.getpid())
+        )
         recorded = True
         if os.getppid() != keeper:
             raise ProcessLookupError(errno.ESRCH, "the keeper is gone")
@@ -175,9 +178,9 @@ def _become(
         if recorded:
             with contextlib.suppress(OSError):
                 os.unlink(os.path.join(order.folder, PROCESS_FILE))
-        place.leave()
+        resources.leave()
         number = error.errno if isinstance(error, OSError) else None
-        os.write(fate, json.dumps([stage, number or errno.EINVAL]).encode("ascii"))
+        os.write(exec_status, json.dumps([stage, number or errno.EINVAL]).encode("ascii"))
     finally:
         os._exit(127)
 
@@ -194,20 +197,22 @@ def _both_ways(output: int) -> int:
         return output
 
 
-def _record(order: Order, host: Host, place: Place, output: int, pid: int) -> Frame:
+def _record(
+    order: Order, inherited: InheritedState, resources: RunResources, output: int, pid: int
+) -> Frame:
     found = procfs.stat(pid)
     return {
         "format": RECORD_FORMAT,
         "key": order.key,
         "pid": pid,
         "start_ticks": 0 if found is None else found.start,
-        "boot_id": host.boot_id,
-        "pid_namespace": host.pid_namespace,
+        "boot_id": inherited.boot_id,
+        "pid_namespace": inherited.pid_namespace,
         "started_at": time.time(),
         "pipe": os.fstat(output).st_ino,
-        "temp_dir": None if place.temp_dir is None else place.temp_dir.path,
-        "temp_dir_identity": None if place.temp_dir is None else place.temp_dir.identity,
-        "cgroup": None if place.cgroup is None else place.cgroup.path,
+        "temp_dir": None if resources.temp_dir is None else resources.temp_dir.path,
+        "temp_dir_identity": None if resources.temp_dir is None else resources.temp_dir.identity,
+        "cgroup": None if resources.cgroup is None else resources.cgroup.path,
         "max_output_bytes": order.max_output_bytes,
         "end_leftovers": order.end_leftovers,
     }
@@ -221,7 +226,7 @@ def _keep_only(descriptor: int) -> int:
     return 3
 
 
-def _restore(host: Host) -> None:
+def _restore(inherited: InheritedState) -> None:
     """Signals, limits and umask as a process expects them that was not started by the keeper.
 
     Signals were blocked before the fork, so one that came since then is not swallowed by a
@@ -230,8 +235,8 @@ def _restore(host: Host) -> None:
     signal.set_wakeup_fd(-1)
     for number in NOT_DEFAULT:
         signal.signal(number, signal.SIG_DFL)
-    resource.setrlimit(resource.RLIMIT_NOFILE, host.open_files)
-    os.umask(host.umask)
+    resource.setrlimit(resource.RLIMIT_NOFILE, inherited.open_files)
+    os.umask(inherited.umask)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 

@@ -10,28 +10,28 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-class CouldNotStart(Exception):
+class SpawnFailed(Exception):
     """The command, directory or environment of a run is wrong; the message says how."""
 
 
-class NotNow(CouldNotStart):
+class RecordRefused(SpawnFailed):
     """The run's record finds no room on the disk, which is not the run's fault: ask again."""
 
 
-DISK_TROUBLES = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO}
+DISK_FULL_OR_BROKEN = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO}
 
 
 def check(argv: Sequence[str], env: Mapping[str, str]) -> None:
-    """Raise CouldNotStart for what execve(2) cannot even be asked."""
+    """Raise SpawnFailed for what execve(2) cannot even be asked."""
     if not argv or not argv[0]:
-        raise CouldNotStart("The command is empty.")
+        raise SpawnFailed("The command is empty.")
     if any("\0" in argument for argument in argv):
-        raise CouldNotStart("An argument of the command contains a NUL character.")
+        raise SpawnFailed("An argument of the command contains a NUL character.")
     for name, value in env.items():
         if not name or "=" in name or "\0" in name:
-            raise CouldNotStart(f"{name!r} cannot be the name of an environment variable.")
+            raise SpawnFailed(f"{name!r} cannot be the name of an environment variable.")
         if "\0" in value:
-            raise CouldNotStart(f"The environment variable {name} contains a NUL character.")
+            raise SpawnFailed(f"The environment variable {name} contains a NUL character.")
 
 
 def explain(stage: str, number: int, argv: Sequence[str], where: str, path: str) -> str:

@@ -10,7 +10,7 @@ from .constants import CONTROL_PORT, CONTROL_TOKEN
 from .control import ControlChannel
 from .loop import READ
 from .spawn import Order
-from .spawn_errors import CouldNotStart
+from .spawn_errors import SpawnFailed
 from .table import Run, note_of
 
 TYPE_CHECKING = False
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from .loop import Loop
     from .protocol import Frame
     from .runs import Runs
-    from .spawn import Host, Started
+    from .spawn import InheritedState, Started
 
     Resume = Callable[[str, Frame], Run]
-    Answer = Callable[[Run | CouldNotStart], None]
+    Answer = Callable[[Run | SpawnFailed], None]
 
 
 class Pending:
@@ -38,13 +38,13 @@ class Pending:
 
 
 class Spawner:
-    """Owns: _pending (key -> forked process whose fate is open)."""
+    """Owns: _pending (key -> forked process whose exec_status is open)."""
 
     def __init__(
-        self, loop: Loop, host: Host, cgroups: Cgroups, runs: Runs, resume: Resume
+        self, loop: Loop, inherited: InheritedState, cgroups: Cgroups, runs: Runs, resume: Resume
     ) -> None:
         self._loop = loop
-        self._host = host
+        self._inherited = inherited
         self._cgroups = cgroups
         self._runs = runs
         self._resume = resume
@@ -76,12 +76,12 @@ class Spawner:
             return
         try:
             pending = self._fork(Order(frame))
-        except CouldNotStart as error:
+        except SpawnFailed as error:
             answer(error)
             return
         pending.answers.append(answer)
         self._pending[key] = pending
-        self._loop.watch(pending.started.fate, READ, lambda _: self._decided(pending))
+        self._loop.watch(pending.started.exec_status, READ, lambda _: self._decided(pending))
 
     def reaped(self, pid: int, how: Frame) -> None:
         """A child ended that is no run's: the process of a start under way, or an orphan."""
@@ -100,11 +100,11 @@ class Spawner:
                 control = ControlChannel.open(self._loop)
                 extra = {CONTROL_PORT: str(control.port), CONTROL_TOKEN: control.token}
             env = spawn.run_environment(order, extra)
-            started = spawn.start(order, env, self._host, self._cgroups)
+            started = spawn.start(order, env, self._inherited, self._cgroups)
         except OSError as error:
             if control is not None:
                 control.close()
-            raise CouldNotStart(f"No process could be created: {error.strerror}.") from error
+            raise SpawnFailed(f"No process could be created: {error.strerror}.") from error
         if control is not None:
             control.pid = started.pid
         return Pending(order, started, control)
@@ -112,12 +112,12 @@ class Spawner:
     def _decided(self, pending: Pending) -> None:
         started, order = pending.started, pending.order
         try:
-            said = os.read(started.fate, 4096)
+            said = os.read(started.exec_status, 4096)
         except BlockingIOError:
             return
         del self._pending[order.key]
-        self._loop.unwatch(started.fate)
-        os.close(started.fate)
+        self._loop.unwatch(started.exec_status)
+        os.close(started.exec_status)
         failure = spawn.failure(said)
         if failure is None:
             run = Run.from_note(order.folder, started.note, started.output, ours=True)
@@ -135,6 +135,6 @@ class Spawner:
         else:
             self._answer(pending, spawn.cause(failure, order, started.note))
 
-    def _answer(self, pending: Pending, outcome: Run | CouldNotStart) -> None:
+    def _answer(self, pending: Pending, outcome: Run | SpawnFailed) -> None:
         for answer in pending.answers:
             answer(outcome)

@@ -16,14 +16,32 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from .control import ControlChannel
-    from .ending import Ending
     from .protocol import Frame
-    from .spawn import Host
+    from .spawn import InheritedState
 
     Kinds = Mapping[str, type | tuple[type, ...]]
 
 _RSS_UNIT = 1 if os.uname().sysname == "Darwin" else 1024
 """Bytes that one of ``ru_maxrss`` stands for (getrusage(2))."""
+
+
+FIRST_LOOK_AGAIN = 0.005
+"""Seconds between the first two looks at an ending run."""
+
+
+class Ending:
+    """What was ordered for one tree, and how far it is."""
+
+    def __init__(self, number: int, deadline: float) -> None:
+        self.number = number
+        self.deadline = deadline
+        """On the loop's clock: SIGKILL from then on."""
+        self.signalled = False
+        self.killing = False
+        self.pause = FIRST_LOOK_AGAIN
+        self.due = 0.0
+        self.empty_looks = 0
+        """Looks in a row that found nothing, although the kernel says that something is there."""
 
 
 class Run:
@@ -68,8 +86,8 @@ class Run:
         """Whether what it leaves behind is ended."""
         return self.note.get("end_leftovers", True) is not False
 
-    def line(self) -> Frame:
-        """Its line in the table, as the worker is told."""
+    def row(self) -> Frame:
+        """Its row in the table, as it is sent to the worker."""
         return {
             "key": self.key,
             "folder": self.folder,
@@ -199,9 +217,9 @@ def _fits(content: Frame, kinds: Kinds) -> bool:
     return all(isinstance(content[name], kinds[name]) for name in kinds if name in content)
 
 
-def still_there(note: Frame, host: Host) -> bool:
+def still_there(note: Frame, inherited: InheritedState) -> bool:
     """Whether the noted process exists: same boot, same pid namespace, same start, our marker."""
-    if rebooted(note, host):
+    if rebooted(note, inherited):
         return False
     found = procfs.stat(note["pid"])
     if found is None or not found.alive or found.start != note["start_ticks"]:
@@ -210,7 +228,7 @@ def still_there(note: Frame, host: Host) -> bool:
     return procfs.marker(note["pid"]) in (note["key"], None)
 
 
-def rebooted(note: Frame, host: Host) -> bool:
+def rebooted(note: Frame, inherited: InheritedState) -> bool:
     """Whether the machine or container was restarted since the process was started."""
-    here = (host.boot_id, host.pid_namespace)
+    here = (inherited.boot_id, inherited.pid_namespace)
     return (note["boot_id"], note["pid_namespace"]) != here

@@ -16,9 +16,8 @@ from typing import Any
 import structlog
 
 from ..keeper.constants import SOCKET
-from ..keeper.protocol import ProtocolError
+from ..keeper.protocol import FrameSocket, ProtocolError
 from ..keeper.trust import is_same_user
-from ..keeper.wire import Wire
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
@@ -46,7 +45,7 @@ class NoAnswer(Exception):
 
 
 class KeeperConnection:
-    """Requests out, answers and facts in. Owns: _wire, _answers (request id -> future), _room.
+    """Requests out, answers and facts in. Owns: _socket, _answers (request id -> future), _room.
 
     No answer within ``answer_seconds`` is an error of that request only. The conversation goes
     on: a keeper that was stopped goes on where it was, and an embedded one ends its runs when
@@ -62,7 +61,7 @@ class KeeperConnection:
         answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._wire = Wire(connection)
+        self._socket = FrameSocket(connection)
         self._heard = heard
         self._lost = lost
         self._ids = itertools.count(1)
@@ -75,7 +74,7 @@ class KeeperConnection:
         self._open = True
         self.ended = self._loop.create_future()
         """Done once the connection is over, whoever ended it."""
-        self._loop.add_reader(self._wire.fileno(), self._readable)
+        self._loop.add_reader(self._socket.fileno(), self._readable)
 
     async def request(self, frame: Frame, descriptor: int | None = None) -> Frame:
         """Ask, and wait for the answer.
@@ -109,9 +108,9 @@ class KeeperConnection:
         if not self._open:
             return
         self._open = False
-        self._loop.remove_reader(self._wire.fileno())
-        self._loop.remove_writer(self._wire.fileno())
-        self._wire.close()
+        self._loop.remove_reader(self._socket.fileno())
+        self._loop.remove_writer(self._socket.fileno())
+        self._socket.close()
         self._room.set()
         for answer in self._answers.values():
             if not answer.done():
@@ -122,28 +121,28 @@ class KeeperConnection:
 
     def _send(self, frame: Frame, descriptor: int | None) -> None:
         try:
-            self._wire.put(frame, descriptor)
-            self._wire.flush()
+            self._socket.put(frame, descriptor)
+            self._socket.flush()
         except OSError as error:
             self.close()
             raise ConnectionLost from error
-        if self._wire.pending:
+        if self._socket.pending:
             self._room.clear()
-            self._loop.add_writer(self._wire.fileno(), self._writable)
+            self._loop.add_writer(self._socket.fileno(), self._writable)
 
     def _writable(self) -> None:
         try:
-            self._wire.flush()
+            self._socket.flush()
         except OSError:
             self.close()
             return
-        if not self._wire.pending:
-            self._loop.remove_writer(self._wire.fileno())
+        if not self._socket.pending:
+            self._loop.remove_writer(self._socket.fileno())
             self._room.set()
 
     def _readable(self) -> None:
         try:
-            self._wire.take(self._take)
+            self._socket.take(self._take)
         except (EOFError, OSError):
             self.close()
         except (ProtocolError, LookupError, TypeError, ValueError) as error:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from weakref import WeakValueDictionary
 
 import psutil
@@ -12,8 +13,9 @@ import psutil
 from ..domain.ids import ClaimKey
 from ..domain.memory import MemorySample
 from ..domain.process import ProcessIdentity
+from ..keeper import cgroup
+from ..keeper.process_scan import ProcessScan
 from .memory_cgroup import MemoryCgroup, memory_cgroup_of
-from .tree import MeasuredTree, measure
 
 
 class PsutilResourceMonitor:
@@ -95,3 +97,69 @@ class CgroupOomDetector:
     def oom_killed(self) -> bool:
         kills = self._kills
         return kills is not None and kills.now() > max(self._at_start, kills.before)
+
+
+class MeasuredTree:
+    """The processes of one run that lives, as a scan knows runs. See keeper/scan.py."""
+
+    exit = None
+    ours = True
+
+    def __init__(self, key: ClaimKey, process: ProcessIdentity) -> None:
+        self.key: str = key
+        self.pid = process.pid
+        self.start = process.start_ticks
+        self.cgroup = cgroup.of_run(process.pid, key)
+        self.known: set[tuple[int, int]] = set()
+        self.pid_given_away = False
+        counted = memory_cgroup_of(process.pid)
+        is_own = counted is not None and counted.folder.name == key
+        self.memory_cgroup = counted if is_own else None
+        """The run's own, where its memory is counted apart from that of others."""
+
+
+def measure(
+    trees: Mapping[ClaimKey, MeasuredTree],
+    *,
+    take_scan: Callable[[], ProcessScan] = ProcessScan.take,
+) -> dict[ClaimKey, int]:
+    """Bytes that the processes of each run hold; a run that is over is left out.
+
+    The kernel has counted them where the run has a memory control group. One scan serves all
+    other runs (about 20 ms on a machine with 500 processes). A process that vanishes meanwhile
+    counts nothing.
+    """
+    held = {}
+    uncounted = []
+    for key, tree in trees.items():
+        counted = None if tree.memory_cgroup is None else tree.memory_cgroup.held_bytes()
+        if counted is None:
+            uncounted.append(key)
+        else:
+            held[key] = counted
+    if uncounted:
+        scan = take_scan()
+        for key in uncounted:
+            members = scan.members(trees[key])
+            if members:
+                held[key] = _sum([stat.pid for stat in members])
+    return held
+
+
+def _sum(pids: Collection[int]) -> int:
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            total += _memory(psutil.Process(pid), shares=len(pids) > 1)
+    return total
+
+
+def _memory(process: psutil.Process, *, shares: bool) -> int:
+    """Resident memory; of more processes than one, pages that they share count once.
+
+    That is the proportional set size (proc_pid_smaps(5)), where the kernel tells it.
+    """
+    if shares:
+        with contextlib.suppress(psutil.AccessDenied, AttributeError):
+            return int(process.memory_full_info().pss)
+    return int(process.memory_info().rss)

@@ -14,8 +14,8 @@ from actors.domain.run import new_run
 from actors.journal.run_folders import RunFolders, Save
 from actors.keeper import files
 from actors.keeper.output_reader import tail
+from actors.keeper.run_resources import TempDir, TempDirs
 from actors.keeper.table import note_of, recorded
-from actors.keeper.temp import TempDir, TempDirs
 from tests.support.builders import a_run
 from tests.support.users import NOBODY, as_root
 from tests.unit.journal.test_records import PROCESS

@@ -70,7 +70,7 @@ def test_it_is_not_believed_or_it_can_be_told(
             if how is not None:
                 run.take_exit(how)
                 run.save_exit()
-            assert json.loads(encode(run.line())[4:])["key"] == run.key
+            assert json.loads(encode(run.row())[4:])["key"] == run.key
 
 
 def test_what_is_whole_is_believed() -> None:

@@ -13,9 +13,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.keeper.output import Output
+from actors.keeper.output import Output, list_segments, path_of
 from actors.keeper.output_reader import MAX_LINE, LineSplitter, OutputReader, tail
-from actors.keeper.segments import list_segments, path_of
 
 PIPE = 65536
 

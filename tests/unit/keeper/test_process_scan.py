@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from actors.keeper.cgroup import Cgroup
-from actors.keeper.process_scan import Census
+from actors.keeper.process_scan import ProcessScan
 from actors.keeper.procfs import Stat
 from actors.keeper.runs import Runs
 from actors.keeper.table import Run
@@ -26,36 +26,36 @@ def run(tmp_path: Path, pid: int = 100, start: int = 5) -> Run:
     return Run.from_note(str(tmp_path), note, None, ours=True)
 
 
-def pids(census: Census, of: Run) -> list[int]:
-    return [member.pid for member in census.members(of)]
+def pids(scan: ProcessScan, of: Run) -> list[int]:
+    return [member.pid for member in scan.members(of)]
 
 
 def test_descendants_of_the_living_process_are_members(tmp_path: Path) -> None:
     stats = [stat(100, KEEPER), stat(101, 100), stat(102, 101), stat(200, KEEPER)]
-    assert pids(Census(stats, {}, KEEPER), run(tmp_path)) == [100, 101, 102]
+    assert pids(ProcessScan(stats, {}, KEEPER), run(tmp_path)) == [100, 101, 102]
 
 
 def test_a_recycled_pid_is_not_the_run(tmp_path: Path) -> None:
     stats = [stat(100, 1, start=6), stat(101, 100)]
-    assert pids(Census(stats, {}, KEEPER), run(tmp_path)) == []
+    assert pids(ProcessScan(stats, {}, KEEPER), run(tmp_path)) == []
 
 
 def test_marked_orphans_are_members_with_all_below_them(tmp_path: Path) -> None:
     stats = [stat(150, 1), stat(151, 150), stat(152, 1)]
-    census = Census(stats, {150: "r.1", 152: "r.2"}, KEEPER)
-    assert pids(census, run(tmp_path)) == [150, 151]
+    scan = ProcessScan(stats, {150: "r.1", 152: "r.2"}, KEEPER)
+    assert pids(scan, run(tmp_path)) == [150, 151]
 
 
 def test_another_runs_marker_below_ours_counts_for_the_other(tmp_path: Path) -> None:
     stats = [stat(100, KEEPER), stat(101, 100)]
-    assert pids(Census(stats, {101: "r.2"}, KEEPER), run(tmp_path)) == [100]
+    assert pids(ProcessScan(stats, {101: "r.2"}, KEEPER), run(tmp_path)) == [100]
 
 
 def test_the_session_counts_below_the_keeper_and_not_elsewhere(tmp_path: Path) -> None:
     ended = run(tmp_path)
     ended.exit = {"code": 0}
     stats = [stat(150, KEEPER, session=100), stat(151, 1, session=100)]
-    assert pids(Census(stats, {}, KEEPER), ended) == [150]
+    assert pids(ProcessScan(stats, {}, KEEPER), ended) == [150]
 
 
 def test_a_pid_that_another_run_has_by_now_is_not_the_former_ones(tmp_path: Path) -> None:
@@ -67,8 +67,8 @@ def test_a_pid_that_another_run_has_by_now_is_not_the_former_ones(tmp_path: Path
         stat(501, 500, session=500, start=10),  # it dropped its environment
         stat(600, KEEPER),
     ]
-    assert pids(Census(stats, {500: "r.2", 600: "r.1"}, KEEPER), over) == [600]
-    assert pids(Census(stats, {600: "r.1"}, KEEPER), over) == [600]  # B has not yet begun
+    assert pids(ProcessScan(stats, {500: "r.2", 600: "r.1"}, KEEPER), over) == [600]
+    assert pids(ProcessScan(stats, {600: "r.1"}, KEEPER), over) == [600]  # B has not yet begun
 
 
 def test_the_session_of_another_run_stays_its_own_when_its_process_is_over(
@@ -80,28 +80,28 @@ def test_the_session_of_another_run_stays_its_own_when_its_process_is_over(
     runs = Runs(ManualLoop(), lambda *_: None, lambda: True)
     runs.add(former)
     runs.add(later)
-    census = Census([stat(501, KEEPER, session=500, start=10)], {}, KEEPER)
-    assert (pids(census, former), pids(census, later)) == ([], [501])
+    scan = ProcessScan([stat(501, KEEPER, session=500, start=10)], {}, KEEPER)
+    assert (pids(scan, former), pids(scan, later)) == ([], [501])
 
 
 def test_who_is_marked_for_another_run_by_now_is_no_member_any_more(tmp_path: Path) -> None:
     wanted = run(tmp_path)
     stats = [stat(100, KEEPER, session=100), stat(101, 100, session=100)]
-    assert pids(Census(stats, {}, KEEPER), wanted) == [100, 101]
-    assert pids(Census(stats, {101: "r.2"}, KEEPER), wanted) == [100]
+    assert pids(ProcessScan(stats, {}, KEEPER), wanted) == [100, 101]
+    assert pids(ProcessScan(stats, {101: "r.2"}, KEEPER), wanted) == [100]
 
 
 def test_the_session_counts_while_the_run_itself_lives(tmp_path: Path) -> None:
     stats = [stat(100, 1, session=100), stat(151, 1, session=100)]
-    assert pids(Census(stats, {}, KEEPER), run(tmp_path)) == [100, 151]
+    assert pids(ProcessScan(stats, {}, KEEPER), run(tmp_path)) == [100, 151]
 
 
 def test_what_was_seen_as_a_member_stays_one_without_ancestry(tmp_path: Path) -> None:
     wanted = run(tmp_path)
-    assert pids(Census([stat(100, KEEPER), stat(101, 100)], {}, KEEPER), wanted) == [100, 101]
+    assert pids(ProcessScan([stat(100, KEEPER), stat(101, 100)], {}, KEEPER), wanted) == [100, 101]
     wanted.exit = {"code": 0}
-    assert pids(Census([stat(101, 1)], {}, KEEPER), wanted) == [101]
-    assert pids(Census([stat(101, 1, start=7)], {}, KEEPER), wanted) == []
+    assert pids(ProcessScan([stat(101, 1)], {}, KEEPER), wanted) == [101]
+    assert pids(ProcessScan([stat(101, 1, start=7)], {}, KEEPER), wanted) == []
 
 
 def test_whoever_is_in_the_control_group_is_a_member(tmp_path: Path) -> None:
@@ -112,16 +112,16 @@ def test_whoever_is_in_the_control_group_is_a_member(tmp_path: Path) -> None:
     wanted = run(tmp_path)
     wanted.exit = {"code": 0}
     wanted.cgroup = Cgroup(str(group))
-    census = Census([stat(150, 1), stat(151, 150), stat(160, 1)], {}, KEEPER)
-    assert pids(census, wanted) == [150, 151]
-    assert not census.is_settled(wanted)
+    scan = ProcessScan([stat(150, 1), stat(151, 150), stat(160, 1)], {}, KEEPER)
+    assert pids(scan, wanted) == [150, 151]
+    assert not scan.is_settled(wanted)
     (group / "cgroup.events").write_text("populated 0\n")
-    assert census.is_settled(wanted)
+    assert scan.is_settled(wanted)
 
 
 def test_zombies_are_no_members_but_lead_to_some(tmp_path: Path) -> None:
     stats = [stat(100, KEEPER), stat(101, 100, state="Z"), stat(102, 101)]
-    assert pids(Census(stats, {}, KEEPER), run(tmp_path)) == [100, 102]
+    assert pids(ProcessScan(stats, {}, KEEPER), run(tmp_path)) == [100, 102]
 
 
 def test_a_group_is_signalled_as_one_only_where_all_of_it_is_ours(tmp_path: Path) -> None:
@@ -131,8 +131,8 @@ def test_a_group_is_signalled_as_one_only_where_all_of_it_is_ours(tmp_path: Path
         stat(102, 100, pgrp=900),
         stat(900, 1, pgrp=900),
     ]
-    census = Census(stats, {}, KEEPER)
-    assert census.whole_groups(census.members(run(tmp_path))) == {100}
+    scan = ProcessScan(stats, {}, KEEPER)
+    assert scan.whole_groups(scan.members(run(tmp_path))) == {100}
 
 
 def test_a_command_may_be_called_anything() -> None:

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.keeper.protocol import MAX_FRAME, Decoder, ProtocolError, encode
-from actors.keeper.wire import Wire
+from actors.keeper.protocol import MAX_FRAME, Decoder, FrameSocket, ProtocolError, encode
 
 
 def nobody(frame: dict[str, object], descriptor: int | None) -> None:
@@ -57,7 +56,7 @@ def test_a_frame_too_long_is_refused_by_its_sender() -> None:
 
 
 def test_descriptors_travel_with_their_frames() -> None:
-    ours, theirs = map(Wire, socket.socketpair())
+    ours, theirs = map(FrameSocket, socket.socketpair())
     reading, writing = os.pipe()
     for number in range(3):
         ours.put({"number": number}, writing if number == 1 else None)
@@ -84,7 +83,7 @@ def test_descriptors_travel_with_their_frames() -> None:
 
 
 def test_descriptors_nobody_took_are_closed_with_the_wire() -> None:
-    ours, theirs = map(Wire, socket.socketpair())
+    ours, theirs = map(FrameSocket, socket.socketpair())
     reading, writing = os.pipe()
     ours.put({"x": "y" * 3_000_000}, writing)
     ours.flush()
@@ -98,7 +97,7 @@ def test_descriptors_nobody_took_are_closed_with_the_wire() -> None:
 
 
 def test_the_end_of_the_other_side_is_told() -> None:
-    ours, theirs = map(Wire, socket.socketpair())
+    ours, theirs = map(FrameSocket, socket.socketpair())
     theirs.close()
     with pytest.raises(EOFError):
         ours.take(nobody)
@@ -107,7 +106,7 @@ def test_the_end_of_the_other_side_is_told() -> None:
 
 def test_descriptors_that_no_frame_announces_are_closed_at_once() -> None:
     raw, received = socket.socketpair()
-    theirs = Wire(received)
+    theirs = FrameSocket(received)
     reading, writing = os.pipe()
     half = encode({"x": "y" * 1000})
     for data in (encode({"op": "unannounced"}), half[:500], half[500:700]):

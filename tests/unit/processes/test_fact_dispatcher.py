@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from actors.domain.process import OutputWritten, ProcessExited, ProcessFact, TreeEnded
+from actors.keeper.output import path_of
 from actors.keeper.output_reader import Piece
-from actors.keeper.segments import path_of
 from actors.processes.fact_dispatcher import FactDispatcher
 from tests.support.on_loop import on_loop
 
