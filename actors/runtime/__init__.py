@@ -11,9 +11,16 @@ from .future import AsyncioFuture
 from .inbox import Inbox
 from .query import Inspect, Ping, Query
 from .ref import AsyncioRef
-from .restart import BudgetExhausted, ChildDidNotStart, ChildSpec, Restart, RestartBudget
-from .supervision import Supervisor, shut_down
-from .timers import Ticker, Timer
+from .supervision import (
+    BudgetExhausted,
+    ChildDidNotStart,
+    ChildSpec,
+    Restart,
+    RestartBudget,
+    Supervisor,
+    shut_down,
+)
+from .waits import Ticker, Timer
 
 __all__ = [
     "ActorDeadError",

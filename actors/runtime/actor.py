@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable
-from types import CoroutineType, TracebackType
+from types import TracebackType
 from typing import Any, ClassVar, TypeVar
 
 from pykka import ActorRegistry
 
-from .base import PykkaActor
 from .clock import Clock, LoopClock
-from .errors import UnknownMessage, WaitCancelled
+from .errors import UnknownMessage
 from .future import AsyncioFuture
 from .inbox import Inbox
 from .life import Life
-from .query import Fail, Order
+from .pykka_internals import PykkaActor
+from .query import Order
 from .ref import AsyncioRef
-from .timers import Ticker, Timer
+from .waits import Ticker, Timer, Waits
 
 T = TypeVar("T")
 
@@ -32,15 +32,17 @@ class AsyncioActor(PykkaActor):
 
     What ends it: a stop (then ``on_stop`` runs), an exception that no asker is there to get
     (``on_failure``), a failing ``on_start`` (neither), or ``AsyncioRef.kill`` (``on_failure``).
-    Other than with pykka's threads, SystemExit and the like end this actor alone, after its
-    ``on_stop``; the host program's other actors are not ours to stop. And a message that an actor
-    does not know is an error (UnknownMessage), where pykka logs a warning and answers None.
+    Unlike a thread of pykka's, SystemExit and the like end this actor alone, after its
+    ``on_stop``: the other actors of the host program go on. And a message that an actor does not
+    know is an error (UnknownMessage), where pykka logs a warning and answers None.
 
     ``clock`` measures the delays of ``after`` and ``every``; by default it is the running loop's.
     """
 
     expected_failures: ClassVar[tuple[type[BaseException], ...]] = ()
     """Failures that are a message for whoever joins it, not a bug: no traceback is logged."""
+
+    actor_inbox: Inbox
 
     @classmethod
     def start(cls, *args: Any, **kwargs: Any) -> AsyncioRef:
@@ -56,16 +58,15 @@ class AsyncioActor(PykkaActor):
 
     def __init__(self, *args: Any, clock: Clock | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._actor_ref = AsyncioRef(self)
-        self._actor_life = Life(self)
         self._actor_clock = LoopClock() if clock is None else clock
-        self._actor_waits: set[asyncio.Task[Any]] = set()
-        self._actor_timers: set[Timer] = set()
+        self._actor_waits = Waits(str(self), self._actor_clock, self.actor_ref.tell_if_alive)
+        self._actor_life = Life(self, self._actor_clock, self._actor_waits)
 
     @property
     def actor_ref(self) -> AsyncioRef:
-        """What others may hold of this actor."""
-        return self._actor_ref
+        """What others hold of this actor."""
+        ref: AsyncioRef = super().actor_ref
+        return ref
 
     # -- for subclasses --------------------------------------------------------------------------
 
@@ -109,11 +110,7 @@ class AsyncioActor(PykkaActor):
         like one from a handler. The wait belongs to the actor and is cancelled when that ends;
         cancel the returned task to call it off before.
         """
-        work = awaitable if isinstance(awaitable, CoroutineType) else _await(awaitable)
-        task: asyncio.Task[T] = asyncio.get_running_loop().create_task(work)
-        self._actor_waits.add(task)
-        task.add_done_callback(functools.partial(self._actor_piped, on_result, on_error))
-        return task
+        return self._actor_waits.pipe(awaitable, on_result, on_error)
 
     def watch(
         self, ref: AsyncioRef, on_end: Callable[[BaseException | None], Any]
@@ -124,7 +121,7 @@ class AsyncioActor(PykkaActor):
     def after(self, delay_seconds: float, message: Any) -> Timer:
         """Tell this actor ``message`` after a while, unless it has ended by then."""
         tell = functools.partial(self.actor_ref.tell_if_alive, message)
-        return self._actor_call_later(delay_seconds, tell)
+        return self._actor_waits.call_later(delay_seconds, tell)
 
     def every(
         self, next_delay: Callable[[], float], message: Any, *, first: float = 0.0
@@ -133,76 +130,32 @@ class AsyncioActor(PykkaActor):
 
         The delay is asked for, and begins, when the last tick was handled; see Ticker.
         """
-        return Ticker(self, next_delay, message, first)
+        return Ticker(self._actor_waits, next_delay, message, first)
 
-    # -- pykka's extension points ----------------------------------------------------------------
+    # -- what pykka calls ------------------------------------------------------------------------
 
     @staticmethod
-    def _create_actor_inbox() -> Inbox:
+    def _actor_new_inbox() -> Inbox:
         return Inbox()
 
     @staticmethod
-    def _create_future() -> AsyncioFuture[Any]:
+    def _actor_new_future() -> AsyncioFuture[Any]:
         return AsyncioFuture()
 
-    def _start_actor_loop(self) -> None:
+    def _actor_new_ref(self) -> AsyncioRef:
+        return AsyncioRef(self)
+
+    def _actor_begin(self) -> None:
         self._actor_life.begin()
 
-    def _handle_failure(
-        self,
-        exception_type: type[BaseException] | None,
-        exception_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if isinstance(exception_value, self.expected_failures):
+    def _actor_handle(self, message: Any) -> Any:
+        if isinstance(message, Order):
+            return message.carry_out(self)
+        return super()._actor_handle(message)
+
+    def _actor_failed(self, error: BaseException) -> None:
+        if isinstance(error, self.expected_failures):
             ActorRegistry.unregister(self.actor_ref)
             self.actor_stopped.set()
         else:
-            super()._handle_failure(exception_type, exception_value, traceback)
-
-    def _handle_receive(self, message: Any) -> Any:
-        if isinstance(message, Order):
-            return message.carry_out(self)
-        return super()._handle_receive(message)
-
-    # -- what it waits for -----------------------------------------------------------------------
-
-    def _actor_call_later(self, delay: float, ring: Callable[[], object]) -> Timer:
-        return Timer(self._actor_clock, delay, ring, self._actor_timers)
-
-    def _actor_piped(
-        self,
-        on_result: Callable[[T], Any],
-        on_error: Callable[[Exception], Any] | None,
-        task: asyncio.Task[T],
-    ) -> None:
-        self._actor_waits.discard(task)
-        if task.cancelled() and task.cancelling():
-            return  # called off, not failed
-        error = (
-            WaitCancelled(f"What {self} awaited was cancelled")
-            if task.cancelled()
-            else task.exception()
-        )
-        try:
-            if error is None:
-                message = on_result(task.result())
-            elif on_error is not None and isinstance(error, Exception):
-                message = on_error(error)
-            else:
-                message = Fail(error)
-        except Exception as raised:
-            message = Fail(raised)
-        self.actor_ref.tell_if_alive(message)
-
-    async def _actor_end_waits(self) -> None:
-        for timer in tuple(self._actor_timers):
-            timer.cancel()
-        for wait in self._actor_waits:
-            wait.cancel()
-        if self._actor_waits:
-            await asyncio.wait(self._actor_waits)
-
-
-async def _await(awaitable: Awaitable[T]) -> T:
-    return await awaitable
+            super()._actor_failed(error)

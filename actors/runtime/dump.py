@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from .actor import AsyncioActor
 from .address import Directory
+from .pykka_internals import actor_behind
 from .query import Order
 from .ref import AsyncioRef
 
@@ -52,7 +53,7 @@ def dump(directory: Directory) -> list[ActorReport]:
 
 
 def _report(name: str, ref: AsyncioRef) -> ActorReport | None:
-    actor = ref._actor_weakref()
+    actor = actor_behind(ref)
     if actor is None or ref.has_ended:
         return None
     life, now = actor._actor_life, actor._actor_clock.monotonic()
@@ -74,8 +75,8 @@ def _report(name: str, ref: AsyncioRef) -> ActorReport | None:
         age_seconds=now - life.began_at,
         handling=None if subject is None else type(subject).__name__,
         handling_seconds=now - since,
-        waits=len(actor._actor_waits),
-        timers=len(actor._actor_timers),
+        waits=len(actor._actor_waits.tasks),
+        timers=len(actor._actor_waits.timers),
         view=_view(actor),
     )
 

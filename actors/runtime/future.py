@@ -50,6 +50,7 @@ class AsyncioFuture(pykka.Future[T]):
 
     def __init__(self) -> None:
         super().__init__()
+        self._hook: Callable[[float | None], T] | None = None
         self._lock = threading.Lock()
         self._outcome: tuple[Any, ExcInfo | None] | None = None
         self._callbacks: list[Callable[[], None]] = []
@@ -62,10 +63,10 @@ class AsyncioFuture(pykka.Future[T]):
         running event loop when there is nothing to return yet: waiting would freeze the loop.
         """
         if self._outcome is None:
-            if self._get_hook is None:
+            if self._hook is None:
                 self._block(timeout)
             else:
-                self._call_hook(self._get_hook, timeout)
+                self._call_hook(self._hook, timeout)
         assert self._outcome is not None
         value, exc_info = self._outcome
         if exc_info is None:
@@ -108,10 +109,10 @@ class AsyncioFuture(pykka.Future[T]):
         self._settle((None, exc_info))
 
     def _settle(self, outcome: tuple[Any, ExcInfo | None]) -> None:
-        if self._get_hook is not None:  # before the lock: a hook that blocks would hold it
+        if self._hook is not None:  # before the lock: a hook that blocks would hold it
             raise queue.Full
         with self._lock:
-            if self._outcome is not None or self._get_hook is not None:
+            if self._outcome is not None or self._hook is not None:
                 raise queue.Full
             self._outcome = outcome
             callbacks, self._callbacks = self._callbacks, []
@@ -132,7 +133,7 @@ class AsyncioFuture(pykka.Future[T]):
         with self._lock:
             if self._outcome is not None:
                 raise queue.Full
-            super().set_get_hook(func)
+            self._hook = func
             self._reads = None if reads is None else tuple(reads)
 
     def subscribe(self, callback: Callable[[], None]) -> None:
@@ -152,7 +153,7 @@ class AsyncioFuture(pykka.Future[T]):
 
     def __await__(self) -> Generator[Any, None, T]:
         if self._outcome is None:
-            if self._get_hook is None:
+            if self._hook is None:
                 yield from self._suspend()
             elif self._reads is None:
                 return (yield from _get_in_thread(self))

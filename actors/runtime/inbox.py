@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pykka import ActorDeadError
-from pykka.messages import _ActorStop
 
 from .future import wake
-
-if TYPE_CHECKING:
-    from pykka._envelope import Envelope
+from .pykka_internals import Envelope, StopMessage
 
 
 class Inbox:
@@ -23,12 +20,12 @@ class Inbox:
     ``call_soon_threadsafe``.
     """
 
-    __slots__ = ("_envelopes", "_lock", "_obituary", "_sleeper")
+    __slots__ = ("_close_reason", "_envelopes", "_lock", "_sleeper")
 
     def __init__(self) -> None:
         self._envelopes: deque[Envelope[Any]] = deque()
         self._lock = threading.Lock()
-        self._obituary: str | None = None
+        self._close_reason: str | None = None
         self._sleeper: asyncio.Future[None] | None = None
 
     def put(self, envelope: Envelope[Any], /) -> None:
@@ -37,17 +34,17 @@ class Inbox:
         Once closed, a question is answered with ActorDeadError and anything else raises it.
         """
         with self._lock:
-            obituary = self._obituary
-            if obituary is None:
+            reason = self._close_reason
+            if reason is None:
                 self._envelopes.append(envelope)
             sleeper, self._sleeper = self._sleeper, None
         if sleeper is not None and not wake(sleeper):
-            obituary = "The event loop of this actor is closed"
-            self.close(obituary)
+            reason = "The event loop of this actor is closed"
+            self.close(reason)
             if envelope.reply_to is not None:
                 return  # answered by close()
-        if obituary is not None:
-            _refuse(envelope, obituary)
+        if reason is not None:
+            _refuse(envelope, reason)
 
     def get(self) -> Envelope[Any]:
         """Take the oldest message. IndexError when there is none: ``await wait()`` first."""
@@ -69,27 +66,27 @@ class Inbox:
             sleeper = self._sleeper = asyncio.get_running_loop().create_future()
         await sleeper
 
-    def close(self, obituary: str) -> None:
-        """Take no more, and answer what is left; ``obituary`` says what happened.
+    def close(self, reason: str) -> None:
+        """Take no more, and answer what is left; ``reason`` says what happened.
 
         Under the lock that ``put`` takes, so no message can slip in after the last look: those
         who ask get ActorDeadError, those who asked it to stop learn that it has.
         """
         with self._lock:
-            self._obituary = obituary
+            self._close_reason = reason
             leftovers = list(self._envelopes)
             self._envelopes.clear()
         for envelope in leftovers:
             if envelope.reply_to is None:
                 continue
-            if isinstance(envelope.message, _ActorStop):
+            if isinstance(envelope.message, StopMessage):
                 envelope.reply_to.set(None)
             else:
-                _refuse(envelope, obituary)
+                _refuse(envelope, reason)
 
 
-def _refuse(envelope: Envelope[Any], obituary: str) -> None:
-    error = ActorDeadError(obituary)
+def _refuse(envelope: Envelope[Any], reason: str) -> None:
+    error = ActorDeadError(reason)
     if envelope.reply_to is None:
         raise error
     envelope.reply_to.set_exception((ActorDeadError, error, None))

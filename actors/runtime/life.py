@@ -7,17 +7,16 @@ import functools
 import logging
 from collections.abc import Callable, Generator
 from types import CoroutineType, coroutine
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pykka import ActorRegistry
-from pykka.messages import _ActorStop
 
+from .clock import Clock
 from .errors import ActorKilled, WaitCancelled
-
-if TYPE_CHECKING:
-    from pykka._envelope import Envelope
-
-    from .actor import AsyncioActor
+from .inbox import Inbox
+from .pykka_internals import Envelope, PykkaActor, StopMessage
+from .ref import AsyncioRef
+from .waits import Waits
 
 logger = logging.getLogger("pykka")
 
@@ -30,8 +29,12 @@ _living: set[asyncio.Task[None]] = set()
 class Life:
     """What one actor is doing. Everything here happens on the actor's event loop."""
 
-    def __init__(self, actor: AsyncioActor) -> None:
+    def __init__(self, actor: PykkaActor, clock: Clock, waits: Waits) -> None:
         self._actor = actor
+        self._clock = clock
+        self._waits = waits
+        self._inbox: Inbox = actor.actor_inbox
+        self._ref: AsyncioRef = actor.actor_ref
         self._task: asyncio.Task[None]
         self._failure: BaseException | None = None
         self.began_at: float | None = None
@@ -43,17 +46,16 @@ class Life:
 
     def begin(self) -> None:
         """Create the task."""
-        actor = self._actor
-        self.began_at = actor._actor_clock.monotonic()
-        self._task = asyncio.get_running_loop().create_task(self._live(), name=str(actor))
-        actor.actor_ref._task = self._task
+        self.began_at = self._clock.monotonic()
+        work = self._live()
+        self._task = asyncio.get_running_loop().create_task(work, name=str(self._actor))
+        self._ref.task = self._task
         _living.add(self._task)
-        self._task.add_done_callback(self._bury)
+        self._task.add_done_callback(self._finalize)
 
     async def _live(self) -> None:
-        end_waits = self._actor._actor_end_waits
         hook = await self._serve() if await self._start() else _no_hook
-        for step in (end_waits, hook, end_waits):
+        for step in (self._waits.end, hook, self._waits.end):
             try:
                 await _settle(step())
             except GeneratorExit:
@@ -80,15 +82,15 @@ class Life:
 
     async def _turn(self) -> Hook | None:
         """Wait for a message and handle it. A method of its own, so as to keep no message."""
-        actor, inbox = self._actor, self._actor.actor_inbox
+        actor, inbox = self._actor, self._inbox
         reply = None
         try:
             await (inbox.wait() if inbox.empty() else _give_way())
             envelope = inbox.get()
             message, reply = envelope.message, envelope.reply_to
-            if isinstance(message, _ActorStop):
-                return self._stop(envelope)
-            response = actor._handle_receive(message)
+            if isinstance(message, StopMessage):
+                return self._accept_stop(envelope)
+            response = actor._actor_handle(message)
             if isinstance(response, CoroutineType):
                 response = await self._attend(message, response)
             if reply is not None:
@@ -106,7 +108,7 @@ class Life:
         return None
 
     async def _attend(self, message: object, work: CoroutineType[Any, Any, Any]) -> Any:
-        self.handling = message, self._actor._actor_clock.monotonic()
+        self.handling = message, self._clock.monotonic()
         try:
             response = await work
         finally:
@@ -115,18 +117,18 @@ class Life:
             raise asyncio.CancelledError
         return response
 
-    def _stop(self, envelope: Envelope[Any]) -> Hook:
+    def _accept_stop(self, envelope: Envelope[Any]) -> Hook:
         actor = self._actor
-        ActorRegistry.unregister(actor.actor_ref)
+        ActorRegistry.unregister(self._ref)
         actor.actor_stopped.set()
-        actor.actor_inbox.put(envelope)  # to be answered at the very end, when it is closed
+        self._inbox.put(envelope)  # to be answered at the very end, when it is closed
         logger.debug(f"Stopped {actor}")
         return actor.on_stop
 
     def _fail(self, error: BaseException) -> Hook:
         """End the actor because of ``error``; SystemExit and the like count as a stop."""
         actor = self._actor
-        actor._handle_failure(type(error), error, error.__traceback__)
+        actor._actor_failed(error)
         if self._failure is None:
             self._failure = error
         if not isinstance(error, Exception):
@@ -144,7 +146,7 @@ class Life:
                 pass  # so that what on_failure meets is not taken for another kill
         return error.with_traceback(raised.__traceback__)
 
-    def _bury(self, task: asyncio.Task[None]) -> None:
+    def _finalize(self, task: asyncio.Task[None]) -> None:
         """Nothing runs any more: answer whoever still waits."""
         _living.discard(task)
         actor = self._actor
@@ -152,8 +154,8 @@ class Life:
             self._fail(ActorKilled(f"{actor} was killed before it began"))
         elif (bug := task.exception()) is not None:
             self._fail(bug)
-        actor.actor_inbox.close(f"{actor.actor_ref} stopped before handling the message")
-        actor.actor_ref.ended.set(self._failure)
+        self._inbox.close(f"{actor} stopped before handling the message")
+        self._ref.ended.set(self._failure)
 
 
 def _no_hook() -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
-
-if TYPE_CHECKING:
-    from .actor import AsyncioActor
+from typing import Any, Generic, TypeVar
 
 R = TypeVar("R")
 V = TypeVar("V")
@@ -31,8 +28,11 @@ class Order:
         """What it is about, for a dump."""
         return self
 
-    def carry_out(self, actor: AsyncioActor) -> Any:
-        """Act on ``actor``, in its turn. A coroutine is awaited; the result answers an ask."""
+    def carry_out(self, actor: Any) -> Any:
+        """Act on ``actor``, in its turn. A coroutine is awaited; the result answers an ask.
+
+        The actor is of the class that the order was made for.
+        """
         raise NotImplementedError
 
 
@@ -41,8 +41,8 @@ class Ping(Order, Query[None]):
 
     __slots__ = ()
 
-    def carry_out(self, actor: AsyncioActor) -> None:
-        """That it is carried out is the answer."""
+    def carry_out(self, actor: Any) -> None:
+        """Nothing to do: the answer shows that the actor is up."""
 
 
 class Inspect(Order, Query[V]):
@@ -56,7 +56,7 @@ class Inspect(Order, Query[V]):
     def __init__(self, view: type[V]) -> None:
         self._view = view
 
-    def carry_out(self, actor: AsyncioActor) -> V:
+    def carry_out(self, actor: Any) -> V:
         """Look at the actor between two messages."""
         view = actor.inspect()
         if not isinstance(view, self._view):
@@ -77,6 +77,6 @@ class Fail(Order):
         """The error."""
         return self._error
 
-    def carry_out(self, actor: AsyncioActor) -> None:
+    def carry_out(self, actor: Any) -> None:
         """Raise the error."""
         raise self._error

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 import pykka
-from pykka.messages import _ActorStop
 
 from .future import AsyncioFuture
 from .inbox import Inbox
+from .pykka_internals import PykkaActor, StopMessage, actor_behind
 from .query import Query
-
-if TYPE_CHECKING:
-    from .actor import AsyncioActor
 
 R = TypeVar("R")
 
@@ -23,11 +20,12 @@ class AsyncioRef(pykka.ActorRef[Any]):
 
     actor_inbox: Inbox
 
-    def __init__(self, actor: AsyncioActor) -> None:
+    def __init__(self, actor: PykkaActor) -> None:
         super().__init__(actor)
         self.ended: AsyncioFuture[BaseException | None] = AsyncioFuture()
         """Set when nothing of the actor is left running; the value is its failure, if any."""
-        self._task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
+        """Its life, for ``kill``; None before ``start()``."""
 
     def tell_if_alive(self, message: Any) -> bool:
         """Tell, or return False where ``tell`` would raise ActorDeadError."""
@@ -65,7 +63,7 @@ class AsyncioRef(pykka.ActorRef[Any]):
 
         On the actor's event loop only. None when the actor has ended.
         """
-        actor = self._actor_weakref()
+        actor = actor_behind(self)
         return None if actor is None or self.has_ended else actor.inspect()
 
     @property
@@ -88,7 +86,7 @@ class AsyncioRef(pykka.ActorRef[Any]):
         Its handler gets CancelledError, then ``on_failure`` runs with ActorKilled. Kill again to
         cut that short. Does nothing to an actor that has ended.
         """
-        task = self._task
+        task = self.task
         if task is None or task.done():
             return
         loop = task.get_loop()
@@ -118,7 +116,7 @@ class AsyncioRef(pykka.ActorRef[Any]):
         The answer comes when the actor has ended, see ``joined``. pykka's own version answers
         with a get hook, which can only block: this one can be awaited with ``block=False``.
         """
-        asked = self.ask(_ActorStop(), block=False)
+        asked = self.ask(StopMessage(), block=False)
         assert isinstance(asked, AsyncioFuture)
         stopped: AsyncioFuture[bool] = AsyncioFuture()
 

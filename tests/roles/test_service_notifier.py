@@ -7,6 +7,7 @@ import asyncio
 from actors.domain.errors import Unavailable
 from actors.domain.model import StateType
 from actors.messages.lifetime import Drain, OnDeadline, Reexec
+from actors.runtime.query import Order
 from actors.testing.notifier import RecordingNotifier
 from tests.support.worker_world import POOL, WorkerWorld, play
 
@@ -55,26 +56,21 @@ def test_an_actor_that_does_not_answer_takes_the_beats_away_and_gives_them_back(
         wiring = await world.start()
         stuck, freed = asyncio.Event(), asyncio.Event()
 
-        class Trap:
+        class Trap(Order):
             """A message whose handling does not come to an end."""
+
+            async def carry_out(self, actor: object) -> None:
+                stuck.set()
+                await freed.wait()
 
         poller = wiring.directory.find("poller")
         assert poller is not None
-        actor = poller._actor_weakref()
-        assert actor is not None
-
-        async def never(_: object) -> None:
-            stuck.set()
-            await freed.wait()
-
-        actor._handle_receive, normal = never, actor._handle_receive
         poller.tell(Trap())
         await stuck.wait()
         await asyncio.sleep(WATCHDOG)
         before = notifier.said.count("beat")
         await asyncio.sleep(5 * WATCHDOG)
         assert notifier.said.count("beat") == before
-        actor._handle_receive = normal
         freed.set()
         await world.until(lambda: notifier.said.count("beat") > before)
 

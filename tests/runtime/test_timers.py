@@ -75,7 +75,7 @@ async def test_timers_end_with_their_actor() -> None:
     await turns()
     actor = sleeper(ref)
     await ref.stop(block=False)
-    assert not actor._actor_timers
+    assert not actor._actor_waits.timers
     await asyncio.sleep(2000)
     assert actor.heard == []
 
@@ -210,7 +210,7 @@ def test_a_cancelled_ticker_cannot_be_armed_again(message: str) -> None:
         ticker: Ticker = sleeper(ref).timer
         ticker.cancel()
         ticker.rearm()
-        assert not sleeper(ref)._actor_timers
+        assert not sleeper(ref)._actor_waits.timers
         await asyncio.sleep(10)
         assert sleeper(ref).heard == [(0, message)]
         await ref.stop(block=False)

@@ -17,8 +17,7 @@ from actors.domain.model import StateType
 from actors.domain.record import Phase, RunRecord
 from actors.process_supervisor.machine.effects import FreeSlot
 from actors.process_supervisor.process_supervisor import ProcessSupervisor
-from actors.runtime import ActorKilled, AsyncioActor, AsyncioRef
-from actors.runtime.restart import ChildDidNotStart
+from actors.runtime import ActorKilled, AsyncioActor, AsyncioRef, ChildDidNotStart
 from actors.testing.processes import ScriptedProcess
 
 from .bugs import LOSES_HOLD, Surprise
@@ -139,7 +138,7 @@ def mailboxes_are_bounded(house: House) -> str | None:
         return None
     runs = sum(1 for _ in _supervisors(house))
     for actor in _actors(house):
-        waiting = len(actor._actor_waits) + len(actor._actor_timers)
+        waiting = len(actor._actor_waits.tasks) + len(actor._actor_waits.timers)
         starts = not actor._actor_life.is_up
         if (size := actor.actor_inbox.qsize()) > 1 and not house.dozing and not starts:
             return f"{type(actor).__name__} has {size} messages waiting"
