@@ -12,9 +12,17 @@ import structlog
 
 from .domain.errors import NotFound
 from .domain.ids import FlowRunId, new_transition_id
-from .domain.infrastructure_pid import parse_infrastructure_pid
 from .domain.log_once import Complaint
-from .domain.model import Deployment, FlowRun, LogLine, Proposal, State, StateType, WorkPool
+from .domain.model import (
+    Deployment,
+    FlowRun,
+    InfrastructurePid,
+    LogLine,
+    Proposal,
+    State,
+    StateType,
+    WorkPool,
+)
 from .domain.policy import jittered
 from .domain.ports import Clock, Orchestrator
 from .failed_requests import log_failure
@@ -221,7 +229,7 @@ class CancellationWatcher(AsyncioActor):
         if not infrastructure_pid:
             await self._force_cancelled(run, NO_PID)
             return
-        where = parse_infrastructure_pid(infrastructure_pid)
+        where = InfrastructurePid.parse(infrastructure_pid)
         if where is None:
             self._remark(run, UNPARSABLE.format(where=infrastructure_pid))
         elif where.host not in (None, self._settings.hostname):

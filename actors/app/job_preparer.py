@@ -167,5 +167,5 @@ def uses_runner(run: FlowRun, deployment: Deployment | None, pool: WorkPool | No
         populated = populate(template, variables, run.job_variables, environ={})
     except InvalidJob:
         return False
-    command = populated.configuration.get("command")
+    command = populated.get("command")
     return isinstance(command, str) and jobs.uses_runner((command,))

@@ -10,6 +10,7 @@ import asyncio
 import builtins
 import contextlib
 import os
+import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -21,11 +22,10 @@ import psutil
 import structlog
 
 from ..domain.errors import InfrastructureNotAvailable, InfrastructureNotFound, KeeperError
-from ..domain.exit_status import explain, polite_signal
+from ..domain.exit_status import explain
 from ..domain.ids import ClaimKey, claim_key, new_transition_id
-from ..domain.infrastructure_pid import parse_infrastructure_pid
 from ..domain.masking import Masker
-from ..domain.model import FlowRun, Json
+from ..domain.model import FlowRun, InfrastructurePid, Json
 from ..domain.process import (
     KeptRun,
     OutputWritten,
@@ -34,9 +34,9 @@ from ..domain.process import (
     SpawnOrder,
     TreeEnded,
 )
-from ..job.default_template import PROCESS_WORKER, default_base_job_template
+from ..job.configuration import ProcessJobConfiguration, default_base_job_template
 from ..job.environment import run_environment
-from ..job.job import Job, ProcessJobConfiguration, ProcessVariables, build_job, needs_engine
+from ..job.job import Job, build_job, needs_engine
 from ..job.template import Resolved
 from ..runtime import LoopClock
 from ..settings.settings import Settings
@@ -84,9 +84,9 @@ class ProcessWorker:
     those of :meth:`start` are the keeper's and outlive it.
     """
 
-    type: ClassVar[str] = PROCESS_WORKER.type
+    type: ClassVar[str] = "process"
     job_configuration: ClassVar[builtins.type[ProcessJobConfiguration]] = ProcessJobConfiguration
-    job_configuration_variables: ClassVar[builtins.type[ProcessVariables]] = ProcessVariables
+    job_configuration_variables = job_configuration
 
     def __init__(
         self,
@@ -124,22 +124,28 @@ class ProcessWorker:
     @classmethod
     def get_description(cls) -> str:
         """What this kind of worker does."""
-        return PROCESS_WORKER.description
+        return (
+            "Runs each flow run as a process of its own on the worker's machine, watches over it "
+            "and reports how it ended."
+        )
 
     @classmethod
     def get_display_name(cls) -> str:
         """Its name for people."""
-        return PROCESS_WORKER.display_name
+        return "Process"
 
     @classmethod
     def get_documentation_url(cls) -> str:
         """Where to read on."""
-        return PROCESS_WORKER.documentation_url
+        return "https://docs.prefect.io/v3/concepts/work-pools"
 
     @classmethod
     def get_logo_url(cls) -> str:
         """Its picture."""
-        return PROCESS_WORKER.logo_url
+        return (
+            "https://cdn.sanity.io/images/3ugk85nk/production/"
+            "356e6766a91baf20e1d08bbe16e8b5aaef4d8643-48x48.png"
+        )
 
     @classmethod
     def get_default_base_job_template(cls) -> dict[str, Json]:
@@ -228,7 +234,7 @@ class ProcessWorker:
         seed would signal that one, but a number alone does not prove whose process it is.
         """
         adapters = self._open()
-        where = parse_infrastructure_pid(infrastructure_pid)
+        where = InfrastructurePid.parse(infrastructure_pid)
         if where is None:
             raise InfrastructureNotFound(f"{infrastructure_pid!r} names no process.")
         if where.host not in (None, socket.gethostname()):
@@ -243,7 +249,7 @@ class ProcessWorker:
                 )
             raise InfrastructureNotFound(f"There is no process {where.pid}.")
         await adapters.launcher.end_tree(
-            kept.key, signal=polite_signal(), grace_seconds=grace_seconds
+            kept.key, signal=signal.SIGTERM, grace_seconds=grace_seconds
         )
         # Its facts go to whoever started it, and the keeper has no others to wait for.
         while await _is_there(adapters, kept.key):  # noqa: ASYNC110

@@ -17,7 +17,7 @@ from ..event_emitter import EventEmitter
 from ..guardian import Guardian
 from ..health_reporter import HealthReporter
 from ..heartbeater import Heartbeater, PoolSettings
-from ..job.default_template import default_base_job_template
+from ..job.configuration import default_base_job_template
 from ..journal_pruner import Housekeeper
 from ..log_shipper import LogShipper
 from ..memory_watcher import MemoryWatcher

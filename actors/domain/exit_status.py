@@ -1,4 +1,4 @@
-"""How a process ended, in words: what happened, what usually causes it, what to do.
+"""How a process ended, in words: what happened, the usual cause, what to do.
 
 Exit codes follow :mod:`subprocess`: negative for a signal.
 """
@@ -9,15 +9,7 @@ import signal
 from collections.abc import Sequence
 from typing import Final
 
-from .exit_table import (
-    ANY_SIGNAL,
-    BY_CODE,
-    BY_SIGNAL,
-    CONTROL_C,
-    LOST,
-    WINDOWS_CONTROL_C,
-    Explanation,
-)
+from .exit_table import ANY_SIGNAL, BY_CODE, BY_SIGNAL, LOST, Explanation
 from .masking import Masker
 from .plain_text import plain
 from .process import ExitStatus
@@ -28,35 +20,16 @@ MAX_LINE_BYTES: Final = 400
 MAX_CAUSE_BYTES: Final = 1500
 
 BY_SIGKILL: Final = (-signal.SIGKILL, 128 + signal.SIGKILL)
-"""Killed itself, or a shell whose command was."""
+"""The process was killed, or the command of its shell."""
 
 _NOTHING_KNOWN: Final = Masker()
 _CUT: Final = "…"
 
-WINDOWS_CTRL_BREAK_EVENT: Final = 1
-"""What ends a process on Windows, where SIGTERM ends it without a chance to clean up.
 
-It reaches a process only if that was started in a process group of its own
-(CREATE_NEW_PROCESS_GROUP, 0x200); nothing follows it there, no grace period and no kill.
-"""
-
-
-def polite_signal(*, windows: bool = False) -> int:
-    """The signal that asks a process to end."""
-    return WINDOWS_CTRL_BREAK_EVENT if windows else int(signal.SIGTERM)
-
-
-def explain(code: int | None, *, windows: bool = False) -> Explanation:
-    """What exit code ``code`` means; None: nobody was there to receive it.
-
-    On ``windows`` there are no signals, and codes may be read as signed 32-bit numbers.
-    """
+def explain(code: int | None) -> Explanation:
+    """What exit code ``code`` means; None: nobody received it."""
     if code is None:
         return LOST
-    if windows:
-        code %= 1 << 32
-    if code == WINDOWS_CONTROL_C:
-        return CONTROL_C
     if code < 0:
         return _by_signal(-code)
     return BY_CODE.get(code) or _by_shell(code)
@@ -79,7 +52,6 @@ def _by_signal(number: int) -> Explanation:
 
 
 def _by_shell(code: int) -> Explanation:
-    """Codes of which only the rule is known: 128 plus a signal, else the command's own choice."""
     number = code - 128
     if number in signal.valid_signals():
         name = signal_name(number)
@@ -106,11 +78,10 @@ def crash_message(
     limits: Limits | None = None,
     masker: Masker = _NOTHING_KNOWN,
 ) -> str:
-    """Why a run ended, for its state at the server, and the last lines of its output.
+    """The message of a run's last state: why it ended, and the last lines of its output.
 
-    ``status`` is how its process ended, None if it never had one. ``cause`` tells what happened
-    in words where the reason alone does not, ``limits`` which bounds it had. At most
-    MAX_MESSAGE_BYTES of UTF-8; as many of the last lines as that leaves room for.
+    ``status`` is None if the run had no process. ``cause`` adds to what ``reason`` says. The
+    message has at most MAX_MESSAGE_BYTES of UTF-8, and as many last lines as fit in.
     """
     cause = _shorten(masker.text(plain(cause, keep_newlines=True)), MAX_CAUSE_BYTES)
     message = _why(reason, status, cause, limits or Limits())
@@ -176,7 +147,7 @@ def _why(reason: Reason, status: ExitStatus | None, cause: str, limits: Limits) 
 
 
 def _how_it_went(status: ExitStatus | None) -> str:
-    """How a process that we ended took it."""
+    """How a process ended that the worker has told to end."""
     if status is None or status.code is None:
         return ""
     if status.code < 0:
@@ -193,7 +164,7 @@ def _amount(value: float | None, unit: str) -> str:
 
 
 def _last_lines(tail: Sequence[str], room: int) -> list[str]:
-    """A heading and the last of these lines that fit into ``room`` bytes; nothing if none."""
+    """A heading and as many of the last lines as fit into ``room`` bytes."""
     heading = "Its last output:"
     room -= _size(heading)
     kept: list[str] = []
@@ -207,7 +178,6 @@ def _last_lines(tail: Sequence[str], room: int) -> list[str]:
 
 
 def _shorten(text: str, size: int) -> str:
-    """``text``, cut to at most ``size`` bytes of UTF-8."""
     encoded = text.encode()
     if len(encoded) <= size:
         return text
@@ -215,5 +185,5 @@ def _shorten(text: str, size: int) -> str:
 
 
 def _size(line: str) -> int:
-    """Bytes of a line with its newline."""
+    """Bytes of a line and its newline."""
     return len(line.encode()) + 1

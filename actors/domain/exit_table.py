@@ -1,7 +1,7 @@
-"""The exit codes and signals that are known by heart: :func:`.exit_status.explain` reads this.
+"""Well-known exit codes and signals, for :func:`.exit_status.explain`.
 
-The codes are those of the shell and of container runtimes (128 plus the signal), and those that
-Prefect's own worker knows (contract 7.6).
+The codes are those of shells and container runtimes (128 plus the signal), and those that
+Prefect's worker explains (``prefect/_internal/infrastructure_exit_codes.py``).
 """
 
 from __future__ import annotations
@@ -25,9 +25,6 @@ class Explanation:
         """All of it, in one line."""
         return " ".join(part for part in (self.summary, self.cause, self.advice) if part)
 
-
-WINDOWS_CONTROL_C: Final = 0xC000013A
-"""STATUS_CONTROL_C_EXIT: ended by Ctrl+C or Ctrl+Break."""
 
 _MEMORY_ADVICE: Final = (
     "See whether memory ran short at that time (journalctl -k, the container's events); give the "
@@ -147,13 +144,6 @@ BY_CODE: Final[dict[int, Explanation]] = {
         advice=_MEMORY_ADVICE,
     ),
 }
-
-CONTROL_C: Final = Explanation(
-    summary="The process was ended by Ctrl+C or Ctrl+Break (0xC000013A).",
-    cause="Most often it was cancelled.",
-    advice="If that was meant, all is well.",
-    level=logging.INFO,
-)
 
 LOST: Final = Explanation(
     summary="The process is over, but nobody was there to receive its exit code.",

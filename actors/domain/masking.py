@@ -1,7 +1,7 @@
-"""Keeping secrets out of messages, logs and pages, as well as it can be done by looking.
+"""Masks secrets in messages, logs and pages.
 
-A secret is known by its value (it came from a block, or from a variable named like a secret).
-Wherever it is written, as it is, line by line, escaped or encoded, asterisks stand instead.
+A secret is a value that comes from a block, or from a variable whose name says so. It is found as
+a whole, line by line, escaped and encoded, and replaced by asterisks.
 """
 
 from __future__ import annotations
@@ -12,43 +12,42 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 from urllib.parse import unquote
 
-from .json_tree import texts_in
 from .model import Json
 from .secret_forms import forms_of
 
 MASK: Final = "********"
 
 MIN_SECRET_LENGTH: Final = 4
-"""Shorter values are not masked: they occur everywhere by chance."""
+"""Shorter values are not masked: they occur by chance."""
 
 _SECRET_NAME: Final = re.compile(
     r"PASSWORD|PASSWD|PASSPHRASE|SECRET|CREDENTIAL|TOKEN(?!IZER)"
     r"|(API|ACCESS|PRIVATE|SIGNING|ENCRYPTION)_?KEY|AUTH_?STRING|CONNECTION_?(STRING|URL)",
     re.IGNORECASE,
 )
-"""What is unmistakable, also as a part of a word such as PGPASSWORD."""
+"""A secret wherever it occurs in a name, as in PGPASSWORD."""
 
 _SECRET_WORDS: Final = frozenset(["PASS", "SSHPASS", "PWD", "KEY", "KEYS", "PAT", "JWT", "AUTH"])
-"""What is a secret as the last word of a name: GITHUB_PAT, but not PATH, PAT_LIST or COMPASS."""
+"""A secret as the last word of a name: GITHUB_PAT, but not PATH, PAT_LIST or COMPASS."""
 
 _ATTRIBUTES: Final = frozenset(
     ["B", "BASE", "HEX", "PEM", "OLD", "NEW", "DEV", "TEST", "STAGING", "PROD", "PRODUCTION"]
 )
-"""Words that may follow it: SSH_KEY_BASE64, DB_PASS_2, DB_PASS_PROD."""
+"""Words that may follow such a word: SSH_KEY_BASE64, DB_PASS_2, DB_PASS_PROD."""
 
 _NO_SECRET_KEYS: Final = frozenset(
     ["PRIMARY", "FOREIGN", "PUBLIC", "SORT", "PARTITION", "ROUTING", "CACHE", "OBJECT"]
 )
-"""Words whose KEY identifies something, or is for everybody."""
+"""Words before KEY that mean an identifier or a public key."""
 
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 """The letters of one word, in ``DB_PASS`` and ``dbPass`` alike."""
 
 _PASSWORD_IN_URL: Final = re.compile(r"\w://[^/\s:]*:([^/\s]+)@")
-"""Up to the last ``@`` of the authority: people do not always encode those of a password."""
+"""Up to the last ``@`` of the authority: a password may hold an ``@`` that is not encoded."""
 
 _PLAIN_VALUE: Final = re.compile(r"true|false|none|null|yes|no|on|off|[\d.,]+", re.IGNORECASE)
-"""A switch or a number, such as in MAX_TOKENS=4096: no secret, whatever its name."""
+"""A switch or a number, as in MAX_TOKENS=4096, is no secret, whatever its name."""
 
 
 def is_secret_name(name: str) -> bool:
@@ -67,6 +66,19 @@ def is_secret_name(name: str) -> bool:
             return last in _SECRET_WORDS
         case _:
             return False
+
+
+def texts_in(tree: Json) -> Iterator[str]:
+    """Every text in a tree of JSON, without the keys of mappings."""
+    match tree:
+        case str():
+            yield tree
+        case Mapping():
+            for value in tree.values():
+                yield from texts_in(value)
+        case list():
+            for item in tree:
+                yield from texts_in(item)
 
 
 def secrets_in(tree: Json) -> frozenset[str]:
@@ -88,17 +100,17 @@ def _secrets_of(name: str, value: str) -> Iterator[str]:
 
 
 def passwords_in_addresses(text: str) -> Iterator[str]:
-    """The passwords of all addresses in ``text``: as they stand there, and decoded."""
+    """The passwords of all URLs in ``text``, as written and decoded."""
     for password in _PASSWORD_IN_URL.findall(text):
         yield from {password, unquote(password)}
 
 
 class Masker:
-    """Replaces what it knows to be secret. Secrets that are too short are ignored.
+    """Replaces secrets by asterisks. Secrets that are too short are ignored.
 
-    Owns: _by_start (all forms of all secrets by their first characters, the longest first) and
-    _start (finds these characters). A search for the whole forms would take as long, and far
-    longer to prepare: there are dozens of forms of a secret.
+    _by_start holds the forms of all secrets by their first characters, the longest first; _start
+    finds these characters. A regular expression of all forms would take far longer to compile:
+    each secret has dozens of them.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
@@ -109,7 +121,7 @@ class Masker:
         self._start = _any_of(self._by_start)
 
     def text(self, text: str) -> str:
-        """``text`` without the secrets. Where they overlap, all of them are masked."""
+        """``text`` without the secrets, overlapping ones included."""
         if not self._by_start:
             return text
         shown: list[str] = []
@@ -126,16 +138,16 @@ class Masker:
         return "".join([*shown, text[end:]])
 
     def command(self, argv: Iterable[str]) -> str:
-        """A command line as a shell would take it, without the secrets.
+        """A shell command of ``argv``, without the secrets.
 
-        Each argument is masked before it is quoted: quoting changes a secret.
+        Each argument is masked before it is quoted, because quoting changes a secret.
         """
         masked = map(self.text, argv)
         return " ".join(MASK if argument == MASK else shlex.quote(argument) for argument in masked)
 
 
 class CurrentMask:
-    """Masks a text as a Masker does, with the secrets that ``secrets`` answers at the time."""
+    """A Masker of the secrets that ``secrets`` returns at the time of each call."""
 
     def __init__(self, secrets: Callable[[], frozenset[str]]) -> None:
         self._secrets = secrets
@@ -143,7 +155,6 @@ class CurrentMask:
         self._masker = Masker()
 
     def __call__(self, text: str) -> str:
-        """``text`` without what is secret by now."""
         known = self._secrets()
         if known != self._known:
             self._known, self._masker = known, Masker(known)
@@ -151,7 +162,7 @@ class CurrentMask:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """What may be seen of a secret: the whole, or one of its lines."""
+    """All forms of a secret and of each of its lines."""
     for part in {secret, *secret.splitlines()}:
         stripped = part.strip()
         if len(stripped) >= MIN_SECRET_LENGTH:
@@ -159,7 +170,7 @@ def _forms(secret: str) -> Iterator[str]:
 
 
 def _any_of(starts: Iterable[str]) -> re.Pattern[str]:
-    """Finds any of these texts. They are grouped by their first character, which is faster."""
+    """Finds any of these texts. Groups by their first character make the search faster."""
     groups: dict[str, list[str]] = {}
     for start in starts:
         groups.setdefault(start[0], []).append(re.escape(start[1:]))

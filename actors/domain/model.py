@@ -1,7 +1,6 @@
-"""The orchestrator's world in our terms: what a Prefect server tells the worker, and is told.
+"""What the worker reads from a Prefect server and sends to it, without the form of the wire.
 
-Only fields that the worker uses are here; the wire models in ``prefect_api/models.py`` read them
-from JSON and drop the rest (contract sections 4 to 6, 11 and 12).
+Only what the worker uses is here: ``prefect_api/models.py`` reads it from JSON and drops the rest.
 """
 
 from __future__ import annotations
@@ -55,14 +54,14 @@ class State:
 
     @property
     def transition_id(self) -> TransitionId | None:
-        """The id of the transition that led here, where the server tells it."""
+        """The id of the transition into this state, if the server sends it."""
         value = self.details.get("transition_id")
         return None if value is None else TransitionId(str(value))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkPool:
-    """A work pool; ``base_job_template`` is the raw JSON object, ``{}`` when not yet filled."""
+    """A work pool; ``base_job_template`` is ``{}`` in a pool that was created without one."""
 
     id: str
     name: str
@@ -83,7 +82,7 @@ class WorkQueue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowRun:
-    """A flow run; from a poll, ``state`` carries only type and name (contract 5.1)."""
+    """A flow run. From a poll, ``state`` has only type and name: servers send no more."""
 
     id: FlowRunId
     name: str
@@ -91,7 +90,7 @@ class FlowRun:
     state: State
     deployment_id: DeploymentId | None = None
     due: datetime | None = None
-    """When it should start (timezone-aware); None: at once."""
+    """When it should start, timezone-aware; None: at once."""
     run_count: int = 0
     job_variables: Mapping[str, Json] = field(default_factory=dict)
     parameters: Mapping[str, Json] = field(default_factory=dict)
@@ -99,7 +98,24 @@ class FlowRun:
     infrastructure_pid: str | None = None
     work_queue_name: str | None = None
     others: Mapping[str, Json] = field(default_factory=dict, repr=False)
-    """What else the server tells of it, for ``{{ ctx.flow_run.* }}`` (contract 8.2)."""
+    """All other fields of the server's answer, for ``{{ ctx.flow_run.* }}``."""
+
+
+@dataclass(frozen=True, slots=True)
+class InfrastructurePid:
+    """Where a run's process is, as a worker has reported it.
+
+    Prefect's workers from 3.3 to 3.8 report only the pid; older ones, and this one, the host too.
+    """
+
+    host: str | None
+    pid: int
+
+    @classmethod
+    def parse(cls, text: str) -> InfrastructurePid | None:
+        """None: ``text`` does not end with a number. The last colon counts, IPv6 has others."""
+        host, _, pid = text.rpartition(":")
+        return cls(host or None, int(pid)) if pid.isdecimal() else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,9 +124,9 @@ class DueListing:
 
     runs: tuple[FlowRun, ...]
     length: int
-    """How many runs the server listed, including any that could not be read."""
+    """How many runs the server listed, including those that could not be read."""
     may_be_cut: bool
-    """Whether the server may have more due runs than fit into one answer."""
+    """Whether the server may have more due runs than it listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,14 +152,14 @@ class Flow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """A state proposed for a flow run. A retry of it is the same object: same transition id."""
+    """A state to propose for a flow run. A retry sends the same transition id."""
 
     type: StateType
     name: str
     transition_id: TransitionId
     message: str | None = None
     details: Mapping[str, Json] = field(default_factory=dict)
-    """Further ``state_details`` to send (those of the state being replaced, for instance)."""
+    """Further ``state_details``, for instance those of the state that is replaced."""
     data: Json = None
     force: bool = False
 
@@ -157,7 +173,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """The server put another state in its place, or kept the one it had."""
+    """The server set another state instead, or kept the one it had."""
 
     state: State
     reason: str = ""
@@ -165,7 +181,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aborted:
-    """The server refuses; the run's state (if told) is unchanged."""
+    """The server refused; the run's state, if it is known, is unchanged."""
 
     state: State | None
     reason: str = ""
@@ -180,12 +196,12 @@ class Wait:
 
 
 Verdict = Accepted | Rejected | Aborted | Wait
-"""What the server says to a proposal (contract 6.1)."""
+"""The server's answer to a proposal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogLine:
-    """One line of a flow run's log in the API; ``level`` as Python's logging numbers."""
+    """A line of a flow run's log; ``level`` is a number of :mod:`logging`."""
 
     flow_run_id: FlowRunId
     level: int
@@ -200,7 +216,7 @@ Resource = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerEvent:
-    """An event as Prefect's event system takes it (contract 12.1)."""
+    """An event of Prefect's event system."""
 
     id: str
     event: str

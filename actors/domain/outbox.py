@@ -1,4 +1,4 @@
-"""A bounded queue of things to deliver: the oldest go when it is full, and are counted."""
+"""A bounded queue of items to deliver. When it is full, the oldest are dropped and counted."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def json_bytes(value: Json) -> int:
 
 
 class Outbox(Generic[T]):
-    """Items in order, handed out in batches, dropped from the old end when there are too many.
+    """Items in order, taken out in batches.
 
-    ``max_items`` bounds what is kept, ``batch_items`` and ``batch_bytes`` one batch; ``size_of``
-    tells an item's size in bytes on the wire.
+    ``max_items`` limits the queue, ``batch_items`` and ``batch_bytes`` limit a batch; ``size_of``
+    returns the bytes that an item takes on the wire.
     """
 
     def __init__(
@@ -44,14 +44,14 @@ class Outbox(Generic[T]):
         return len(self._items)
 
     def add(self, item: T) -> None:
-        """Take ``item`` in, at the cost of the oldest when full."""
+        """Add ``item``; drop the oldest if the queue is full."""
         if len(self._items) >= self._max_items:
             self._items.popleft()
             self.dropped += 1
         self._items.append(item)
 
     def batch(self, most: int | None = None) -> tuple[T, ...]:
-        """Take the next batch out, of ``most`` items: at least one item if there is any."""
+        """Take out the next batch of at most ``most`` items, but at least one if there is any."""
         limit = self._batch_items if most is None else min(most, self._batch_items)
         taken: list[T] = []
         size = 0
@@ -63,12 +63,12 @@ class Outbox(Generic[T]):
         return tuple(taken)
 
     def put_back(self, batch: tuple[T, ...]) -> None:
-        """Return a batch that was not delivered to the front, as far as there is room."""
+        """Put an undelivered batch back to the front; drop its oldest items for want of room."""
         room = self._max_items - len(self._items)
         kept = batch[len(batch) - room :] if room < len(batch) else batch
         self.dropped += len(batch) - len(kept)
         self._items.extendleft(reversed(kept))
 
     def discard(self, count: int) -> None:
-        """Count ``count`` items, taken out before, as lost."""
+        """Count ``count`` items that were taken out as dropped."""
         self.dropped += count

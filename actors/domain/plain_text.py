@@ -1,4 +1,4 @@
-"""Output of programs as plain text, fit for a log page or a state message."""
+"""The output of programs as plain text, for logs and state messages."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def plain(text: str, *, keep_newlines: bool = False) -> str:
-    """``text`` without terminal codes and control characters; tabs stay.
+    """``text`` without terminal codes and control characters except tabs.
 
-    Of a line that was drawn over and over (a progress bar) only the last drawing stays. What is
-    no valid Unicode becomes a question mark, so that the text can be sent.
+    Of a line that was overwritten (a progress bar), the last version stays. Invalid Unicode
+    becomes a question mark, so that the text can be sent.
     """
     text = _TERMINAL_CODES.sub("", text.encode(errors="replace").decode())
     if keep_newlines:

@@ -1,4 +1,4 @@
-"""How a secret may be written: by programs that print it, quote it, escape it or encode it."""
+"""The forms in which programs print a secret: quoted, escaped or encoded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .plain_text import plain
 
 
 def forms_of(secret: str) -> Iterator[str]:
-    """The ways in which ``secret`` may be written, itself among them; some more than once."""
+    """All forms of ``secret``, itself included, with repetitions."""
     for write in _WRITINGS:
         yield write(secret)
     for core in _base64_cores(_bytes(secret)):
@@ -25,7 +25,7 @@ def forms_of(secret: str) -> Iterator[str]:
 
 
 def _bytes(text: str) -> bytes:
-    """As a process has it in its environment; any text can be told, broken Unicode too."""
+    """``text`` as in a process's environment; broken Unicode is allowed."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -33,10 +33,10 @@ def _bytes(text: str) -> bytes:
 
 
 def _base64_cores(data: bytes) -> Iterator[str]:
-    """The characters that ``data`` alone decides in base64, wherever in other data it stands.
+    """The characters of a base64 text that depend on ``data`` alone, whatever surrounds it.
 
-    Base64 writes three bytes as four characters, so there are three of them. One is there, for
-    instance, when the data is the password in ``user:password``, whoever the user is.
+    Base64 turns three bytes into four characters, so there are three possible alignments. This
+    finds the password in an encoded ``user:password``, whoever the user is.
     """
     for before in range(3):
         encoded = b64encode(b"\0" * before + data).decode()
@@ -53,18 +53,18 @@ def _json_as_utf8(text: str) -> str:
 
 
 def _json_for_html(text: str) -> str:
-    """As Go writes it."""
+    """As Go's encoder writes JSON."""
     escaped = _json_as_utf8(text)
     return re.sub("[<>&]", lambda match: f"\\u{ord(match[0]):04x}", escaped)
 
 
 def _repr(text: str) -> str:
-    """With the single quotes as they are, if there are no double quotes."""
+    """Single quotes stay unescaped unless there are double quotes, too."""
     return repr(text)[1:-1]
 
 
 def _repr_in_single_quotes(text: str) -> str:
-    """As within a longer text that Python puts between single quotes."""
+    """As part of a longer text that Python puts between single quotes."""
     return repr('"' + text)[2:-1]
 
 

@@ -1,6 +1,6 @@
-"""The five events of a process worker, as Prefect's own sends them (contract 12.5).
+"""The five events of a process worker, with the names and resources that Prefect's worker uses.
 
-Ids and times are passed in; ``slug`` is the worker's name as python-slugify writes it.
+Ids and times are passed in.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from .model import Deployment, Flow, FlowRun, Resource, WorkerEvent, WorkPool
 from .record import Reason
 
 FOLLOWS_WITHIN: Final = timedelta(minutes=5)
-"""Servers connect an event with its predecessor only when they are closer than this."""
+"""Servers ignore ``follows`` if the two events are further apart."""
 
 MAX_RELATED: Final = 100
-"""Servers from 3.8 on refuse an event with more related resources (contract 12.1)."""
+"""Servers from 3.8 on reject an event with more related resources."""
 
 
 class Preceding(NamedTuple):
@@ -27,7 +27,11 @@ class Preceding(NamedTuple):
 
 
 def worker_resource(name: str, slug: str, version: str) -> Resource:
-    """The worker as the resource of its events; ``version`` is the Prefect version it speaks."""
+    """The resource of the worker's events.
+
+    ``slug`` is the worker's name as python-slugify writes it, ``version`` the Prefect version
+    whose worker this one stands in for.
+    """
     return {
         "prefect.resource.id": f"prefect.worker.process.{slug}",
         "prefect.resource.name": name,
@@ -43,9 +47,9 @@ def run_related(
     flow: Flow | None,
     pool: WorkPool | None,
 ) -> tuple[Resource, ...]:
-    """What a run's events relate to: deployment, flow, run, their tags in order, pool.
+    """The related resources of a run's events: deployment, flow, run, their tags in order, pool.
 
-    Tags beyond what servers accept are left out.
+    Tags beyond MAX_RELATED are left out.
     """
     objects = [
         _related("deployment", deployment.id, deployment.name) if deployment else None,
@@ -60,7 +64,7 @@ def run_related(
 
 
 def pool_related(pool: WorkPool | None) -> tuple[Resource, ...]:
-    """What the worker's own events relate to."""
+    """The related resources of the events about the worker itself."""
     return (_related("work-pool", pool.id, pool.name),) if pool else ()
 
 
@@ -99,7 +103,7 @@ def stopped(
 def submitted(
     worker: Resource, related: tuple[Resource, ...], *, id: str, occurred: datetime
 ) -> WorkerEvent:
-    """A run is about to be started; ``related`` as by :func:`run_related`."""
+    """A run is about to start; ``related`` comes from :func:`run_related`."""
     return WorkerEvent(
         id=id,
         event="prefect.worker.submitted-flow-run",
@@ -120,10 +124,7 @@ def executed(
     submitted: Preceding | None,
     reason: Reason | None = None,
 ) -> WorkerEvent:
-    """A run's process is over. What is not known of it (pid, exit code) is left out.
-
-    Prefect's worker leaves the payload empty; ours tells why the run ended.
-    """
+    """A run's process has ended. Prefect's worker leaves the payload empty; ours says why."""
     return WorkerEvent(
         id=id,
         event="prefect.worker.executed-flow-run",
@@ -143,7 +144,7 @@ def cancelled(
     occurred: datetime,
     infrastructure_pid: str | None,
 ) -> WorkerEvent:
-    """A run was ended because it was cancelled; the whole ``host:pid`` is told here."""
+    """A run was cancelled. Unlike :func:`executed`, this event has the whole ``host:pid``."""
     return WorkerEvent(
         id=id,
         event="prefect.worker.cancelled-flow-run",

@@ -1,4 +1,4 @@
-"""The environment of a run's process, layer by layer (contract 7.3)."""
+"""The environment of a run's process, layer by layer."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ SYSTEMD_VARIABLES: Final = frozenset(
         "LISTEN_FDNAMES",
     }
 )
-"""What systemd says to the worker alone (sd_notify, sd_watchdog_enabled, sd_listen_fds(3))."""
+"""Meant for the worker alone: see sd_notify(3), sd_watchdog_enabled(3), sd_listen_fds(3)."""
 
 OWN_PREFIX: Final = "ACTOR_WORKER_"
 """The worker's own settings and markers."""
 
 RUN_PREFIX: Final = "PREFECT__"
-"""What tells an engine about its run: a worker that is itself part of a run has another's."""
+"""Tells an engine about its run. A worker that a flow run started inherits the wrong ones."""
 
 
 def run_environment(
@@ -41,11 +41,11 @@ def run_environment(
 ) -> dict[str, str]:
     """The whole environment of ``run``'s process, from the lowest layer to the highest.
 
-    ``base`` is the worker's environment, without what is meant for the worker alone.
-    ``prefect_settings`` are the ``PREFECT_*`` settings that are set, wherever. ``job_env`` wins
-    over both (as before 3.8); its null entries take back settings and attribution, never what is
-    inherited from ``base``. ``extra`` is the worker's last word. Raises InvalidJob for names and
-    values that no environment can hold.
+    ``base`` is the worker's environment; variables meant for the worker alone are left out.
+    ``prefect_settings`` are all ``PREFECT_*`` settings that are set, in any source. ``job_env``
+    wins over both, as in Prefect before 3.8; null removes a setting or an attribution, but never
+    a variable of ``base``. ``extra`` wins over all. Raises InvalidJob for a name or value that no
+    environment can hold.
     """
     layers = {
         **prefect_settings,
@@ -63,7 +63,7 @@ def run_environment(
 def attribution(
     *, run: FlowRun, deployment: Deployment | None, flow: Flow | None, worker_name: str
 ) -> dict[str, str]:
-    """Which run this is, and whose: read by Prefect's engine."""
+    """The variables that tell Prefect's engine which run it executes, and of which deployment."""
     known: dict[str, str | None] = {
         "PREFECT__FLOW_RUN_ID": run.id,
         "PREFECT__FLOW_ID": run.flow_id,

@@ -1,4 +1,4 @@
-"""A job: one flow run's command, environment and bounds, ready to be started."""
+"""A job: one flow run's command, environment and limits, ready to be started."""
 
 from __future__ import annotations
 
@@ -16,14 +16,12 @@ from ..domain.masking import Masker, secrets_in_environment
 from ..domain.model import Flow, FlowRun, Json
 from ..domain.plain_text import plain
 from ..domain.record import JobSummary, Limits
-from .configuration import ProcessJobConfiguration, ProcessVariables
+from .configuration import ProcessJobConfiguration
 from .environment import can_be_passed
 from .template import Resolved, fill
 
-__all__ = ["Job", "ProcessJobConfiguration", "ProcessVariables", "build_job", "validate"]
-
 DEFAULT_COMMAND: Final = "python -m prefect.engine"
-"""What pools that spell the default out have in their templates (contract 7.1)."""
+"""How a template spells out the default: Prefect's own worker replaces the interpreter, too."""
 
 ENGINE_MODULE: Final = "prefect.engine"
 _ENGINE: Final = re.compile(r"-m ?prefect\.engine\b")
@@ -32,32 +30,29 @@ RUNNER_COMMAND: Final = "prefect flow-run execute"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What to start for a flow run, and how to treat it.
-
-    What may hold secrets is left out of its representation.
-    """
+    """What to start for a flow run. Its representation leaves out what may hold secrets."""
 
     argv: tuple[str, ...] = field(repr=False)
     name: str | None = field(default=None, repr=False)
-    """None: as its flow run."""
+    """None: the flow run's name."""
     env: Mapping[str, str | None] = field(default_factory=dict, repr=False)
-    """The job's own layer of the environment (contract 7.3); null takes a variable back."""
+    """The job variable ``env``; null removes a variable of a lower layer."""
     working_dir: Path | None = None
     """None: a temporary directory."""
     stream_output: bool = True
     is_engine: bool = True
-    """Whether it is Prefect's engine: it waits until the run is due and reports its states."""
+    """Whether it is Prefect's engine, which waits until the run is due and reports its states."""
     uses_runner: bool = False
-    """Whether it is ``prefect flow-run execute``, which does so too and cancels by itself."""
+    """Whether it is ``prefect flow-run execute``, which also cancels by itself."""
     report_states: bool = False
     warm_start: bool | None = None
-    """None: as the worker is set up."""
+    """None: the worker's setting."""
     limits: Limits = field(default_factory=Limits)
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
-    """Values to mask wherever this run's messages and output are shown."""
+    """Values to mask in this run's messages and output."""
 
     def summary(self, masker: Masker) -> JobSummary:
-        """What the journal keeps of it; ``masker`` knows all that is secret, the job's own too."""
+        """The part that the journal keeps, masked by ``masker``."""
         directory = self.working_dir
         return JobSummary(
             command=masker.command(self.argv),
@@ -80,8 +75,8 @@ def build_job(
 ) -> Job:
     """The job of ``run``.
 
-    ``engine_python`` is the interpreter that has Prefect: the default command runs its engine.
-    Raises InvalidJob; the message names the wrong variable and shows no secrets.
+    ``engine_python`` is the interpreter that has Prefect and runs its engine. Raises InvalidJob;
+    the message names the wrong variable and shows no secrets.
     """
     configuration = validate(resolved)
     argv = split_command(configuration.command, engine_python)
@@ -116,14 +111,14 @@ def validate(resolved: Resolved) -> ProcessJobConfiguration:
 
 
 def needs_engine(command: Json) -> bool:
-    """Whether a configured command stands for Prefect's engine, run by an interpreter of ours."""
+    """Whether no other command than Prefect's engine is configured."""
     return not isinstance(command, str) or command.strip() in ("", DEFAULT_COMMAND)
 
 
 def split_command(command: str | None, engine_python: str) -> tuple[str, ...]:
-    """The command line as arguments, split as a POSIX shell would; none: Prefect's engine.
+    """The arguments of ``command``, split as a POSIX shell does; None means Prefect's engine.
 
-    Nothing else of a shell is done: no variables, no wildcards, no pipes. Raises InvalidJob.
+    There is no shell: no variables, wildcards or pipes. Raises InvalidJob.
     """
     if command is None or needs_engine(command):
         return (engine_python, "-m", ENGINE_MODULE)
@@ -147,7 +142,7 @@ def is_engine(argv: tuple[str, ...]) -> bool:
 
 
 def uses_runner(argv: tuple[str, ...]) -> bool:
-    """Whether a command runs ``prefect flow-run execute`` (contract 7.1)."""
+    """Whether a command runs ``prefect flow-run execute``."""
     return RUNNER_COMMAND in _as_text(argv)
 
 
@@ -156,14 +151,14 @@ def _as_text(argv: tuple[str, ...]) -> str:
 
 
 def _name(template: str | None, run: FlowRun, flow: Flow | None) -> str | None:
-    """The job's name, with ``{{ ctx.flow.* }}`` and ``{{ ctx.flow_run.* }}`` (rule of 3.8)."""
+    """The job's name, with ``{{ ctx.flow.* }}`` and ``{{ ctx.flow_run.* }}`` as in Prefect 3.8."""
     context = {"flow": asdict(flow) if flow else {}, "flow_run": _run_context(run)}
     named = fill({"name": template}, {"ctx": context}, {}).get("name")
     return " ".join(plain(str(named or "")).split()) or None
 
 
 def _run_context(run: FlowRun) -> dict[str, Json]:
-    """The run as templates know it: by the names that the server's API has for it."""
+    """The run under the names that the server's API uses."""
     due = None if run.due is None else run.due.isoformat()
     own = asdict(run)
     others = own.pop("others")

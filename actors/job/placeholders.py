@@ -1,4 +1,4 @@
-"""``{{ placeholders }}``: their grammar, and how values take their place (contract 8.2)."""
+"""``{{ placeholders }}``: grammar and replacement, as in ``prefect/utilities/templating.py``."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ ENVIRONMENT_PREFIX: Final = "$"
 
 
 class Hole(Enum):
-    """What a lookup may answer instead of a value."""
+    """What a lookup may return instead of a value."""
 
     MISSING = auto()
-    """There is no value: alone the placeholder vanishes with its key, within text it is cut."""
+    """There is no value: a lone placeholder goes with its key, one within text is cut out."""
     KEEP = auto()
-    """Not this pass's business: the placeholder stays as it is."""
+    """A later pass fills it in: the placeholder stays."""
 
 
 Lookup = Callable[[str], Json]
@@ -58,7 +58,7 @@ def rewrite(
     on_text: Callable[[str], Json],
     on_mapping: Callable[[Mapping[str, Json]], Json] = lambda _: Hole.KEEP,
 ) -> Json:
-    """A copy of ``tree`` with every text replaced by ``on_text``, without what that calls missing.
+    """A copy of ``tree`` with every text replaced by ``on_text``, without those that are MISSING.
 
     ``on_mapping`` may replace a whole mapping, which is then not entered; KEEP enters it.
     """
@@ -84,7 +84,7 @@ def split_path(path: str) -> list[str]:
 
 
 def at_path(tree: Json, path: str) -> Json:
-    """The value at a key path, or MISSING. Lists, and texts as Prefect has it, go by number."""
+    """The value at a key path, or MISSING. Numbers index lists and, as in Prefect, texts."""
     for part in split_path(path):
         try:
             tree = _entry(tree, part)

@@ -1,22 +1,19 @@
-"""Base job templates: from placeholders and variables to a run's job configuration.
+"""From a base job template and job variables to a run's job configuration.
 
-In two steps, so that nothing here has to wait: :func:`populate` fills in what is at hand and
-leaves placeholders of blocks and variables, :func:`references` names what those need from the
-server, and :func:`resolve` puts the fetched values in (contract section 8, the newest rule where
-versions differ). Nothing that is passed in is changed.
+:func:`populate` fills in job variables, :func:`references` lists the blocks and variables to fetch
+from the server, :func:`resolve` fills those in. The rules are those of ``prefect/workers/base.py``
+and ``prefect/utilities/templating.py``, in their newest version. Arguments are never changed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from ..domain.errors import InvalidJob
-from ..domain.json_tree import texts_in
-from ..domain.masking import is_secret_name, secrets_in
+from ..domain.masking import is_secret_name, secrets_in, texts_in
 from ..domain.model import Json
-from .default_template import OWN_PLACEHOLDERS, default_base_job_template
+from .configuration import OWN_PLACEHOLDERS, default_base_job_template
 from .placeholders import (
     BLOCK_PREFIX,
     ENVIRONMENT_PREFIX,
@@ -54,33 +51,21 @@ class VariableRef:
 
 
 Reference = BlockRef | BlockIdRef | VariableRef
-"""What a configuration needs from the server before it is complete."""
+"""A value that the server holds."""
 
 Values = Mapping[Reference, Json]
-"""What the server has for references: a block's ``data``, a variable's value.
+"""A block's ``data`` or a variable's value; absent where the server answered 404."""
 
-What it does not have (404) is absent.
-"""
-
-_NOTHING: Final[Values] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class Populated:
-    """A job configuration that may still hold placeholders of blocks and variables."""
-
-    configuration: Mapping[str, Json]
+Populated = Mapping[str, Json]
+"""A job configuration that may still hold placeholders of blocks and variables."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A complete job configuration, and the secrets that came into it from the server."""
+    """A complete job configuration, and the secrets of the blocks and variables in it."""
 
     configuration: Mapping[str, Json]
     secrets: frozenset[str] = frozenset()
-
-
-# --- step one: what is at hand ----------------------------------------------------------------
 
 
 def populate(
@@ -92,9 +77,9 @@ def populate(
 ) -> Populated:
     """The pool's job configuration with the job variables of a deployment and a run filled in.
 
-    An empty ``template`` stands for the default one (contract trap 22). The worker's own
-    variables are filled in even where the template does not mention them. ``environ`` serves
-    ``{{ $NAME }}``. Raises InvalidJob.
+    An empty ``template`` means the default one: a pool that was created without a template has
+    none. The worker's own variables count even if the template does not mention them. ``environ``
+    holds the values of ``{{ $NAME }}``. Raises InvalidJob.
     """
     template = template or default_base_job_template()
     configuration = {**OWN_PLACEHOLDERS, **_mapping(template, "job_configuration")}
@@ -106,10 +91,12 @@ def populate(
     env = merge_env(configuration.get("env"), defaults.get("env"), variables.get("env"))
     if env is not None:
         configuration["env"] = env
-    return Populated(fill(configuration, variables, environ))
+    return fill(configuration, variables, environ)
 
 
-def fill(configuration: Json, variables: Mapping[str, Json], environ: Mapping[str, str]) -> Json:
+def fill(
+    configuration: Mapping[str, Json], variables: Mapping[str, Json], environ: Mapping[str, str]
+) -> Populated:
     """``configuration`` with plain and environment placeholders replaced, in a single pass."""
 
     def lookup(name: str) -> Json:
@@ -119,7 +106,8 @@ def fill(configuration: Json, variables: Mapping[str, Json], environ: Mapping[st
             return environ.get(name.lstrip(ENVIRONMENT_PREFIX), "")
         return at_path(variables, name)
 
-    return rewrite(configuration, lambda text: fill_text(text, lookup))
+    filled: Populated = rewrite(configuration, lambda text: fill_text(text, lookup))
+    return filled
 
 
 def _mapping(parent: Mapping[str, Json], key: str) -> Mapping[str, Json]:
@@ -132,14 +120,10 @@ def _mapping(parent: Mapping[str, Json], key: str) -> Mapping[str, Json]:
     return value
 
 
-# --- step two: what the server has ------------------------------------------------------------
+def references(populated: Populated, values: Values) -> frozenset[Reference]:
+    """What ``populated`` needs from the server, given the ``values`` that were fetched so far.
 
-
-def references(populated: Populated, values: Values = _NOTHING) -> frozenset[Reference]:
-    """What has to be fetched for ``populated``.
-
-    Data of a block may name variables in turn: with the ``values`` fetched so far this answers
-    those as well, so ask again until nothing new is named (twice at most).
+    A block's data may name variables in turn, so ask again when blocks were fetched.
     """
     found: set[Reference] = set()
 
@@ -154,7 +138,7 @@ def references(populated: Populated, values: Values = _NOTHING) -> frozenset[Ref
         found.add(ref)
         return mapping
 
-    rewrite(populated.configuration, on_text, on_mapping)
+    rewrite(populated, on_text, on_mapping)
     placed = [values[ref] for ref in found if ref in values and not isinstance(ref, VariableRef)]
     found |= {
         ref
@@ -166,10 +150,10 @@ def references(populated: Populated, values: Values = _NOTHING) -> frozenset[Ref
 
 
 def resolve(populated: Populated, values: Values) -> Resolved:
-    """``populated`` with the values of its blocks, then of its variables, put in.
+    """``populated`` with the values of its blocks, then of its variables.
 
-    A variable that is absent from ``values`` becomes empty text; an absent block, or a key path
-    that leads nowhere in it, raises InvalidJob.
+    A variable that does not exist becomes empty text. A block or a key of a block that does not
+    exist raises InvalidJob.
     """
 
     def block(name: str) -> Json:
@@ -184,9 +168,7 @@ def resolve(populated: Populated, values: Values) -> Resolved:
             return Hole.KEEP
         return values.get(VariableRef(name.removeprefix(VARIABLE_PREFIX)), "")
 
-    with_blocks = rewrite(
-        populated.configuration, lambda text: fill_text(text, block, _scalar_text), block_data
-    )
+    with_blocks = rewrite(populated, lambda text: fill_text(text, block, _scalar_text), block_data)
     complete = rewrite(with_blocks, lambda text: fill_text(text, variable))
     used = references(populated, values)
     return Resolved(complete, frozenset().union(*(_secrets_of(ref, values) for ref in used)))
@@ -203,7 +185,7 @@ def _references_in(text: str) -> frozenset[Reference]:
 
 
 def _parse_block(placeholder: str) -> tuple[BlockRef, str]:
-    """The block that a placeholder names, and the key path into it (empty: none)."""
+    """The block that a placeholder names, and the key path into it, which may be empty."""
     type_slug, dot, rest = placeholder.removeprefix(BLOCK_PREFIX).partition(".")
     name, _, path = rest.partition(".")
     if not (type_slug and dot and name):
@@ -231,10 +213,9 @@ def _block_data(ref: BlockRef | BlockIdRef, values: Values) -> Json:
 
 
 def _block_value(placeholder: str, values: Values) -> Json:
-    """What a block placeholder stands for (contract 8.3).
+    """The value of a block placeholder.
 
-    The data of a block with the single key ``value`` is that value, unless the key path starts
-    there itself.
+    If a block's only key is ``value``, a key path may leave it out.
     """
     ref, path = _parse_block(placeholder)
     data = _block_data(ref, values)
@@ -244,7 +225,7 @@ def _block_value(placeholder: str, values: Values) -> Json:
     value = at_path(data, path) if path else data
     if value is Hole.MISSING:
         raise InvalidJob(
-            f"{{{{ {placeholder} }}}} leads nowhere: the block {ref.name!r} has no {path!r}."
+            f"{{{{ {placeholder} }}}} has no value: the block {ref.name!r} has no {path!r}."
         )
     return value
 

@@ -1,4 +1,7 @@
-"""How the layers of job variables come together (contract 8.1, the rules of 3.5 and 3.7)."""
+"""How job variables of pool, deployment and flow run are merged.
+
+Prefect's rules differ between versions; these are those of 3.5 (``env``) and 3.7 (dotted names).
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ def merge_variables(deployment: Mapping[str, Json], run: Mapping[str, Json]) -> 
 
 
 def expand_dotted(variables: Mapping[str, Json]) -> dict[str, Json]:
-    """Variables called ``env.NAME`` as entries of ``env``; what is written nested wins over them.
+    """Variables called ``env.NAME`` as entries of ``env``; a nested entry wins over them.
 
     Raises InvalidJob where one path runs through the value of another.
     """
@@ -32,7 +35,7 @@ def expand_dotted(variables: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def default_values(properties: Mapping[str, Json]) -> dict[str, Json]:
-    """The variables' defaults; ``default: null`` counts as none."""
+    """The defaults of the pool's variables; null means that there is none."""
     found = {
         name: schema.get("default")
         for name, schema in properties.items()
@@ -42,9 +45,9 @@ def default_values(properties: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def merge_env(template: Json, default: Json, job: Json) -> dict[str, Json] | None:
-    """Template, then the pool's default, then the job's ``env`` (rule of 3.5 and newer).
+    """``env`` of the template, then the pool's default, then the job; later ones win.
 
-    None leaves the template's value, a placeholder as a rule, to be filled in as it is.
+    None: nothing to merge, and the template's value, usually a placeholder, stays.
     """
     fixed = isinstance(template, Mapping)
     if not fixed and not default:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..domain.json_tree import texts_in
+from ..domain.masking import texts_in
 from ..domain.model import Json
 from ..job.placeholders import BLOCK_PREFIX, ENVIRONMENT_PREFIX, VARIABLE_PREFIX, names_in
 

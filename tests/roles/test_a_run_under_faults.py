@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from actors.domain.errors import Forbidden, InvalidRequest
 from actors.domain.model import StateType
-from actors.job.default_template import default_base_job_template
+from actors.job.configuration import default_base_job_template
 from actors.messages.lifetime import Deadline, Drain
 from actors.messages.runs import DueRuns
 from tests.support.worker_world import POOL, WorkerWorld, play

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from actors.domain.errors import SettingsError, Unavailable
 from actors.domain.ids import FlowRunId
 from actors.domain.model import StateType
-from actors.job.default_template import default_base_job_template
+from actors.job.configuration import default_base_job_template
 from actors.testing.orchestrator import Faults
 from actors.testing.processes import ScriptedProcess
 from tests.support.worker_world import WorkerWorld, play

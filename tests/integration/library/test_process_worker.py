@@ -20,7 +20,7 @@ from actors.domain.errors import (
     KeeperError,
     SettingsError,
 )
-from actors.job.job import ProcessJobConfiguration
+from actors.job.configuration import ProcessJobConfiguration
 from actors.journal.state_folder import StateFolder
 from actors.prefect_api.settings.profile import load_profile
 from tests.integration.keeper.scripted_keeper import scripted_keeper
@@ -116,8 +116,8 @@ def test_what_is_not_there_is_not_found_and_what_is_not_ours_is_not_available(
 def test_its_class_introduces_itself_as_the_seed_does() -> None:
     assert ProcessWorker.type == "process"
     assert ProcessWorker.get_display_name() == "Process"
-    assert ProcessWorker.get_description()
-    assert ProcessWorker.get_documentation_url().startswith("https://")
+    assert ProcessWorker.get_description().endswith(".")
+    assert ProcessWorker.get_documentation_url().startswith("https://docs.prefect.io/")
     assert ProcessWorker.get_logo_url().startswith("https://")
     template = ProcessWorker.get_default_base_job_template()
     assert set(template) == {"job_configuration", "variables"}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from actors.job.default_template import default_base_job_template
+from actors.job.configuration import default_base_job_template
 from tests.integration.prefect.kit import Place, shell
 
 EVERY_SERIES = pytest.mark.series()

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from actors.domain.errors import SettingsError
-from actors.job.default_template import default_base_job_template
+from actors.job.configuration import default_base_job_template
 from tests.integration.prefect.kit import Place, shell, until
 
 EVERY_SERIES = pytest.mark.series()

@@ -8,7 +8,7 @@ import pytest
 
 from actors.app.template_values import fetch, resolve
 from actors.domain.errors import Unavailable
-from actors.job.template import BlockIdRef, BlockRef, Populated, Reference, VariableRef
+from actors.job.template import BlockIdRef, BlockRef, Reference, VariableRef
 from actors.testing.orchestrator import InMemoryOrchestrator
 from tests.support.manual_clock import ManualClock
 
@@ -70,7 +70,7 @@ def test_variables_named_within_blocks_are_fetched_too() -> None:
         server = InMemoryOrchestrator(ManualClock(), faults=asked)
         server.world.add_block("json", "outer", {"value": "{{ prefect.variables.inner }}"})
         server.world.variables["inner"] = "found"
-        populated = Populated({"env": {"A": "{{ prefect.blocks.json.outer }}"}})
+        populated = {"env": {"A": "{{ prefect.blocks.json.outer }}"}}
         assert await fetch(server, populated) == {
             BlockRef("json", "outer"): {"value": "{{ prefect.variables.inner }}"},
             VariableRef("inner"): "found",
@@ -84,7 +84,7 @@ def test_nothing_is_asked_where_nothing_is_named() -> None:
     async def main() -> None:
         asked = Asked()
         server = InMemoryOrchestrator(ManualClock(), faults=asked)
-        assert await fetch(server, Populated({"env": {"A": "b"}})) == {}
+        assert await fetch(server, {"env": {"A": "b"}}) == {}
         assert not asked.operations
 
     asyncio.run(main())

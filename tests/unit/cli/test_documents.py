@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 
 from actors.cli.exit_codes import FAILURE, INTERRUPTED, USAGE
-from actors.job.configuration import ProcessVariables
+from actors.job.configuration import ProcessJobConfiguration
 from actors.settings.settings import Settings
 from tests.unit.cli.test_cli import options
 
@@ -42,9 +42,9 @@ def test_the_defaults_in_the_readme_are_the_settings_own() -> None:
 
 def test_every_job_variable_is_in_the_readme_with_its_default() -> None:
     rows = re.findall(r"^``(\w+)`` {2,}(\S+) ", section("Job variables"), re.MULTILINE)
-    assert [name for name, _ in rows] == list(ProcessVariables.model_fields)
+    assert [name for name, _ in rows] == list(ProcessJobConfiguration.model_fields)
     for name, said in rows:
-        default = ProcessVariables.model_fields[name].get_default(call_default_factory=True)
+        default = ProcessJobConfiguration.model_fields[name].get_default(call_default_factory=True)
         if default is None or default == {}:
             assert said == "none"
         elif isinstance(default, float):

@@ -9,10 +9,8 @@ from hypothesis import strategies as st
 
 from actors.domain.exit_status import (
     MAX_MESSAGE_BYTES,
-    WINDOWS_CTRL_BREAK_EVENT,
     crash_message,
     explain,
-    polite_signal,
 )
 from actors.domain.masking import Masker
 from actors.domain.process import ExitStatus
@@ -41,7 +39,6 @@ from actors.domain.record import Limits, Reason
         (-signal.SIGBUS, "ended by SIGBUS", logging.ERROR),
         (-signal.SIGUSR1, "ended by SIGUSR1", logging.ERROR),
         (-40, "ended by signal 40", logging.ERROR),
-        (0xC000013A, "Ctrl+C or Ctrl+Break", logging.INFO),
         (None, "nobody was there", logging.ERROR),
     ],
 )
@@ -51,20 +48,11 @@ def test_an_exit_code_is_explained(code: int | None, words: str, level: int) -> 
     assert explanation.level == level
 
 
-@given(st.one_of(st.none(), st.integers(-(2**31), 2**32)), st.booleans())
-def test_every_exit_code_has_an_explanation(code: int | None, windows: bool) -> None:
-    explanation = explain(code, windows=windows)
+@given(st.one_of(st.none(), st.integers(-(2**31), 2**32)))
+def test_every_exit_code_has_an_explanation(code: int | None) -> None:
+    explanation = explain(code)
     assert explanation.summary.endswith(".")
     assert explanation.text.startswith(explanation.summary)
-
-
-def test_windows_knows_ctrl_break_also_as_a_signed_number() -> None:
-    assert explain(0xC000013A - (1 << 32), windows=True) == explain(0xC000013A, windows=True)
-
-
-def test_windows_ends_processes_by_ctrl_break() -> None:
-    assert polite_signal(windows=True) == WINDOWS_CTRL_BREAK_EVENT
-    assert polite_signal() == signal.SIGTERM
 
 
 # --- crash messages ---------------------------------------------------------------------------

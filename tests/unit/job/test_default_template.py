@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from actors.domain.record import Limits
-from actors.job.configuration import OWN_VARIABLES
-from actors.job.default_template import PROCESS_WORKER, default_base_job_template
+from actors.job.configuration import OWN_VARIABLES, default_base_job_template
 from actors.job.job import build_job
 from actors.job.template import populate, resolve
 from tests.support.builders import a_run
@@ -71,11 +70,3 @@ def test_the_defaults_give_a_job_like_any_other() -> None:
 def test_each_copy_is_fresh() -> None:
     default_base_job_template()["variables"]["properties"].clear()
     assert default_base_job_template()["variables"]["properties"]
-
-
-def test_the_worker_introduces_itself() -> None:
-    assert PROCESS_WORKER.type == "process"
-    assert PROCESS_WORKER.display_name == "Process"
-    assert PROCESS_WORKER.description.endswith(".")
-    assert PROCESS_WORKER.documentation_url.startswith("https://docs.prefect.io/")
-    assert PROCESS_WORKER.logo_url.startswith("https://")

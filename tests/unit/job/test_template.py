@@ -11,7 +11,6 @@ from actors.domain.errors import InvalidJob
 from actors.job.template import (
     BlockIdRef,
     BlockRef,
-    Populated,
     Reference,
     VariableRef,
     populate,
@@ -42,7 +41,7 @@ def configuration(
     run: dict[str, Any] | None = None,
     environ: dict[str, str] | None = None,
 ) -> Any:
-    return populate(template, deployment, run, environ=environ or {}).configuration
+    return populate(template, deployment, run, environ=environ or {})
 
 
 def env_of(*args: Any, **kwargs: Any) -> Any:
@@ -50,10 +49,10 @@ def env_of(*args: Any, **kwargs: Any) -> Any:
 
 
 def resolved(value: Any, values: dict[Reference, Any]) -> Any:
-    return resolve(Populated({"x": value}), values).configuration.get("x", "<dropped>")
+    return resolve({"x": value}, values).configuration.get("x", "<dropped>")
 
 
-# --- merging (contract 8.1) -------------------------------------------------------------------
+# --- merging ----------------------------------------------------------------------------------
 
 
 def test_two_env_objects_are_merged_and_the_runs_entries_win() -> None:
@@ -182,7 +181,7 @@ def test_a_template_that_mentions_the_workers_own_variables_is_followed() -> Non
     assert configuration(template, {"timeout_seconds": 5})["timeout_seconds"] == 60
 
 
-# --- placeholders (contract 8.2) --------------------------------------------------------------
+# --- placeholders -----------------------------------------------------------------------------
 
 VALUES = {"extra": "E", "n": 7, "obj": {"a": [{"b": "deep"}]}, "flag": False, "nothing": None}
 
@@ -230,7 +229,7 @@ def test_values_are_not_searched_for_plain_placeholders() -> None:
     assert env == {"A": "{{ extra }}", "B": "{{ $HOME }}"}
 
 
-# --- blocks (contract 8.3) --------------------------------------------------------------------
+# --- blocks -----------------------------------------------------------------------------------
 
 BLOCKS: dict[Reference, Any] = {
     SECRET: {"value": "s3cr3t-value"},
@@ -268,7 +267,7 @@ def test_how_a_block_is_put_in(text: Any, expected: Any) -> None:
     [
         ("{{ prefect.blocks.secret.nosuch }}", "block 'nosuch' of type 'secret' does not exist"),
         ({"$ref": {"block_document_id": "99"}}, "block 99 does not exist"),
-        ("{{ prefect.blocks.database.main.nosuch }}", "leads nowhere"),
+        ("{{ prefect.blocks.database.main.nosuch }}", "has no value"),
         ("{{ prefect.blocks.secret }}", "does not name a block"),
         ("x{{ prefect.blocks.database.main.auth }}", "only plain values"),
     ],
@@ -278,7 +277,7 @@ def test_a_block_that_cannot_be_put_in_is_refused(text: Any, complaint: str) -> 
         resolved(text, BLOCKS)
 
 
-# --- variables (contract 8.4) -----------------------------------------------------------------
+# --- variables --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -295,39 +294,37 @@ def test_how_a_variable_is_put_in(text: str, expected: Any) -> None:
 
 
 def test_a_variable_named_in_a_blocks_data_is_asked_for_and_put_in() -> None:
-    populated = Populated({"x": "{{ prefect.blocks.secret.db }}"})
+    populated = {"x": "{{ prefect.blocks.secret.db }}"}
     block = {"value": "pre-{{ prefect.variables.tier }}"}
-    assert references(populated) == {SECRET}
+    assert references(populated, {}) == {SECRET}
     assert references(populated, {SECRET: block}) == {SECRET, TIER}
     assert resolve(populated, {SECRET: block, TIER: "gold"}).configuration == {"x": "pre-gold"}
 
 
 def test_references_are_found_everywhere_and_named_once() -> None:
-    populated = Populated(
-        {
-            "a": ["{{ prefect.blocks.secret.db }} {{ prefect.blocks.secret.db.value }}"],
-            "b": {
-                "c": {"$ref": {"block_document_id": "1234"}},
-                "d": "{{ prefect.variables.tier }}",
-            },
-            "e": "{{ plain }} {{ $HOME }}",
-        }
-    )
-    assert references(populated) == {SECRET, BlockIdRef("1234"), TIER}
+    populated = {
+        "a": ["{{ prefect.blocks.secret.db }} {{ prefect.blocks.secret.db.value }}"],
+        "b": {
+            "c": {"$ref": {"block_document_id": "1234"}},
+            "d": "{{ prefect.variables.tier }}",
+        },
+        "e": "{{ plain }} {{ $HOME }}",
+    }
+    assert references(populated, {}) == {SECRET, BlockIdRef("1234"), TIER}
 
 
 # --- secrets ----------------------------------------------------------------------------------
 
 
 def test_what_came_from_blocks_is_secret_whole_blocks_and_nested_texts() -> None:
-    result = resolve(Populated({"x": "{{ prefect.blocks.database.main.host }}"}), BLOCKS)
+    result = resolve({"x": "{{ prefect.blocks.database.main.host }}"}, BLOCKS)
     assert result.secrets == {"db.local", "hunter22"}
 
 
 def test_variables_are_secret_only_when_named_so() -> None:
     values: dict[Reference, Any] = {TIER: "golden", VariableRef("api_token"): "abcdef"}
     text = "{{ prefect.variables.tier }} {{ prefect.variables.api_token }}"
-    assert resolve(Populated({"x": text}), values).secrets == {"abcdef"}
+    assert resolve({"x": text}, values).secrets == {"abcdef"}
 
 
 # --- properties -------------------------------------------------------------------------------
@@ -375,8 +372,8 @@ def test_whatever_is_passed_in_is_left_as_it_was(
 @given(tree=trees)
 def test_a_resolved_configuration_needs_nothing_any_more(tree: Any) -> None:
     values: dict[Reference, Any] = {SECRET: {"value": "v"}, TIER: "gold"}
-    result = resolve(Populated({"x": tree}), values)
-    assert references(Populated(result.configuration)) == frozenset()
+    result = resolve({"x": tree}, values)
+    assert references(result.configuration, {}) == frozenset()
 
 
 @given(tree=trees)
