@@ -66,7 +66,7 @@ class FolderJournal:
         self._overdue = 0
 
     async def aclose(self) -> None:
-        """Write what is waiting; a disk that is stuck is not waited for."""
+        """Writes what is waiting, but does not wait for a stuck disk."""
         if (writing := self._writing) is not None:
             await asyncio.wait([writing], timeout=CLOSING_SECONDS)
             writing.cancel()
@@ -76,21 +76,17 @@ class FolderJournal:
     # -- writing -----------------------------------------------------------------------------
 
     async def save(self, record: RunRecord) -> None:
-        """See Journal.save."""
         await self._enqueue(Save(record))
 
     async def close(self, record: RunRecord) -> None:
-        """See Journal.close."""
         await self._enqueue(Save(record, is_last=True))
 
     async def check(self) -> None:
-        """See Journal.check."""
         await self._written()
         with self._watched():
             await self._readers.run(self._folders.check)
 
     async def folder(self, key: ClaimKey) -> Path:
-        """See Journal.folder."""
         with self._watched():
             return await self._readers.run(partial(self._folders.make, key))
 
@@ -103,7 +99,7 @@ class FolderJournal:
         await done
 
     async def _written(self) -> None:
-        """Return when all is written that is waiting now."""
+        """Waits until all records that are waiting now are written."""
         if self._writing is not None:
             await self._enqueue(None)
 
@@ -122,10 +118,10 @@ class FolderJournal:
         self._writing = None
 
     def _next_batch(self) -> list[_Entry]:
-        """All that wait, but one record of a claim, and no more sure ones than MAX_SURE.
+        """Takes what waits, but one record per claim and at most MAX_SURE sure ones.
 
-        So that what is written at once, such as that a run is to be ended, waits for one batch
-        of claims and not for hundreds.
+        So what is written at once, such as the order to end a run, waits for one batch of claims
+        and not for hundreds.
         """
         batch: list[_Entry] = []
         left: list[_Entry] = []
@@ -146,24 +142,22 @@ class FolderJournal:
     # -- reading -----------------------------------------------------------------------------
 
     async def record(self, key: ClaimKey) -> RunRecord | None:
-        """See Journal.record."""
         await self._written()
         with self._watched():
             return await self._readers.run(partial(self._folders.read, key))
 
     async def open_records(self) -> list[RunRecord]:
-        """See Journal.open_records. StateFolderError: a newer version wrote one of them."""
+        """StateFolderError: a newer version wrote one of them."""
         await self._written()
         with self._watched():
             return await self._readers.run(self._folders.read_all)
 
     async def output_tail(self, key: ClaimKey, lines: int) -> tuple[str, ...]:
-        """See Journal.output_tail. Of the last 256 KiB."""
+        """Reads at most the last 256 KiB."""
         with self._watched():
             return await self._readers.run(partial(tail, self._path / key, lines))
 
     async def prune(self, now: datetime, *, keep_seconds: float, keep_count: int) -> int:
-        """See Journal.prune. Thousands of folders take seconds."""
         prune = partial(self._folders.prune, now.timestamp(), keep_seconds, keep_count)
         return await self._readers.run(prune)
 
@@ -171,7 +165,7 @@ class FolderJournal:
 
     @contextlib.contextmanager
     def _watched(self) -> Iterator[None]:
-        """Say it once when a call, or several at a time, take too long; and when that is over."""
+        """Logs once when one or more calls take too long, and once when all have returned."""
         is_overdue = False
 
         def ring() -> None:
@@ -197,7 +191,7 @@ class FolderJournal:
 
 
 def _answer(done: asyncio.Future[None], error: Exception | None) -> None:
-    """Whoever asked may be gone."""
+    """Does nothing if the caller was cancelled."""
     if done.done():
         return
     if error is None:

@@ -83,7 +83,7 @@ class RunFolders:
     # -- writing -----------------------------------------------------------------------------
 
     def check(self) -> None:
-        """Write something, to find out whether a record can be written. StateFolderError: no."""
+        """Writes a file, to find out if there is room for records. StateFolderError: no."""
         probe = self.path / PROBE_FILE
         try:
             try:
@@ -96,7 +96,7 @@ class RunFolders:
             raise _unusable(self.path, error) from error
 
     def make(self, key: ClaimKey) -> Path:
-        """The claim's folder, created when missing. StateFolderError: it cannot be."""
+        """Creates the claim's folder if it is missing. StateFolderError: it cannot be created."""
         path = self.path / key
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -105,12 +105,12 @@ class RunFolders:
         return path
 
     def save(self, saves: Sequence[Save]) -> None:
-        """Write records of different claims. What fails is noted in ``error``, and costs no other.
+        """Writes records of different claims. What fails is noted in ``error`` and stops no other.
 
-        Many are saved for little more than one: all are written before the first is
-        synchronized, since a journaling file system writes much of the others along with it, and
-        ``runs`` is synchronized once for all new claims. A record has its name, and its folder
-        has its own in ``runs``, before it becomes the sure one.
+        Many records cost little more than one: all are written before the first is synchronized,
+        since a journaling file system writes the others along with it, and ``runs`` is
+        synchronized once for all new claims. A record has its name, and its folder is in ``runs``,
+        before it becomes the sure one.
         """
         kept = [save for save in saves if save.is_kept]
         sure = [save for save in kept if save.is_sure]
@@ -124,7 +124,7 @@ class RunFolders:
         self._each([save for save in saves if save.is_last], self._settle)
 
     def _each(self, saves: Iterable[Save], act: Callable[[Save], object]) -> None:
-        """Take all of ``saves`` that are well a step further."""
+        """Applies ``act`` to all saves that have not failed yet."""
         for save in saves:
             if save.error is None:
                 try:
@@ -161,7 +161,7 @@ class RunFolders:
         self._draft(save).replace(self._folder(save) / RECORD_FILE)
 
     def _link_as_sure(self, save: Save) -> None:
-        """A link that is lost again leaves the former one, or ``run.json`` itself, as sure."""
+        """If the link is lost, the former or ``run.json`` itself is the sure record."""
         folder = self._folder(save)
         draft = folder / f"{SURE_FILE}.{os.getpid()}.new"
         draft.unlink(missing_ok=True)
@@ -178,9 +178,9 @@ class RunFolders:
     # -- reading -----------------------------------------------------------------------------
 
     def read(self, key: ClaimKey) -> RunRecord | None:
-        """The claim's record; None where there is none, or it is settled.
+        """Returns the claim's record; None where there is none, or it is settled.
 
-        One that is corrupt is quarantined. StateFolderError: a newer version wrote it.
+        A corrupt one is quarantined. StateFolderError: a newer version wrote it.
         """
         folder = self.path / key
         if _settled(folder):
@@ -188,14 +188,13 @@ class RunFolders:
         return self._read(folder / RECORD_FILE) or self._read(folder / SURE_FILE)
 
     def read_all(self) -> list[RunRecord]:
-        """The records of all claims that are not settled. StateFolderError: as for ``read``."""
+        """Returns all records that are not settled. StateFolderError: as ``read``."""
         found = (self.read(ClaimKey(folder.name)) for folder in self._folders())
         return [record for record in found if record is not None]
 
     def prune(self, now: float, keep_seconds: float, keep_count: int) -> int:
-        """Remove settled claims that are too old at ``now`` (seconds since the epoch) or too many.
-
-        Returns how many went.
+        """Removes settled claims that are too old at ``now`` (seconds since the epoch) or too
+        many. Returns how many were removed.
         """
         settled = []
         removable = []
@@ -255,14 +254,14 @@ def _settled(folder: Path) -> bool:
 
 
 def _stray(folder: Path) -> bool:
-    """Whether nothing says that the folder ever belonged to a claim, or what became of it."""
+    """Whether nothing says that the folder ever belonged to a claim, or how its run ended."""
     recorded = (folder / RECORD_FILE).exists() or (folder / SURE_FILE).exists()
     running = (folder / PROCESS_FILE).exists() and not (folder / EXIT_FILE).exists()
     return not recorded and not running
 
 
 def _time_of(folder: Path) -> float:
-    """When it was settled; else when it was last changed. Seconds since the epoch."""
+    """Seconds since the epoch at which it was settled, else at which it last changed."""
     for path in (folder / SETTLED_FILE, folder):
         with contextlib.suppress(OSError):
             return path.stat().st_mtime

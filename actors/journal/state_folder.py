@@ -37,21 +37,20 @@ class StateFolder:
     def lock(self) -> int | None:
         """The descriptor of the lock file, while this object holds it.
 
-        Whoever is sent it holds the folder, too, until he closes it (flock(2)).
+        Whoever receives it holds the folder, too, until he closes it (flock(2)).
         """
         return self._lock
 
     @property
     def runs(self) -> Path:
-        """Where the claims' folders are."""
         return self.path / RUNS
 
     def prepare(self) -> None:
-        """Create what is missing, and let nobody else into what is there.
+        """Creates what is missing, and closes the folder to other users.
 
-        SettingsError: it is another user's, or a symbolic link: whoever made it could see what
-        runs print, and have us do things to files of ours. StateFolderError: it cannot be written,
-        or a newer version of this program made it.
+        SettingsError: it is another user's, or a symbolic link: its owner could read the output of
+        runs, and redirect what we write. StateFolderError: it cannot be written, or a newer
+        version of this program made it.
         """
         try:
             for folder in (self.path, self.runs):
@@ -63,7 +62,7 @@ class StateFolder:
             raise self._unusable(error) from error
 
     def try_lock(self) -> bool:
-        """Take the folder for this worker; False when another living worker has it.
+        """Locks the folder for this worker; False when another living worker has it.
 
         The lock ends with this process however it ends (flock(2)).
         """
@@ -83,10 +82,10 @@ class StateFolder:
         return True
 
     def hand_over(self) -> int:
-        """Keep the lock beyond this object: a descriptor that a program executed in place of
-        this one inherits, and gives to :meth:`take_over`. At no time is the folder free.
+        """Returns the lock's descriptor for :meth:`take_over` in a program that replaces this one.
 
-        RuntimeError when it is not held.
+        The program inherits it by exec, so the folder is never free in between. RuntimeError when
+        it is not held.
         """
         if self._lock is None:
             raise RuntimeError(f"{self.path} is not held.")
@@ -95,7 +94,7 @@ class StateFolder:
         return lock
 
     def take_over(self, lock: int) -> bool:
-        """Hold the folder by a lock that was handed over; False when it is another folder's."""
+        """Holds the folder by a lock that was handed over; False when it is another folder's."""
         if not holds_lock(lock, str(self.path / WORKER_LOCK)):
             return False
         self.prepare()
@@ -104,7 +103,7 @@ class StateFolder:
         return True
 
     def release(self) -> None:
-        """Give the folder back; harmless when it is not held."""
+        """Gives the folder back; harmless when it is not held."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -116,10 +115,10 @@ class StateFolder:
         self.release()
 
     def _check_format(self) -> None:
-        """Refuse what a newer version has made.
+        """Refuses a folder of a newer version.
 
-        A file that a power cut or a broken disk has emptied says nothing: it is written anew.
-        Records carry their own format, so newer ones are found out all the same.
+        A file that a power cut or a broken disk has emptied is written anew: records carry their
+        own format, so newer ones are noticed all the same.
         """
         file = self.path / _FORMAT_FILE
         found = _text(file)
@@ -143,7 +142,7 @@ class StateFolder:
 
 
 def _make(folder: Path) -> None:
-    """Create ``folder``, and what is missing above it, for our user only. Raises OSError."""
+    """Creates ``folder`` and its missing parents, for our user only. Raises OSError."""
     missing = [folder, *folder.parents]
     while missing and os.path.lexists(missing[-1]):
         missing.pop()
@@ -173,7 +172,7 @@ def _check_owner(folder: Path) -> None:
 
 
 def _close_to_others(folder: Path) -> None:
-    """Let nobody but our user into ``folder``. Raises OSError."""
+    """Removes the permissions of group and others. Raises OSError."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(folder, flags)
     try:
@@ -191,7 +190,7 @@ def _user(number: int) -> str:
 
 
 def _text(file: Path) -> str:
-    """What is in ``file``; empty where there is none, or nothing that a person could read."""
+    """Returns the content of ``file``; empty where there is none, or it is not printable."""
     try:
         found = read_own(str(file)).decode("ascii").strip("\0 \n")
     except (FileNotFoundError, UnicodeDecodeError):

@@ -27,11 +27,11 @@ class Cgroup:
         self.path = path
 
     def enter(self) -> None:
-        """Move this very process into it, and so whatever it will start. Raises OSError."""
+        """Moves this process into the group, and so all that it will start. Raises OSError."""
         _write(os.path.join(self.path, _PROCESSES), b"0")
 
     def leave(self) -> None:
-        """Move this very process back to where the keeper is, and remove the group."""
+        """Moves this process back to the keeper's group, and removes this one."""
         keepers = os.path.dirname(os.path.dirname(self.path))
         with contextlib.suppress(OSError):
             _write(os.path.join(keepers, _PROCESSES), b"0")
@@ -50,12 +50,12 @@ class Cgroup:
         return b"populated 1" in _read(os.path.join(self.path, "cgroup.events"))
 
     def kill(self) -> None:
-        """SIGKILL to all of it at once, which no fork escapes; nothing on kernels before 5.14."""
+        """Sends SIGKILL to all of it at once, which no fork escapes; needs Linux 5.14."""
         with contextlib.suppress(OSError):
             _write(os.path.join(self.path, "cgroup.kill"), b"1")
 
     def remove(self) -> None:
-        """Remove it, and the folder of all groups when it was the last; not while it is in use."""
+        """Removes the group unless it is in use, and its parent if it was the last one there."""
         if self.populated:
             return
         with contextlib.suppress(OSError):
@@ -73,7 +73,7 @@ class Cgroups:
 
     @classmethod
     def of(cls, state: str, own: str | None) -> Cgroups:
-        """Below the group ``own``, by the identity of the folder ``state``: it may be renamed."""
+        """Names the folder after the identity of the folder ``state``, which may be renamed."""
         return cls(None if own is None else os.path.join(own, _name_for(state)))
 
     @property
@@ -82,7 +82,7 @@ class Cgroups:
         return self._folder is not None
 
     def create(self, key: str) -> Cgroup | None:
-        """The group of the run ``key``; None where there can be none, which is said once."""
+        """The group of the run ``key``; None where there can be none, which is logged once."""
         if self._folder is None:
             return None
         path = os.path.join(self._folder, key)
@@ -98,9 +98,10 @@ class Cgroups:
         return Cgroup(path)
 
     def tidy(self) -> bool:
-        """Remove the groups that nobody is in: former keepers', or of what was let live.
+        """Removes groups without processes: of former keepers, or of processes that were left
+        alive.
 
-        False if some are left: a process that was just waited for may still be on its way out.
+        False if some remain: a process that was just reaped may still be in one.
         """
         if self._folder is None:
             return True
@@ -112,10 +113,10 @@ class Cgroups:
 
 
 def noted(path: object, key: str, *, state: str = os.curdir, proc: str = "/proc") -> Cgroup | None:
-    """The group that a run's ``process.json`` names; None unless it can be the one of ``key``.
+    """Returns the group in a run's ``process.json``; None unless it can be the one of ``key``.
 
-    A keeper of the folder ``state`` made that one, this keeper or a former one in another group.
-    Who may write to the record may name any folder, whose files are not the kernel's word.
+    A keeper of the folder ``state`` made it, be it this one or a former one in another group.
+    Whoever may write to the record could name any folder, whose files are not the kernel's.
     """
     if not isinstance(path, str) or os.path.normpath(path) != path:
         return None
@@ -134,7 +135,7 @@ def of_run(pid: int, key: str) -> Cgroup | None:
 
 
 def own_group(proc: str = "/proc") -> str | None:
-    """The folder of this process's own group, if others may be created and filled below it."""
+    """The folder of this process's own group, if groups may be created and filled below it."""
     for _, folder, _ in folders(proc=proc):
         # To move between two groups one must be allowed to write to what is above them.
         if os.access(folder, os.W_OK | os.X_OK) and _may_write(folder):
@@ -145,12 +146,12 @@ def own_group(proc: str = "/proc") -> str | None:
 def folders(
     pid: int | str = "self", controller: str = "", *, proc: str = "/proc"
 ) -> Iterator[tuple[int, str, str]]:
-    """Where the group can be seen in which ``controller`` counts what the process ``pid`` uses.
+    """Finds the group in which ``controller`` counts what the process ``pid`` uses.
 
     Yields the hierarchy's version, the group's folder, and the folder on which the hierarchy is
-    mounted. Without a ``controller`` it is the group of version 2. Found by the mounts, since
-    version 2 may lie beside version 1 (``/sys/fs/cgroup/unified``), and a container may see a
-    part of a hierarchy only.
+    mounted. Without a ``controller`` it is the group of version 2. Mounts are searched, since
+    version 2 may lie beside version 1 (``/sys/fs/cgroup/unified``), and a container may see only a
+    part of a hierarchy.
     """
     found = _membership(os.path.join(proc, str(pid), "cgroup"), controller)
     if found is None:
@@ -172,7 +173,7 @@ def _name_for(state: str) -> str:
 def _membership(file: str, controller: str) -> tuple[int, str] | None:
     """Version and path of the group that a ``/proc/<pid>/cgroup`` names for ``controller``.
 
-    A controller is in one hierarchy at a time: that of version 2 unless one of version 1 has it.
+    A controller is in the hierarchy of version 2 unless one of version 1 has it.
     """
     second = None
     for line in _lines(file):
@@ -186,9 +187,9 @@ def _membership(file: str, controller: str) -> tuple[int, str] | None:
 
 
 def _count_memory(folder: str) -> None:
-    """Have the kernel count the memory of each group in ``folder`` on its own, where it can.
+    """Enables the memory controller for the groups in ``folder``, where the kernel allows it.
 
-    It can where our own group is the root: no other one with processes may hand controllers on.
+    It does if our own group is the root: other groups with processes may not delegate controllers.
     """
     with contextlib.suppress(OSError):
         _write(os.path.join(folder, "cgroup.subtree_control"), b"+memory")
@@ -199,7 +200,7 @@ def _may_write(folder: str) -> bool:
 
 
 def _mounts(mountinfo: str, version: int, controller: str) -> Iterator[tuple[str, str]]:
-    """Root and place of every mount of the hierarchy (proc_pid_mountinfo(5))."""
+    """Root and mount point of every mount of the hierarchy (proc_pid_mountinfo(5))."""
     for line in _lines(mountinfo):
         before, _, after = line.partition(" - ")
         kind, _, rest = after.partition(" ")

@@ -56,7 +56,7 @@ class ControlChannel:
 
     @classmethod
     def open(cls, loop: Loop) -> ControlChannel:
-        """Listen on a free loopback port. Raises OSError."""
+        """Listens on a free loopback port. Raises OSError."""
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
             listener.bind(("127.0.0.1", 0))
@@ -70,7 +70,7 @@ class ControlChannel:
     def adopt(
         cls, loop: Loop, token: str, connection: socket.socket, *, listening: bool
     ) -> ControlChannel:
-        """A channel of a former keeper's: its listener, or the connection of its child."""
+        """Takes over the listener of a former keeper, or the connection of its engine."""
         channel = cls(loop, token, connection if listening else None)
         if not listening:
             channel._welcome(connection)
@@ -83,7 +83,6 @@ class ControlChannel:
 
     @property
     def connected(self) -> bool:
-        """Whether the engine is there."""
         return self._child is not None
 
     def descriptor(self) -> tuple[str, int] | None:
@@ -95,10 +94,10 @@ class ControlChannel:
         return None
 
     def announce_cancel(self, grace: float, then: Callable[[], None]) -> None:
-        """Say that it is cancelled; ``then`` once that was heard.
+        """Tells the engine that it is cancelled; calls ``then`` once it has answered.
 
-        An engine that hangs is waited for ten seconds at most, and for half of its ``grace``
-        (seconds): the rest is for what the signal brings it to do.
+        Waits at most ten seconds, and at most half of ``grace`` (seconds): the rest is for what
+        the engine does after the signal.
         """
         if self._child is None:
             then()
@@ -114,7 +113,7 @@ class ControlChannel:
         self._patience = self._loop.call_later(patience, self._settle)
 
     def close(self) -> None:
-        """Close everything; a pending announcement counts as heard."""
+        """Closes everything; a pending announcement counts as answered."""
         self._stop_listening()
         self._leave()
 
@@ -137,7 +136,7 @@ class ControlChannel:
         self._loop.watch(number, READ, lambda _: self._greeted(number))
 
     def _may_connect(self, connection: socket.socket) -> bool:
-        """Whether it is the run's user who connects, as far as anybody can tell.
+        """Whether the run's user connects, as far as the platform tells.
 
         The run may have become another user on its way to the engine (setpriv(1), for instance).
         """
@@ -221,7 +220,7 @@ class ControlChannel:
 
 
 def _same(one: bytes, other: bytes) -> bool:
-    """Compare without telling by the time it takes how much of a guess was right."""
+    """Compares in a time that does not depend on how much of a guess is right."""
     difference = len(one) ^ len(other)
     for left, right in zip(one, other, strict=False):
         difference |= left ^ right

@@ -41,7 +41,7 @@ class Endings:
         self._rest_until = 0.0
 
     def order(self, run: Run, number: int, deadline: float) -> None:
-        """End the tree of ``run``: ``number`` now, SIGKILL from ``deadline`` on (loop's clock).
+        """Ends the tree of ``run``: ``number`` now, SIGKILL from ``deadline`` on (loop's clock).
 
         Ordered again, the signal is sent again and the earlier deadline counts.
         """
@@ -52,14 +52,14 @@ class Endings:
         self._schedule()
 
     def sweep(self, run: Run, grace: float) -> None:
-        """The run's own process is over: end what it left, unless that was ordered already."""
+        """Ends what is left after the run's own process, unless that was ordered already."""
         if run.ending is None:
             self.order(run, signal.SIGTERM, self._loop.now() + grace)
         else:
             self.hurry()
 
     def hurry(self) -> None:
-        """Some process ended: look soon whether it was the last one of a tree."""
+        """Looks again soon, since a process ended that may have been the last of its tree."""
         for run in self._runs.values():
             if run.ending is not None:
                 run.ending.due = min(run.ending.due, self._loop.now() + FIRST_LOOK_AGAIN)
@@ -131,7 +131,7 @@ class Endings:
 
 
 def _signal_all(scan: ProcessScan, members: list[Stat], number: int) -> None:
-    """Each member gets the signal once: whole groups at once, the others one by one."""
+    """Signals each member once: whole groups at once, the others one by one."""
     whole = scan.whole_groups(members)
     reached = {group for group in whole if send_group(group, members, number)}
     for stat in members:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def open_own(path: str, flags: int) -> int:
-    """A descriptor of the regular file ``path``, which is our user's; 0600 if it is created.
+    """Opens the regular file ``path`` of our user; creates it with mode 0600.
 
     Raises OSError, also for a symbolic link (symlink(7)), another kind of file, another owner.
     """
@@ -42,13 +42,13 @@ def open_own(path: str, flags: int) -> int:
 
 
 def read_own(path: str) -> bytes:
-    """What is in the file ``path``. Raises OSError as :func:`open_own` does."""
+    """Raises OSError as :func:`open_own` does."""
     with open(open_own(path, os.O_RDONLY), "rb") as file:
         return file.read()
 
 
 def write(path: str, content: Frame) -> None:
-    """Write ``content`` as the file ``path`` that nobody reads yet, or nothing. Raises OSError."""
+    """Writes all of ``content`` to ``path``, or leaves no file. Raises OSError."""
     data = json.dumps(content, indent=1).encode("ascii") + b"\n"
     descriptor = open_own(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
@@ -62,7 +62,7 @@ def write(path: str, content: Frame) -> None:
 
 
 def replace(folder: str, name: str, content: Frame) -> None:
-    """Write ``content`` as ``folder/name``, replacing what is there. Raises OSError."""
+    """Writes ``content`` as ``folder/name``, replacing what is there. Raises OSError."""
     path = os.path.join(folder, name)
     draft = _draft(path)
     write(draft, content)
@@ -74,11 +74,10 @@ def replace(folder: str, name: str, content: Frame) -> None:
 
 
 def create(folder: str, name: str, content: Frame) -> None:
-    """Write ``content`` as ``folder/name``; FileExistsError when somebody was faster.
+    """Writes ``content`` as ``folder/name``; FileExistsError when it exists.
 
     link(2) does not replace, so of several creators exactly one succeeds, and nobody ever sees
-    half a file, not even after a power cut. That it is there then takes a :func:`sync` of
-    ``folder``.
+    half a file, not even after a power cut. To survive one it needs a :func:`sync` of ``folder``.
     """
     path = os.path.join(folder, name)
     draft = _draft(path)
@@ -91,7 +90,7 @@ def create(folder: str, name: str, content: Frame) -> None:
 
 
 def read(folder: str, name: str) -> Frame | None:
-    """The JSON object in ``folder/name``; None when there is none that can be understood."""
+    """The JSON object in ``folder/name``; None when there is none, or it is not valid."""
     try:
         content = json.loads(read_own(os.path.join(folder, name)))
     except (OSError, ValueError, RecursionError):  # the latter: it is nested too deeply
@@ -100,7 +99,7 @@ def read(folder: str, name: str) -> Frame | None:
 
 
 def sync(path: str) -> None:
-    """Return when the file or folder ``path`` is on the disk. Raises OSError."""
+    """Returns when the file or folder ``path`` is on the disk. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         os.fsync(descriptor)

@@ -27,7 +27,7 @@ class Log(io.RawIOBase):
     def __init__(
         self, path: str, *, max_bytes: int = MAX_BYTES, onto: tuple[int, ...] = ()
     ) -> None:
-        """Append to ``path``; ``onto``: descriptors that shall lead there too. Raises OSError."""
+        """Appends to ``path``, and redirects the descriptors ``onto`` to it. Raises OSError."""
         self._path = path
         self._max_bytes = max_bytes
         self._onto = onto
@@ -35,11 +35,9 @@ class Log(io.RawIOBase):
         self._size = os.fstat(self._descriptor).st_size
 
     def writable(self) -> bool:
-        """It is."""
         return True
 
     def write(self, data: Any, /) -> int:
-        """Append ``data``, or drop it."""
         with contextlib.suppress(OSError):
             if self._size + len(data) > self._max_bytes:
                 self._begin_anew()
@@ -47,7 +45,6 @@ class Log(io.RawIOBase):
         return len(data)
 
     def close(self) -> None:
-        """Close the file; harmless when repeated."""
         if not self.closed:
             os.close(self._descriptor)
         super().close()

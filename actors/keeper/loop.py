@@ -31,7 +31,7 @@ class Timer:
         self.callback: Callback | None = callback
 
     def cancel(self) -> None:
-        """Call it off; harmless when it has happened already."""
+        """Harmless when it was called already."""
         self.callback = None
 
 
@@ -48,7 +48,7 @@ class Loop:
             os.set_blocking(descriptor, False)
 
     def catch(self, signals: dict[int, Callback]) -> None:
-        """Call these on the loop when their signals arrive (several may be told as one)."""
+        """Calls these on the loop when their signals arrive; several may arrive as one."""
         signal.set_wakeup_fd(self._wake[1], warn_on_full_buffer=False)
         for number in signals:
             signal.signal(number, lambda *_: None)
@@ -66,29 +66,27 @@ class Loop:
         return time.monotonic()
 
     def call_later(self, delay: float, callback: Callback) -> Timer:
-        """Call ``callback`` after ``delay`` seconds."""
         timer = Timer(callback)
         heapq.heappush(self._timers, (self.now() + delay, next(self._order), timer))
         return timer
 
     def watch(self, descriptor: int, events: int, callback: Callable[[int], None]) -> None:
-        """Call ``callback`` with the events (READ, WRITE) that ``descriptor`` is ready for."""
+        """Calls ``callback`` with the events (READ, WRITE) that ``descriptor`` is ready for."""
         try:
             self._selector.modify(descriptor, events, callback)
         except KeyError:
             self._selector.register(descriptor, events, callback)
 
     def unwatch(self, descriptor: int) -> None:
-        """Stop watching; call it before closing the descriptor. Harmless when not watched."""
+        """Must come before the descriptor is closed. Harmless when it is not watched."""
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(descriptor)
 
     def stop(self) -> None:
-        """Return from run() after this turn."""
+        """Lets run() return after this turn."""
         self._running = False
 
     def run(self) -> None:
-        """Turn until stop()."""
         while self._running:
             self._turn()
 
@@ -107,7 +105,7 @@ class Loop:
 
 
 def _call(callback: Callback) -> None:
-    """Call it; what goes wrong with one run is written down and must not end the others."""
+    """Logs what goes wrong with one run: it must not end the others."""
     try:
         callback()
     except Exception:

@@ -51,7 +51,7 @@ def path_of(folder: str, start: int) -> str:
 
 
 def list_segments(folder: str) -> list[Segment]:
-    """The segments on disk in the stream's order; empty where there are none."""
+    """The segments on disk in the stream's order."""
     segments = []
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
@@ -93,10 +93,10 @@ class Output:
         self._drop_empty()
 
     def pump(self, budget: int = CHUNK) -> bool:
-        """Move what is there, at most ``budget`` bytes; False at the end of the stream.
+        """Moves what is there, at most ``budget`` bytes; False at the end of the stream.
 
-        The pipe stays open for the caller to stop watching it before it closes it: duplicates of
-        it elsewhere would keep its registration alive (epoll(7), question 6).
+        The pipe stays open, so that the caller can stop watching it first: a duplicate elsewhere
+        would keep its registration alive (epoll(7), question 6).
         """
         while self.pipe is not None and budget > 0:
             moved = self._move(self.pipe, budget)
@@ -109,13 +109,12 @@ class Output:
         return self.pipe is not None
 
     def take_over(self, pipe: int, position: int) -> None:
-        """Go on with ``pipe``, after a former keeper took ``position`` bytes from it."""
+        """Goes on with ``pipe``, from which a former keeper took ``position`` bytes."""
         os.set_blocking(pipe, False)
         self.pipe = pipe
         self.position = max(self.position, position)
 
     def close_pipe(self) -> None:
-        """Read no more of it."""
         if self.pipe is not None:
             os.close(self.pipe)
             self.pipe = None
@@ -174,7 +173,7 @@ class Output:
         return self._file
 
     def _rotate(self) -> None:
-        """Make room for one more piece: the head stays, of the rest the newest."""
+        """Makes room for one more piece: the head stays, and the newest of the rest."""
         first = 1 if self._written and self._written[0].start == 0 else 0
         kept = sum(segment.size for segment in self._written[first:])
         while kept > self._piece or len(self._written) >= MAX_SEGMENTS:
@@ -199,7 +198,7 @@ class Output:
         self._drop_empty()
 
     def _drop_empty(self) -> None:
-        """An empty segment would stand in the way of the next one, which begins where it does."""
+        """An empty segment would be in the way of the next one, which has the same name."""
         if self._written and self._written[-1].size == 0:
             empty = self._written.pop()
             with contextlib.suppress(OSError):

@@ -29,7 +29,7 @@ class LineSplitter:
         return self._split(self._decoder.decode(data))
 
     def flush(self) -> list[str]:
-        """What was begun and not completed, as a last line."""
+        """Returns an incomplete line as the last one."""
         lines = self._split(self._decoder.decode(b"", final=True))
         if self._partial:
             lines.append(_without_return(self._partial))
@@ -73,7 +73,9 @@ class OutputReader:
         self._dropped = 0
 
     def read(self, until: int) -> Piece:
-        """At most CHUNK bytes before offset ``until``; ``position`` reaches it in the end."""
+        """Reads at most CHUNK bytes before offset ``until``, which ``position`` reaches in the
+        end.
+        """
         if self.position >= until:
             return Piece(())
         here = self._segment_at(self.position)
@@ -95,7 +97,7 @@ class OutputReader:
         return self._piece(self._splitter.flush())
 
     def _skip(self, to: int) -> Piece:
-        """Go on behind a gap. The line begun before it is told as it is."""
+        """Goes on behind a gap. The line begun before it is complete then."""
         piece = self._piece(self._splitter.flush())
         self._dropped += to - self.position
         self.position = to
@@ -114,7 +116,7 @@ class OutputReader:
 
 
 def tail(folder: Path, lines: int, max_bytes: int = 4 * CHUNK) -> tuple[str, ...]:
-    """The last ``lines`` lines of what is on disk, out of the last ``max_bytes`` bytes at most."""
+    """The last ``lines`` lines on disk, within the last ``max_bytes`` bytes."""
     if lines < 1:
         return ()
     pieces: list[bytes] = []

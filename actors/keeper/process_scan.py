@@ -61,7 +61,7 @@ class ProcessScan:
 
     @classmethod
     def take(cls, keeper: int | None = None) -> ProcessScan:
-        """Look at all processes now. ``keeper``: its pid, needed for runs that are over."""
+        """Looks at all processes now. ``keeper``: its pid, needed for runs that have ended."""
         stats = [stat for stat in procfs.processes() if stat.pid != keeper and not stat.kernel]
         markers = {}
         for stat in stats:
@@ -72,7 +72,7 @@ class ProcessScan:
         return cls(stats, markers, keeper)
 
     def members(self, run: Tree) -> list[Stat]:
-        """The run's processes that are alive, its own one first where it is."""
+        """The living processes of the run, its own one first."""
         root = self._stats.get(run.pid)
         if root is not None and root.start != run.start:
             run.pid_given_away = True
@@ -99,12 +99,11 @@ class ProcessScan:
         return sorted(alive, key=lambda stat: stat.pid != run.pid)
 
     def is_settled(self, run: Tree) -> bool:
-        """Whether a look that found no member may be believed.
+        """Whether a scan that found no member may be believed.
 
-        Not while somebody is in the run's control group.
-        A process that keeps moving on by forking can be missed by every look, but never by the
-        kernel, which knows whether the run's process group is empty. A group that is seen here
-        has other members: its number was given away again.
+        Not while somebody is in the run's control group. A process that keeps forking can be
+        missed by every scan, but the kernel always knows whether the run's process group is empty.
+        If the scan shows members of that group, they are others': its number was reused.
         """
         if run.cgroup is not None and run.cgroup.populated:
             return False
@@ -125,15 +124,15 @@ class ProcessScan:
         return pid in self._stats and self._stats[pid].start == start
 
     def _may_be(self, stat: Stat, run: Tree) -> bool:
-        """Whether no marker says that the process is another run's."""
+        """Whether no marker says that the process belongs to another run."""
         return self._markers.get(stat.pid, run.key) == run.key
 
     def _of_session(self, run: Tree, root: Stat | None) -> list[Stat]:
-        """Who is in the session that the run's own process has made.
+        """The processes in the session that the run's own process has made.
 
-        The kernel gives no number to a new process that a session still has. So once another
-        process has the run's pid, nobody is left of the run's session: the session of that
-        number is the other's, which at its start has no marker yet.
+        The kernel does not reuse the number of a session that has members. So once another process
+        has the run's pid, the run's session is empty: a session of that number belongs to the
+        other process, which has no marker at its start.
         """
         if run.pid_given_away:
             return []
@@ -152,7 +151,7 @@ class ProcessScan:
 
 
 def send(member: Stat, number: int) -> None:
-    """Signal exactly this process: a pid that was given to another one meanwhile gets nothing."""
+    """Signals exactly this process: if its pid was reused, nobody gets the signal."""
     if not hasattr(os, "pidfd_open"):
         _send_checked(member, number)
         return
@@ -172,7 +171,7 @@ def send(member: Stat, number: int) -> None:
 
 
 def send_group(group: int, members: list[Stat], number: int) -> bool:
-    """Signal a whole group at once, so that no fork escapes; False when it is gone."""
+    """Signals a whole group at once, so that no fork escapes; False when it is gone."""
     if not any(stat.pgrp == group and _same(stat) for stat in members):
         return False
     try:

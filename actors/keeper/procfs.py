@@ -39,7 +39,7 @@ class Stat:
 
     @property
     def alive(self) -> bool:
-        """Whether it can still do something: not a zombie, not dead."""
+        """Whether it is neither a zombie nor dead."""
         return self.state not in "ZXx"
 
     @property
@@ -53,13 +53,13 @@ UNREAD = 0
 
 
 def unread(pid: int) -> Stat:
-    """What is known without ``/proc`` of a run's own process: it leads its session and group."""
+    """A run's own process without ``/proc``: it leads its session and group."""
     lead = str(pid).encode("ascii")
     return Stat(pid, "", [b"R", b"0", lead, lead, *[b"0"] * 16])
 
 
 def stat(pid: int) -> Stat | None:
-    """The process ``pid`` as it is now; None when there is none."""
+    """The process ``pid`` now; None when there is none."""
     data = _read(f"/proc/{pid}/stat")
     head, found, tail = data.rpartition(b")")  # the command may hold anything, even brackets
     if not found:
@@ -72,7 +72,7 @@ def stat(pid: int) -> Stat | None:
 
 
 def processes() -> Iterator[Stat]:
-    """Every process that is there, one after the other: not one moment's picture."""
+    """All processes, read one after the other: this is no snapshot of one moment."""
     try:
         names = os.listdir("/proc")
     except OSError:
@@ -85,7 +85,7 @@ def processes() -> Iterator[Stat]:
 
 
 def marker(pid: int) -> str | None:
-    """The run that the environment of ``pid`` names; None when none or when we may not look."""
+    """The run that the environment of ``pid`` names; None when none, or it is not readable."""
     data = b"\0" + _read(f"/proc/{pid}/environ")
     _, found, rest = data.partition(_MARKER)
     if not found:
@@ -100,7 +100,7 @@ def command_line(pid: int, limit: int = 200) -> str:
 
 
 def user(pid: int) -> int | None:
-    """The user that ``pid`` acts as; None when there is no such process."""
+    """The effective user of ``pid``; None when there is no such process."""
     found = re.search(rb"^Uid:\t\d+\t(\d+)", _read(f"/proc/{pid}/status"), re.MULTILINE)
     return None if found is None else int(found[1])
 
@@ -109,14 +109,15 @@ _CONNECTIONS = ("/proc/net/tcp", "/proc/net/tcp6")
 
 
 def knows_connections() -> bool:
-    """Whether the platform tells whose a TCP connection is."""
+    """Whether the platform tells who owns a TCP connection."""
     return os.path.exists(_CONNECTIONS[0])
 
 
 def user_of_connection(here: tuple[str, int], there: tuple[str, int]) -> int | None:
-    """Whose the socket at ``here`` is that is connected to ``there``: IPv4 addresses and ports.
+    """The owner of the socket at ``here`` that is connected to ``there`` (IPv4); None if there is
+    none.
 
-    None when there is none (proc_pid_net(5)). It may be a socket of IPv6 with mapped addresses.
+    See proc_pid_net(5). It may be a socket of IPv6 with mapped addresses.
     """
     row = rb"(?m)^ *\d+: (?:[0F]{24})?%b (?:[0F]{24})?%b [0-9A-F]{2}(?: +\S+){3} +(\d+) "
     wanted = re.compile(row % (_hexadecimal(here), _hexadecimal(there)))
@@ -139,7 +140,7 @@ def boot_id() -> str:
 
 
 def pid_namespace() -> str:
-    """Names the set of processes that pids refer to (pid_namespaces(7))."""
+    """The set of processes that pids refer to (pid_namespaces(7))."""
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:

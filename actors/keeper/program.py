@@ -25,9 +25,9 @@ _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 
 
 def main(arguments: list[str]) -> int:
-    """Run a keeper as the JSON object in the first argument says; the exit code.
+    """Runs a keeper as the JSON object in the first argument says; returns the exit code.
 
-    ``state``: the state folder. ``ready``: the descriptor to say READY or BUSY on. ``linger``,
+    ``state``: the state folder. ``ready``: the descriptor for READY or BUSY. ``linger``,
     ``embedded`` and ``grace``: see Options.
     """
     given = json.loads(arguments[0])
@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _detach(ready: int) -> None:
-    """Hold nothing open that belongs to whoever started us, but the ready pipe."""
+    """Closes all descriptors of whoever started us except ``ready``."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
@@ -78,7 +78,7 @@ def _log_to_file() -> None:
 
 
 def _prepare() -> tuple[InheritedState, list[str]]:
-    """Make this process a keeper; what runs are to get back, and what the platform lacks."""
+    """Makes this process a keeper. Returns what runs get back, and what the platform lacks."""
     for number in signal.valid_signals() - set(NOT_DEFAULT):
         if number not in (signal.SIGKILL, signal.SIGSTOP):
             signal.signal(number, signal.SIG_DFL)

@@ -38,7 +38,7 @@ class ProtocolError(Exception):
 
 
 def encode(frame: Frame) -> bytes:
-    """The bytes of ``frame``. Raises ProtocolError when it is longer than MAX_FRAME."""
+    """Raises ProtocolError when ``frame`` is longer than MAX_FRAME."""
     body = json.dumps(frame, separators=(",", ":")).encode("ascii")
     if len(body) > MAX_FRAME:
         raise ProtocolError(f"a message of {len(body)} bytes is longer than {MAX_FRAME}")
@@ -54,11 +54,11 @@ class Decoder:
 
     @property
     def is_amid_frame(self) -> bool:
-        """Whether a part of a frame is there and the rest is not."""
+        """Whether the beginning of a frame is there and the rest is not."""
         return bool(self._buffer)
 
     def feed(self, data: bytes) -> list[Frame]:
-        """The frames completed by ``data``. Raises ProtocolError on anything else."""
+        """The frames completed by ``data``. Raises ProtocolError for anything else."""
         self._buffer += data
         frames = []
         while len(self._buffer) >= _HEADER:
@@ -97,11 +97,10 @@ class FrameSocket:
         self._descriptors: deque[int] = deque()
 
     def fileno(self) -> int:
-        """The socket's descriptor."""
         return self._socket.fileno()
 
     def allow(self, max_frame: int) -> None:
-        """Take frames of up to ``max_frame`` bytes from now on."""
+        """Accepts frames of up to ``max_frame`` bytes from now on."""
         self._decoder.max_frame = max_frame
 
     @property
@@ -110,7 +109,7 @@ class FrameSocket:
         return bool(self._out)
 
     def put(self, frame: Frame, descriptor: int | None = None) -> None:
-        """Queue ``frame``, with a duplicate of ``descriptor``. Raises ProtocolError, OSError."""
+        """Queues ``frame`` with a duplicate of ``descriptor``. Raises ProtocolError, OSError."""
         if descriptor is None:
             self._out.append((memoryview(encode(frame)), None))
         else:
@@ -118,7 +117,7 @@ class FrameSocket:
             self._out.append((memoryview(data), os.dup(descriptor)))
 
     def flush(self) -> None:
-        """Send what can be sent now. Raises OSError when nobody is there any more."""
+        """Sends what can be sent now. Raises OSError when the other side is gone."""
         while self._out:
             data, descriptor = self._out[0]
             ancillary = []
@@ -137,12 +136,12 @@ class FrameSocket:
                 self._out[0] = (data[sent:], None)
 
     def take(self, handle: Handler) -> None:
-        """Call ``handle`` with each frame that arrived, and the descriptor that came with it.
+        """Calls ``handle`` with each frame that arrived and the descriptor that came with it.
 
-        The descriptor is closed after the call: whoever wants to keep it duplicates it. One that
-        no frame announces is closed, too.
+        The descriptor is closed after the call, so ``handle`` duplicates what it needs. A
+        descriptor that no frame announces is closed, too.
 
-        Raises EOFError when the other side has left, ProtocolError when it talks nonsense.
+        Raises EOFError when the other side has left, ProtocolError for an invalid frame.
         """
         try:
             data, ancillary, _, _ = self._socket.recvmsg(_READ, _ANCILLARY, _CLOEXEC)
@@ -162,7 +161,7 @@ class FrameSocket:
         self._close_unannounced()
 
     def close(self) -> None:
-        """Close the socket and every descriptor under way; harmless when repeated."""
+        """Closes the socket and every descriptor under way; harmless when repeated."""
         self._socket.close()
         for _, descriptor in self._out:
             if descriptor is not None:
@@ -185,6 +184,6 @@ class FrameSocket:
             os.close(descriptor)
 
     def _close_unannounced(self) -> None:
-        """Of what has not been claimed, the first may belong to a frame that is not whole yet."""
+        """Keeps one if a frame is incomplete, to which it may belong."""
         while len(self._descriptors) > self._decoder.is_amid_frame:
             os.close(self._descriptors.pop())

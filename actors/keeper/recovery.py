@@ -40,7 +40,7 @@ class Recovery:
         self._runs = runs
 
     def resume_all(self, runs_folder: str) -> None:
-        """Take up every recorded run, and what lives of those whose record is broken."""
+        """Resumes every recorded run, and those with a broken record that live."""
         unknown = []
         for folder, note in recorded(runs_folder):
             if note is None:
@@ -52,7 +52,7 @@ class Recovery:
             self.resume(folder, note)
 
     def resume(self, folder: str, note: Frame) -> Run:
-        """Take up one run: as it ended, as lost, or as still there."""
+        """Resumes one run, which has ended, is lost, or lives."""
         pipe = _open_pipe(note) if still_there(note, self._inherited) else None
         run = Run.from_note(folder, note, pipe, ours=False)
         ended = exit_of_former(folder)
@@ -95,10 +95,10 @@ class Recovery:
 def living_unrecorded(
     folders: Iterable[str], inherited: InheritedState
 ) -> Iterator[tuple[str, Frame]]:
-    """Those of the runs' ``folders`` of which something lives, each with a note of what is seen.
+    """Finds which of the runs' ``folders`` have living processes, and makes a note for each.
 
-    The run's own process is the oldest one that leads a session. If that is over, the oldest of
-    what it has left stands for it.
+    The run's own process is the oldest one that leads a session. If that has ended, the oldest of
+    the others stands for it.
     """
     wanted = {os.path.basename(folder): folder for folder in folders}
     oldest: dict[str, Stat] = {}
@@ -133,7 +133,7 @@ def _note(key: str, stat: Stat, inherited: InheritedState) -> Frame:
 
 
 def _pipe(pid: int) -> int | None:
-    """The inode of the pipe that it prints to."""
+    """The inode of the pipe that is its stdout."""
     try:
         found = re.fullmatch(r"pipe:\[(\d+)\]", os.readlink(f"/proc/{pid}/fd/1"))
     except OSError:  # just over
@@ -142,7 +142,7 @@ def _pipe(pid: int) -> int | None:
 
 
 def _open_pipe(note: Frame) -> int | None:
-    """The reading end of the run's pipe, by the descriptor under which the run still has it."""
+    """Opens the reading end of the run's pipe through the run's own descriptor."""
     folder = f"/proc/{note['pid']}/fd"
     with contextlib.suppress(OSError):  # it just ended, or does not let itself be looked at
         for name in os.listdir(folder):

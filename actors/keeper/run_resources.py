@@ -33,21 +33,21 @@ class TempDir:
 
     @classmethod
     def create(cls, parent: str) -> TempDir:
-        """Make one in ``parent``. Raises OSError."""
+        """Makes a directory in ``parent``. Raises OSError."""
         path = os.path.join(os.path.abspath(parent), f"tmp{os.urandom(6).hex()}prefect")
         os.mkdir(path, 0o700)
         return cls(path, _identity(os.lstat(path)))
 
     @classmethod
     def noted(cls, note: Frame) -> TempDir | None:
-        """The one that a ``process.json`` names, if any."""
+        """The directory that a ``process.json`` names, if any."""
         path = note.get("temp_dir")
         return None if path is None else cls(path, note.get("temp_dir_identity"))
 
     def is_ours(self) -> bool:
         """Whether what is there now can be what was made. Raises OSError when nothing is.
 
-        Keepers of older versions have not recorded which one they made: then its owner counts.
+        Keepers of older versions did not record the identity: then the owner counts.
         """
         found = os.lstat(self.path)
         if self.identity is None:
@@ -72,25 +72,25 @@ class RunResources:
     def prepare(
         self, key: str, env: Mapping[str, str], cgroups: Cgroups, *, temp_dir: bool
     ) -> None:
-        """Make it, for the run ``key`` with the environment ``env``. Raises OSError."""
+        """Makes both, for the run ``key`` with the environment ``env``. Raises OSError."""
         if temp_dir:
             self.temp_dir = TempDir.create(env.get("TMPDIR") or "/tmp")
         self.cgroup = cgroups.create(key)
 
     def enter(self) -> None:
-        """In the run's process: be in the group from now on, or go without one."""
+        """In the run's process: enters the group, or goes on without one."""
         if self.cgroup is not None:
             with contextlib.suppress(OSError):
                 self.cgroup.enter()
 
     def leave(self) -> None:
-        """In the run's process, which does not become the command: as if it never was."""
+        """In the run's process, if it does not become the command: undoes everything."""
         if self.cgroup is not None:
             self.cgroup.leave()
         self.undo()
 
     def undo(self) -> None:
-        """Remove all of it, once no process is there."""
+        """Removes both, once no process is there."""
         if self.cgroup is not None:
             self.cgroup.remove()
         if self.temp_dir is not None:
@@ -105,9 +105,10 @@ class TempDirs:
         self._removals: dict[int, Callable[[], None]] = {}
 
     def remove(self, directory: TempDir | None, then: Callable[[], None]) -> None:
-        """Remove ``directory`` with all that is in it, then call ``then``.
+        """Removes ``directory`` with all that is in it, then calls ``then``.
 
-        An empty one goes at once. A full one may hold a repository of any size: a child does it.
+        An empty one is removed at once. A full one may hold a repository of any size, so a child
+        does it.
         """
         if directory is None or _is_done_with(directory):
             then()
@@ -131,7 +132,7 @@ class TempDirs:
 
 
 def _is_done_with(directory: TempDir) -> bool:
-    """Whether nothing is left to remove, or to be removed."""
+    """Whether nothing is left to remove."""
     try:
         if not directory.is_ours():
             print(f"{directory.path}: not made for a run, so it stays", file=sys.stderr)

@@ -57,15 +57,14 @@ class Runs:
 
     @property
     def busy(self) -> bool:
-        """Whether any run lives, is being ended or is being swept."""
+        """Whether any run lives or is being ended."""
         return any(not run.swept or run.ending is not None for run in self.table.values())
 
     def close(self) -> None:
-        """Nothing is held any more: see that the disk has all of it."""
+        """Waits until the disk has everything."""
         self._flusher.finish()
 
     def add(self, run: Run) -> None:
-        """Hold ``run`` from now on."""
         if run.ours:
             for former in self.table.values():
                 former.pid_given_away = former.pid_given_away or former.pid == run.pid
@@ -76,13 +75,13 @@ class Runs:
         self._watch_pipe(run)
 
     def keep(self, run: Run) -> None:
-        """Give the worker duplicates of what must outlive the keeper."""
+        """Sends the worker duplicates of the descriptors that must outlive the keeper."""
         if run.output.pipe is not None:
             self._tell({"fact": "keep", "key": run.key, "what": "pipe"}, run.output.pipe)
         self.keep_control(run)
 
     def keep_control(self, run: Run) -> None:
-        """Likewise of the control channel as it is now."""
+        """Sends the descriptor of the control channel as it is now."""
         found = None if run.control is None else run.control.descriptor()
         if run.control is not None and found is not None:
             what, descriptor = found
@@ -90,7 +89,7 @@ class Runs:
             self._tell(frame, descriptor)
 
     def adopt(self, run: Run, frame: Frame, descriptor: int) -> None:
-        """Take back a duplicate of what the worker kept while there was no keeper."""
+        """Takes back a descriptor that the worker held while there was no keeper."""
         if frame["what"] == "pipe":
             self._adopt_pipe(run, frame["position"], descriptor)
         elif run.control is None and run.exit is None:
@@ -112,9 +111,9 @@ class Runs:
             self._close_pipe(run)
 
     def end_tree(self, run: Run, number: int, grace: float, *, announce: bool) -> None:
-        """End everything of ``run``, also what it was allowed to leave behind.
+        """Ends all processes of ``run``, also those that may outlive it.
 
-        ``grace`` seconds from now on SIGKILL comes, however long the announcement took.
+        SIGKILL follows ``grace`` seconds from now, however long the announcement takes.
         """
         if run.swept and run.ends_leftovers:
             return
@@ -126,19 +125,19 @@ class Runs:
             self._order_end(run, number, deadline)
 
     def _wake(self, run: Run) -> None:
-        """A process that was stopped could not hear what it is told."""
+        """A stopped process could not read the announcement."""
         found = procfs.stat(run.pid)
         if found is not None and found.start == run.start and found.stopped:
             send(found, signal.SIGCONT)
 
     def forget(self, run: Run) -> None:
-        """Drop ``run`` from the table, once nothing of it is left."""
+        """Drops ``run`` from the table once none of its processes is left."""
         run.forgotten = True
         if run.swept:
             self._drop(run)
 
     def reap(self, unknown: Callable[[int, Frame], None]) -> None:
-        """Wait for every child that ended; ``unknown`` is told of those that are no run's."""
+        """Waits for every child that ended; ``unknown`` is told of those that are no run's."""
         while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
@@ -153,11 +152,11 @@ class Runs:
         self._endings.hurry()
 
     def lost(self, run: Run) -> None:
-        """The run's process is over and nobody was there to hear how."""
+        """The run's process has ended, and its exit status is not known."""
         self.exited(run, dict(LOST))
 
     def exited(self, run: Run, how: Frame) -> None:
-        """The run's own process is over. What it printed is read before this is told."""
+        """The run's own process has ended. Its output is read before this is told."""
         if run.exit is not None:
             return
         self._by_pid.pop(run.pid, None)
@@ -176,7 +175,7 @@ class Runs:
         self.go_on(run)
 
     def go_on(self, run: Run) -> None:
-        """After the exit: see to what it left behind."""
+        """After the exit: ends what is left of the run."""
         if run.ends_leftovers or run.ending is not None:
             self._endings.sweep(run, LEFTOVER_GRACE)
         else:
@@ -212,7 +211,7 @@ class Runs:
             print(f"{run.key}: cannot be marked as forgotten: {error}", file=sys.stderr)
 
     def record(self, run: Run) -> None:
-        """Write down how ``run`` ended, now or as soon as the disk takes it."""
+        """Records how ``run`` ended, now or as soon as the disk takes it."""
         trouble = self._try_to_record(run)
         if trouble is None:
             self._flusher.later(os.path.join(run.folder, EXIT_FILE), run.folder)

@@ -44,12 +44,12 @@ class Peer:
         self.was_asked = False
 
     def trust(self) -> None:
-        """It is the worker: let it say more than hello."""
+        """Accepts long frames from the peer, which is the worker."""
         if self._socket is not None:
             self._socket.allow(MAX_FRAME)
 
     def send(self, frame: Frame, descriptor: int | None = None) -> None:
-        """Send ``frame``; nothing happens when the connection is gone."""
+        """Does nothing when the connection is gone."""
         if self._socket is None:
             return
         try:
@@ -62,11 +62,10 @@ class Peer:
 
     @property
     def idle(self) -> bool:
-        """Whether everything said so far has left."""
+        """Whether everything was sent."""
         return self._socket is not None and not self._socket.pending
 
     def ready(self, events: int) -> None:
-        """Read or write what is possible."""
         if self._socket is None:
             return
         try:
@@ -86,7 +85,6 @@ class Peer:
             self._server.handle(self, frame, descriptor)
 
     def close(self) -> None:
-        """End the conversation."""
         if self._socket is not None:
             frames, self._socket = self._socket, None
             self._server.left(self)
@@ -105,7 +103,9 @@ class Server:
         self.worker: Peer | None = None
 
     def listen(self) -> None:
-        """Listen in the current directory, whose path may be longer than sun_path (unix(7))."""
+        """Listens in the current directory, since a full path may be too long for sun_path
+        (unix(7)).
+        """
         with contextlib.suppress(FileNotFoundError):
             os.unlink(SOCKET)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -116,7 +116,6 @@ class Server:
         self._loop.watch(self._listener.fileno(), READ, lambda _: self._accept())
 
     def stop_listening(self) -> None:
-        """Take no more connections."""
         if self._listener is not None:
             self._loop.unwatch(self._listener.fileno())
             with contextlib.suppress(FileNotFoundError):
@@ -125,28 +124,27 @@ class Server:
             self._listener = None
 
     def close(self) -> None:
-        """Take no more connections and end those that are there."""
+        """Closes the listener and all connections."""
         self.stop_listening()
         for peer in (*self._strangers, self.worker):
             if peer is not None:
                 peer.close()
 
     def tell(self, frame: Frame, descriptor: int | None = None) -> None:
-        """Tell the worker, if there is one."""
+        """Sends ``frame`` to the worker, if there is one."""
         if self.worker is not None:
             self.worker.send(frame, descriptor)
 
     def listened_to(self) -> bool:
-        """Whether the worker, if there is one, has read everything said so far."""
+        """Whether the worker, if there is one, has received everything."""
         return self.worker is None or self.worker.idle
 
     def watch(self, peer: Peer, writing: bool) -> None:
-        """Be woken for what ``peer`` waits for."""
         events = READ | WRITE if writing else READ
         self._loop.watch(peer.number, events, peer.ready)
 
     def left(self, peer: Peer) -> None:
-        """``peer`` is gone."""
+        """Forgets ``peer``, whose connection is closed."""
         self._loop.unwatch(peer.number)
         self._forget_stranger(peer)
         if peer is self.worker:
@@ -154,7 +152,7 @@ class Server:
             self._worker_left()
 
     def handle(self, peer: Peer, frame: Frame, descriptor: int | None) -> None:
-        """Answer one frame. A worker that was replaced, or never said hello, gets no answer."""
+        """Answers one frame. A worker that was replaced, or did not say hello, gets no answer."""
         if frame.get("op") == "hello":
             self._hello(peer, frame, descriptor)
         elif peer is self.worker:

@@ -74,7 +74,7 @@ class Started:
 
 
 def run_environment(order: Order, extra: Mapping[str, str]) -> dict[str, str]:
-    """The run's environment: the order's without what is the worker's own, and the marker."""
+    """The order's environment without the worker's own variables, and the marker."""
     env = {MARKER: order.key}
     for name, value in order.env.items():
         if name not in NOT_FOR_RUNS and not name.startswith(NOT_FOR_RUNS_PREFIXES):
@@ -86,7 +86,7 @@ def run_environment(order: Order, extra: Mapping[str, str]) -> dict[str, str]:
 def start(
     order: Order, env: Mapping[str, str], inherited: InheritedState, cgroups: Cgroups
 ) -> Started:
-    """Fork the process of ``order``. Raises OSError when there is no process or pipe to have."""
+    """Forks the process of ``order``. Raises OSError when there is no process or pipe to have."""
     resources = RunResources()
     descriptors: list[int] = []
     try:
@@ -114,7 +114,7 @@ def start(
 
 
 def failure(said: bytes) -> tuple[str, int] | None:
-    """Stage and errno that the exec_status pipe told; None when the command runs."""
+    """Returns stage and errno from the pipe; None when the command runs."""
     if not said:
         return None
     stage, number = json.loads(said)
@@ -122,7 +122,7 @@ def failure(said: bytes) -> tuple[str, int] | None:
 
 
 def cause(failed: tuple[str, int], order: Order, note: Frame) -> spawn_errors.SpawnFailed:
-    """Why the command of ``order`` does not run, in words."""
+    """Explains why the command of ``order`` does not run."""
     stage, number = failed
     where = order.working_dir or note["temp_dir"] or "/"
     words = spawn_errors.explain(stage, number, order.argv, where, _search_path(order.env))
@@ -143,10 +143,10 @@ def _become(
     exec_status: int,
     keeper: int,
 ) -> NoReturn:
-    """In the child: turn into the command, or tell ``exec_status`` at which stage that failed.
+    """In the child: becomes the command, or reports the stage that failed.
 
-    It gives up if the keeper has died by the time the record is there. So a successor that finds
-    no record knows that none will come, however long this child was held up by its directory.
+    It gives up if the keeper has died before the record is written. So a successor that finds no
+    record knows that none will come, however long this child waited for its directory.
     """
     stage = "setup"
     recorded = False
@@ -186,10 +186,10 @@ def _become(
 
 
 def _both_ways(output: int) -> int:
-    """The pipe opened for reading too (fifo(7)): a run is a reader of its own output.
+    """Opens the pipe for reading, too (fifo(7)): a run is a reader of its own output.
 
-    So it meets no broken pipe when keeper and worker are killed, at once or one after the other:
-    it waits, if the pipe is full, until the next keeper opens the pipe anew.
+    So it gets no broken pipe when keeper and worker are killed: if the pipe is full, it waits
+    until the next keeper opens it.
     """
     try:
         return os.open(f"/proc/self/fd/{output}", os.O_RDWR | os.O_CLOEXEC)
@@ -219,7 +219,7 @@ def _record(
 
 
 def _keep_only(descriptor: int) -> int:
-    """Close all but stdio and ``descriptor``: the keeper's lock must not hang on a slow child."""
+    """Closes all but stdio and ``descriptor``: a slow child must not hold the keeper's lock."""
     if descriptor != 3:
         os.dup2(descriptor, 3, inheritable=False)
     os.closerange(4, os.sysconf("SC_OPEN_MAX"))
@@ -227,10 +227,10 @@ def _keep_only(descriptor: int) -> int:
 
 
 def _restore(inherited: InheritedState) -> None:
-    """Signals, limits and umask as a process expects them that was not started by the keeper.
+    """Restores signals, limits and umask as they were before the keeper changed them.
 
-    Signals were blocked before the fork, so one that came since then is not swallowed by a
-    handler of the keeper's: it is delivered here, at the end.
+    Signals were blocked before the fork, so no handler of the keeper swallows one that came since:
+    it is delivered here, at the end.
     """
     signal.set_wakeup_fd(-1)
     for number in NOT_DEFAULT:

@@ -22,7 +22,7 @@ DISK_FULL_OR_BROKEN = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO}
 
 
 def check(argv: Sequence[str], env: Mapping[str, str]) -> None:
-    """Raise SpawnFailed for what execve(2) cannot even be asked."""
+    """Raises SpawnFailed for what execve(2) cannot take."""
     if not argv or not argv[0]:
         raise SpawnFailed("The command is empty.")
     if any("\0" in argument for argument in argv):
@@ -37,7 +37,7 @@ def check(argv: Sequence[str], env: Mapping[str, str]) -> None:
 def explain(stage: str, number: int, argv: Sequence[str], where: str, path: str) -> str:
     """The sentence for errno ``number`` at ``stage``.
 
-    ``where`` is the working directory, ``path`` what the command's name was searched in.
+    ``where`` is the working directory, ``path`` the search path of the command.
     """
     words = os.strerror(number)
     if stage == "directory":

@@ -52,18 +52,19 @@ class Spawner:
 
     @property
     def busy(self) -> bool:
-        """Whether any start is under way."""
         return bool(self._pending)
 
     def when_started(self, key: str, then: Answer) -> bool:
-        """Call ``then`` once the start of ``key`` that is under way is decided; False if none."""
+        """Calls ``then`` once the pending start of ``key`` has succeeded or failed; False if none
+        is.
+        """
         if key not in self._pending:
             return False
         self._pending[key].answers.append(then)
         return True
 
     def spawn(self, frame: Frame, answer: Answer) -> None:
-        """Start what ``frame`` orders, or answer with what is there (or was) for its key."""
+        """Starts the process, or answers with the one that is (or was) there for its key."""
         key = frame["key"]
         if key in self._runs.table:
             answer(self._runs.table[key])
@@ -84,7 +85,7 @@ class Spawner:
         self._loop.watch(pending.started.exec_status, READ, lambda _: self._decided(pending))
 
     def reaped(self, pid: int, how: Frame) -> None:
-        """A child ended that is no run's: the process of a start under way, or an orphan."""
+        """A child ended that is no run's: of a pending start, or an orphan."""
         for pending in list(self._pending.values()):
             if pending.started.pid == pid:
                 self._decided(pending)

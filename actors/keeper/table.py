@@ -77,13 +77,13 @@ class Run:
 
     @classmethod
     def from_note(cls, folder: str, note: Frame, pipe: int | None, *, ours: bool) -> Run:
-        """The run that ``note`` tells of; ``pipe`` is where its output can be read."""
+        """Makes the run of ``note``; its output is read from ``pipe``."""
         bound = note.get("max_output_bytes", 0)
         return cls(folder, note, Output(folder, bound, pipe), ours=ours)
 
     @property
     def ends_leftovers(self) -> bool:
-        """Whether what it leaves behind is ended."""
+        """Whether processes that outlive it are ended."""
         return self.note.get("end_leftovers", True) is not False
 
     def row(self) -> Frame:
@@ -106,7 +106,7 @@ class Run:
         }
 
     def take_exit(self, content: Frame) -> None:
-        """Take what a former keeper recorded of the end."""
+        """Takes the end that a former keeper recorded."""
         fields = ("code", "ended_at", "user_seconds", "system_seconds", "max_rss_bytes")
         self.exit = {name: content[name] for name in fields if name in content}
         self.exit_position = content.get("position", self.output.position)
@@ -115,10 +115,10 @@ class Run:
         self.leftovers = {(pid, 0): (name, name) for pid, name in content.get("leftovers", ())}
 
     def save_exit(self) -> None:
-        """Record the end on disk. Raises OSError.
+        """Records the end on disk. Raises OSError.
 
-        Of what was left behind the names only: secrets may be among the arguments of a command,
-        and only the worker can mask them.
+        Of leftovers it records the names only: arguments may hold secrets, and only the worker can
+        mask them.
         """
         content = {
             "format": RECORD_FORMAT,
@@ -133,7 +133,7 @@ class Run:
 
 
 def exit_of(status: int, usage: resource.struct_rusage) -> Frame:
-    """A process's end as wait4(2) tells it; the code follows subprocess."""
+    """How a process ended, from wait4(2); ``code`` is like subprocess's returncode."""
     return {
         "code": os.waitstatus_to_exitcode(status),
         "ended_at": time.time(),
@@ -148,9 +148,9 @@ LOST: Frame = {"code": None, "ended_at": None}
 
 
 def recorded(runs_folder: str) -> Iterator[tuple[str, Frame | None]]:
-    """The folder of every claim of ours that is not forgotten, and its ``process.json``.
+    """Yields the folder of every claim that is not forgotten, and its ``process.json``.
 
-    None where there is none (the run was not started), or none that can be understood.
+    None where there is none (the run was not started), or it is not valid.
     """
     try:
         names = sorted(os.listdir(runs_folder))
@@ -164,13 +164,13 @@ def recorded(runs_folder: str) -> Iterator[tuple[str, Frame | None]]:
 
 
 def note_of(folder: str) -> Frame | None:
-    """The folder's ``process.json``; None when there is none or it is not what it should be."""
+    """The folder's ``process.json``; None when there is none, or it is not valid."""
     note = files.read(folder, PROCESS_FILE)
     return note if note is not None and _is_note(note) else None
 
 
 def exit_of_former(folder: str) -> Frame | None:
-    """The folder's ``exit.json``; None when there is none or it is not what it should be."""
+    """The folder's ``exit.json``; None when there is none, or it is not valid."""
     ended = files.read(folder, EXIT_FILE)
     return ended if ended is not None and _is_exit(ended) else None
 
@@ -213,12 +213,12 @@ def _is_leftover(entry: object) -> bool:
 
 
 def _fits(content: Frame, kinds: Kinds) -> bool:
-    """Whether what is there of the fields is of their kind: a disk may give back anything."""
+    """Whether the fields that are there have the right type: a disk may return anything."""
     return all(isinstance(content[name], kinds[name]) for name in kinds if name in content)
 
 
 def still_there(note: Frame, inherited: InheritedState) -> bool:
-    """Whether the noted process exists: same boot, same pid namespace, same start, our marker."""
+    """Whether the noted process exists: same boot, pid namespace, start and marker."""
     if rebooted(note, inherited):
         return False
     found = procfs.stat(note["pid"])

@@ -15,9 +15,9 @@ _UCRED = struct.Struct("iII")  # pid, uid, gid
 def holds_lock(descriptor: int, path: str) -> bool:
     """Whether the open file behind ``descriptor`` is ``path`` and holds its lock.
 
-    A lock of flock(2) belongs to an open file, wherever its descriptors have been sent. Asked for
-    again through one of them it is granted, and through no other open file while it is held. If
-    nobody holds it, the open file behind ``descriptor`` does from now on.
+    A lock of flock(2) belongs to an open file, wherever its descriptors are sent. Requested again
+    through one of them it is granted, and through no other open file while it is held. If nobody
+    holds it, the open file behind ``descriptor`` does from now on.
     """
     try:
         if not os.path.samestat(os.fstat(descriptor), os.lstat(path)):
@@ -29,7 +29,7 @@ def holds_lock(descriptor: int, path: str) -> bool:
 
 
 def is_same_user(connection: socket.socket) -> bool:
-    """Whether the other end of a Unix socket belongs to our user; True where nobody can tell."""
+    """Whether the peer of a Unix socket is our user; True where the platform does not tell."""
     if _PEER_CREDENTIALS is None:
         return True
     found = connection.getsockopt(socket.SOL_SOCKET, _PEER_CREDENTIALS, _UCRED.size)

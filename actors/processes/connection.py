@@ -77,10 +77,7 @@ class KeeperConnection:
         self._loop.add_reader(self._socket.fileno(), self._readable)
 
     async def request(self, frame: Frame, descriptor: int | None = None) -> Frame:
-        """Ask, and wait for the answer.
-
-        ConnectionLost; NoAnswer; ProtocolError for too long a frame.
-        """
+        """Raises ConnectionLost, NoAnswer, and ProtocolError when ``frame`` is too long."""
         frames = self._frames
         number = next(self._ids)
         try:
@@ -98,13 +95,13 @@ class KeeperConnection:
             self._answers.pop(number, None)
 
     def send(self, frame: Frame) -> None:
-        """Say something that has no answer."""
+        """Sends a frame that has no answer."""
         if self._open:
             with contextlib.suppress(ConnectionLost):
                 self._send({**frame, "id": next(self._ids)}, None)
 
     def close(self) -> None:
-        """End the conversation; whoever waits for an answer gets ConnectionLost."""
+        """Waiting requests get ConnectionLost."""
         if not self._open:
             return
         self._open = False
@@ -158,9 +155,9 @@ class KeeperConnection:
 
 
 async def connect(folder: Path) -> socket.socket:
-    """A connection to the keeper of ``folder``.
+    """Connects to the keeper of ``folder``.
 
-    Raises OSError when there is none, or one of another user's.
+    Raises OSError when there is none, or it is another user's.
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.setblocking(False)
@@ -177,7 +174,7 @@ async def connect(folder: Path) -> socket.socket:
 
 
 def _check_connected(connection: socket.socket) -> None:
-    """A queue of connections that is full (connect(2): EAGAIN) looks like one to asyncio."""
+    """A full queue of connections (EAGAIN, connect(2)) looks connected to asyncio."""
     try:
         connection.getpeername()
     except OSError as error:

@@ -136,7 +136,6 @@ class FactDispatcher:
         self.update(row)
 
     def update(self, row: TableRow) -> None:
-        """Takes the newest row of a run."""
         key = row["key"]
         if key in self._subscriptions:
             self._subscriptions[key].row = row
@@ -196,7 +195,7 @@ class FactDispatcher:
 
 
 def identity(row: TableRow) -> ProcessIdentity:
-    """Who the run's own process is."""
+    """The identity of the run's own process."""
     return ProcessIdentity(
         pid=row["pid"],
         start_ticks=row["start_ticks"],
@@ -206,7 +205,7 @@ def identity(row: TableRow) -> ProcessIdentity:
 
 
 def exit_status(row: TableRow) -> ExitStatus:
-    """How the run's own process ended."""
+    """The exit status of the run's own process; the row must have one."""
     return ExitStatus(**row["exit"])
 
 

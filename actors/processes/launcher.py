@@ -70,9 +70,9 @@ class KeeperLauncher:
         await self.aclose()
 
     async def start(self) -> None:
-        """Connect to the folder's keeper, starting one if there is none.
+        """Connects to the folder's keeper, starting one if there is none.
 
-        KeeperError: there is none to be had. StateFolderError: another worker holds the folder.
+        KeeperError: it cannot be started. StateFolderError: another worker holds the folder.
         """
         if not self._state.try_lock():
             raise StateFolderError(
@@ -111,7 +111,6 @@ class KeeperLauncher:
             self._closed.set_result(None)
 
     async def spawn(self, order: SpawnOrder, listener: FactListener) -> ProcessIdentity:
-        """See Launcher.spawn. StateFolderError: no disk takes a record, so nothing was started."""
         directory = order.working_dir
         frame = {
             "op": "spawn",
@@ -135,7 +134,6 @@ class KeeperLauncher:
         return identity(row)
 
     async def watch(self, key: ClaimKey, listener: FactListener) -> KeptRun | None:
-        """See Launcher.watch. Output is told from its beginning."""
         await self._link.connected()
         row = self._rows.get(key)
         if row is None:
@@ -146,7 +144,7 @@ class KeeperLauncher:
     async def end_tree(
         self, key: ClaimKey, *, signal: int, grace_seconds: float, announce_cancel: bool = False
     ) -> None:
-        """See Launcher.end_tree. Should the keeper die meanwhile, the next one gets the order."""
+        """Should the keeper die meanwhile, the next one gets the order."""
         deadline = time.monotonic() + grace_seconds
         await self._link.request(
             {
@@ -162,7 +160,6 @@ class KeeperLauncher:
             self._endings[key] = (int(signal), deadline)
 
     async def forget(self, key: ClaimKey) -> None:
-        """See Launcher.forget."""
         await self._link.request({"op": "forget", "key": key})
         self._rows.pop(key, None)
         self._endings.pop(key, None)
@@ -170,12 +167,11 @@ class KeeperLauncher:
         self._held.drop(key)
 
     async def table(self) -> list[KeptRun]:
-        """See Launcher.table."""
         answer = await self._link.request({"op": "table"})
         return [kept_run(row) for row in answer["runs"]]
 
     async def _take_up(self, connection: KeeperConnection) -> None:
-        """After a keeper's death: give the next one what we kept, and compare notes."""
+        """Sends a new keeper the held descriptors and pending orders, and takes its table."""
         for key, what in self._held.names():
             held = self._held.find(key, what)
             if held is not None:  # while we waited the keeper may have told us more
@@ -222,10 +218,7 @@ class HeldDescriptors:
         self._held: dict[str, dict[str, tuple[int, str]]] = {}
 
     def take(self, key: str, what: str, descriptor: int, token: str) -> None:
-        """Hold a duplicate of ``descriptor`` from now on.
-
-        A child's connection takes its listener's place.
-        """
+        """Holds a duplicate of ``descriptor``; an engine's connection replaces its listener."""
         held = self._held.setdefault(key, {})
         for former in {what, LISTENER if what == CONTROL else what}:
             if former in held:
@@ -237,15 +230,13 @@ class HeldDescriptors:
         return [(key, what) for key, held in self._held.items() for what in held]
 
     def find(self, key: str, what: str) -> tuple[int, str] | None:
-        """Descriptor and token; the descriptor is good until the next call of anything here."""
+        """Descriptor and token; the descriptor is valid until the next call of any method."""
         return self._held.get(key, {}).get(what)
 
     def drop(self, key: str) -> None:
-        """Close what is held of the run."""
         for descriptor, _ in self._held.pop(key, {}).values():
             os.close(descriptor)
 
     def close(self) -> None:
-        """Close everything."""
         for key in list(self._held):
             self.drop(key)

@@ -75,10 +75,10 @@ class KeeperLink:
         self.keeper_pid: int | None = None
 
     async def request(self, frame: Frame) -> Frame:
-        """Ask the keeper, and the next one if this one dies before it answers.
+        """Asks the keeper, or the next one if it dies before it answers.
 
-        KeeperError: there is none to be had, or it does not answer; then what was asked for may
-        have been done all the same. CouldNotStart: the request is too long.
+        KeeperError: there is none, or it does not answer; it may have done what it was asked.
+        CouldNotStart: the request is too long.
         """
         for _ in range(ATTEMPTS):
             connection = await self.connected()
@@ -110,7 +110,7 @@ class KeeperLink:
         return await asyncio.shield(self._attempt)
 
     async def close(self) -> None:
-        """Leave the keeper to itself; an embedded one ends its runs and then itself first."""
+        """Leaves the keeper alone; an embedded one first ends its runs and itself."""
         self._closed = True
         for task in (self._mending, self._attempt):
             if task is not None:
@@ -219,7 +219,7 @@ class KeeperLink:
         self._heard(frame, descriptor)
 
     def _replaced(self) -> None:
-        """No attempt to get it back: two that do so would take turns for ever."""
+        """Does not connect again: two workers would take turns for ever."""
         _log.error(
             "keeper.taken_over",
             folder=str(self._folder),
@@ -245,7 +245,7 @@ class KeeperLink:
             self._mending = asyncio.create_task(self._mend())
 
     async def _mend(self) -> None:
-        """Get a keeper back, so that facts come again although nobody asks for anything."""
+        """Reconnects, so that facts arrive although nobody asks for anything."""
         pause = FIRST_RETRY
         while True:
             try:

@@ -27,14 +27,14 @@ class MemoryCgroup:
         return _fields(self.folder / file).get("oom_kill")
 
     def held_bytes(self) -> int | None:
-        """What its processes hold; not the file contents that the kernel keeps for them."""
+        """What its processes hold, without the page cache in use."""
         used = self._used(self.folder)
         return None if used is None else max(0, used - self._cached(self.folder, "active_file"))
 
     def used_percent(self) -> float | None:
-        """How much of what it may have it uses; None without a limit.
+        """Its memory in percent of the limit; None without a limit.
 
-        Limits of the groups above count too. File contents that were not used lately do not.
+        Limits of the groups above count too. Page cache that was not used lately does not.
         """
         used = [
             percent for level in self._levels() if (percent := self._percent(level)) is not None
@@ -42,14 +42,14 @@ class MemoryCgroup:
         return max(used, default=None)
 
     def counting(self) -> MemoryCgroup:
-        """The nearest one from this one upwards that has the controller, such as the service's."""
+        """The nearest group upwards from this one that has the controller."""
         if self.version == 1:
             return self
         levels = (level for level in self._levels() if (level / "memory.events").exists())
         return MemoryCgroup(next(levels, self.folder), self.mount)
 
     def _levels(self) -> Iterator[Path]:
-        """Its folder and those of the groups above it, up to what is mounted."""
+        """Its folder and those of the groups above it, up to the mount."""
         yield self.folder
         for parent in self.folder.parents:
             if not parent.is_relative_to(self.mount):
@@ -69,7 +69,7 @@ class MemoryCgroup:
         return None if used is None else used - self._cached(folder, "inactive_file")
 
     def _cached(self, folder: Path, name: str) -> int:
-        """A field of its statistics, that of the groups below it included."""
+        """A field of its statistics, including the groups below it."""
         name = name if self.version == 2 else f"total_{name}"
         return _fields(folder / "memory.stat").get(name, 0)
 
@@ -82,7 +82,7 @@ def memory_cgroup_of(pid: int | str = "self", *, proc: str = "/proc") -> MemoryC
 
 
 def _fields(file: Path) -> dict[str, int]:
-    """Lines of a name and a number."""
+    """Reads lines of a name and a number."""
     pairs = (line.split() for line in _lines(file))
     return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdecimal()}
 

@@ -123,11 +123,11 @@ def measure(
     *,
     take_scan: Callable[[], ProcessScan] = ProcessScan.take,
 ) -> dict[ClaimKey, int]:
-    """Bytes that the processes of each run hold; a run that is over is left out.
+    """Bytes that the processes of each run hold; runs that have ended are left out.
 
-    The kernel has counted them where the run has a memory control group. One scan serves all
-    other runs (about 20 ms on a machine with 500 processes). A process that vanishes meanwhile
-    counts nothing.
+    Where a run has a memory control group, the kernel has counted them. One scan serves all other
+    runs (about 20 ms on a machine with 500 processes). A process that ends meanwhile counts
+    nothing.
     """
     held = {}
     uncounted = []
@@ -155,7 +155,7 @@ def _sum(pids: Collection[int]) -> int:
 
 
 def _memory(process: psutil.Process, *, shares: bool) -> int:
-    """Resident memory; of more processes than one, pages that they share count once.
+    """Resident memory; if there are several processes, pages that they share count once.
 
     That is the proportional set size (proc_pid_smaps(5)), where the kernel tells it.
     """

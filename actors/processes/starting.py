@@ -39,7 +39,7 @@ class KeeperOptions:
 
 
 async def start_keeper(folder: Path, options: KeeperOptions) -> bool:
-    """Start a keeper on ``folder``; False when one is there already.
+    """Starts a keeper on ``folder``; False when there is one already.
 
     Raises KeeperError when it cannot be started.
     """
