@@ -33,7 +33,8 @@ ALL_SEEDS: Final = 2_000
 
 LEFT_OUT: Final = (
     "Left out: Prefect {old} (their tests are skipped); tests marked slow: storms of faults,"
-    " crowds of runs, an outage of minutes, the fresh clone; most seeds of the simulation."
+    " crowds of runs, an outage of minutes, the fresh clone, pykka's own tests; most seeds of the"
+    " simulation."
     " python3 -m tests --all runs it."
 )
 
