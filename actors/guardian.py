@@ -10,7 +10,7 @@ import structlog
 
 from .domain.errors import WorkerError
 from .domain.model import Resource, WorkerEvent, WorkPool
-from .domain.policy import Backoff
+from .domain.policy import Backoff, OnDeadline
 from .domain.ports import Clock
 from .domain.worker_events import Preceding, started, stopped
 from .messages.batches import EmitEvent
@@ -22,7 +22,6 @@ from .messages.lifetime import (
     FatalError,
     Idle,
     LeaveAllRuns,
-    OnDeadline,
     OnlyReports,
     Reexec,
     Round,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from contextlib import AsyncExitStack
 from types import TracebackType
@@ -22,8 +21,7 @@ from ..settings.settings import Settings
 from ..web.health import HealthServer
 from .adapters import Adapters, open_adapters
 from .job_preparer import uses_runner
-from .wiring import Wiring, start_actors
-from .worker_plan import WorkerPlan, WorkerPorts
+from .wiring import Wiring, WorkerPlan, WorkerPorts, start_actors
 
 HEALTH_TIMEOUT_SECONDS = 5.0
 
@@ -161,7 +159,13 @@ class ActorSystem:
         if settings.with_healthcheck:
             self._serve_health(opened)
         self._wiring = start_actors(
-            _plan(settings, adapters),
+            WorkerPlan(
+                settings=settings,
+                prefect=settings.prefect,
+                name=adapters.name,
+                hostname=adapters.hostname,
+                version=adapters.python.version,
+            ),
             WorkerPorts(
                 orchestrator=adapters.orchestrator,
                 launcher=adapters.launcher,
@@ -213,34 +217,3 @@ def _as_worker_error(failure: BaseException) -> WorkerError:
     error = WorkerError(f"The worker gave up: {failure}{cause}.")
     error.__cause__ = failure
     return error
-
-
-def _plan(settings: Settings, adapters: Adapters) -> WorkerPlan:
-    prefect = settings.prefect
-    return WorkerPlan(
-        name=adapters.name,
-        version=adapters.python.version,
-        pool=settings.pool,
-        hostname=adapters.hostname,
-        queues=settings.work_queues,
-        limit=settings.limit,
-        memory_pause_percent=settings.memory_pause_percent,
-        query_seconds=settings.query_seconds,
-        prefetch_seconds=settings.prefetch_seconds,
-        heartbeat_seconds=settings.heartbeat_seconds,
-        run_once=settings.run_once,
-        create_pool_if_not_found=settings.create_pool_if_not_found,
-        base_job_template=settings.base_job_template,
-        drain_seconds=settings.drain_seconds,
-        on_deadline=settings.on_deadline,
-        keep_seconds=settings.keep_runs_days * 86_400,
-        keep_count=settings.keep_runs,
-        log_to_api=prefect.logging_to_api_enabled,
-        log_pause_seconds=prefect.logging_to_api_batch_interval,
-        log_batch_bytes=max(
-            prefect.logging_to_api_batch_size - prefect.logging_to_api_max_log_size,
-            prefect.logging_to_api_max_log_size,
-        ),
-        log_line_bytes=prefect.logging_to_api_max_log_size,
-        log_api_level=logging.getLevelNamesMapping()[prefect.logging_level],
-    )

@@ -2,36 +2,74 @@
 
 from __future__ import annotations
 
+import logging
+import random
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 
 from slugify import slugify
 
 from ..cancellation_watcher import CancellationWatcher, WatchSettings
 from ..dispatcher.dispatcher import Dispatcher
-from ..domain.model import WorkPool
-from ..domain.ports import Clock, ServiceNotifier
+from ..domain.model import Deployment, FlowRun, WorkPool
+from ..domain.ports import Clock, Journal, Launcher, Orchestrator, ResourceMonitor, ServiceNotifier
+from ..domain.record import RunRecord
 from ..domain.worker_events import worker_resource
 from ..event_emitter import EventEmitter
 from ..guardian import Guardian
 from ..health_reporter import HealthReporter
 from ..heartbeater import Heartbeater, PoolSettings
 from ..job.configuration import default_base_job_template
+from ..job.prepared_job import PreparedJob
 from ..journal_pruner import Housekeeper
 from ..log_shipper import LogShipper
 from ..memory_watcher import MemoryWatcher
 from ..messages.runs import SupervisorStart
 from ..poller.poller import Poller, PollSettings
+from ..prefect_api.settings.profile import PrefectProfile
 from ..process_supervisor.ports import SupervisorPorts
 from ..process_supervisor.process_supervisor import ProcessSupervisor
 from ..process_supervisor.run_events import RunEvents
 from ..runtime import Address, AsyncioRef, ChildSpec, Directory, Restart
 from ..service_notifier import ServiceReporter
-from .worker_plan import WorkerPlan, WorkerPorts
+from ..settings.worker_settings import WorkerSettings
 
 RUN_PREFIX = "run/"
 """Supervisors of runs are in the directory under this and their claim's key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerPlan:
+    """What one worker is to do, and as whom."""
+
+    settings: WorkerSettings
+    prefect: PrefectProfile = field(default_factory=PrefectProfile)
+    name: str
+    """The worker's name; the settings may leave it to the host's."""
+    hostname: str
+    version: str = "3"
+    """The Prefect version told in worker events."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerPorts:
+    """What a worker needs of the outside; each may be a fake."""
+
+    orchestrator: Orchestrator
+    launcher: Launcher
+    journal: Journal
+    clock: Clock
+    prepare_job: Callable[[RunRecord, WorkPool], Awaitable[PreparedJob]]
+    pid_exists: Callable[[int], bool]
+    uses_runner: Callable[[FlowRun, Deployment | None, WorkPool | None], bool]
+    rng: random.Random = field(default_factory=random.Random)
+    maintenance_until: Callable[[], float | None] = lambda: None
+    """Until when, on the monotonic clock, the server has announced maintenance."""
+    resource_monitor: ResourceMonitor | None = None
+    """None: nothing is measured, so limits of memory are not kept."""
+    notifier: ServiceNotifier | None = None
+    """None: no service manager is to be told anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +89,8 @@ def start_actors(plan: WorkerPlan, ports: WorkerPorts) -> Wiring:
         clock=ports.clock,
         worker=_resource(plan),
         new_id=lambda: str(uuid.UUID(int=ports.rng.getrandbits(128), version=4)),
-        drain_seconds=plan.drain_seconds,
-        on_deadline=plan.on_deadline,
+        drain_seconds=plan.settings.drain_seconds,
+        on_deadline=plan.settings.on_deadline,
         poller=directory.address("poller"),
         dispatcher=directory.address("dispatcher"),
         event_emitter=directory.address("event_emitter"),
@@ -68,7 +106,7 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
     Who is told comes before who tells, so that at the end nothing is told to nobody. The
     Heartbeater comes early all the same: runs that the Dispatcher adopts ask it for the pool.
     """
-    to = directory.address
+    settings, prefect, to = plan.settings, plan.prefect, directory.address
     shared = {"clock": ports.clock, "rng": ports.rng}
     api = {"orchestrator": ports.orchestrator, **shared}
 
@@ -76,26 +114,27 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
         return EventEmitter.start(**api)
 
     def log_shipper() -> AsyncioRef:
+        max_line = prefect.logging_to_api_max_log_size
         return LogShipper.start(
             **api,
-            pause_seconds=plan.log_pause_seconds,
-            batch_bytes=plan.log_batch_bytes,
-            max_line_bytes=plan.log_line_bytes,
-            level=plan.log_api_level,
+            pause_seconds=prefect.logging_to_api_batch_interval,
+            batch_bytes=max(prefect.logging_to_api_batch_size - max_line, max_line),
+            max_line_bytes=max_line,
+            level=logging.getLevelNamesMapping()[prefect.logging_level],
         )
 
     def health_reporter() -> AsyncioRef:
         return HealthReporter.start(
             clock=ports.clock,
-            query_seconds=plan.query_seconds,
-            heartbeat_seconds=plan.heartbeat_seconds,
+            query_seconds=settings.query_seconds,
+            heartbeat_seconds=settings.heartbeat_seconds,
             excused_until=ports.maintenance_until,
         )
 
     def dispatcher() -> AsyncioRef:
         return Dispatcher.start(
-            limit=plan.limit,
-            memory_pause_percent=plan.memory_pause_percent,
+            limit=settings.limit,
+            memory_pause_percent=settings.memory_pause_percent,
             worker=plan.name,
             journal=ports.journal,
             launcher=ports.launcher,
@@ -109,18 +148,18 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
         )
 
     def heartbeater() -> AsyncioRef:
-        settings = PoolSettings(
-            pool=plan.pool,
+        pool_settings = PoolSettings(
+            pool=settings.pool,
             worker=plan.name,
             default_template=default_base_job_template(),
-            template=plan.base_job_template,
-            queues=plan.queues,
-            heartbeat_seconds=plan.heartbeat_seconds,
-            create_if_missing=plan.create_pool_if_not_found,
-            once=plan.run_once,
+            template=settings.base_job_template,
+            queues=settings.work_queues,
+            heartbeat_seconds=settings.heartbeat_seconds,
+            create_if_missing=settings.create_pool_if_not_found,
+            once=settings.run_once,
         )
         return Heartbeater.start(
-            settings,
+            pool_settings,
             **api,
             poller=to("poller"),
             guardian=to("guardian"),
@@ -128,15 +167,15 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
         )
 
     def poller() -> AsyncioRef:
-        settings = PollSettings(
-            pool=plan.pool,
-            queues=plan.queues,
-            query_seconds=plan.query_seconds,
-            prefetch_seconds=plan.prefetch_seconds,
-            once=plan.run_once,
+        poll_settings = PollSettings(
+            pool=settings.pool,
+            queues=settings.work_queues,
+            query_seconds=settings.query_seconds,
+            prefetch_seconds=settings.prefetch_seconds,
+            once=settings.run_once,
         )
         return Poller.start(
-            settings,
+            poll_settings,
             **api,
             heartbeater=to("heartbeater"),
             dispatcher=to("dispatcher"),
@@ -145,15 +184,15 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
         )
 
     def cancellation_watcher() -> AsyncioRef:
-        settings = WatchSettings(
-            pool=plan.pool,
+        watch_settings = WatchSettings(
+            pool=settings.pool,
             hostname=plan.hostname,
-            queues=plan.queues,
-            watch_seconds=2 * plan.query_seconds,
-            once=plan.run_once,
+            queues=settings.work_queues,
+            watch_seconds=2 * settings.query_seconds,
+            once=settings.run_once,
         )
         return CancellationWatcher.start(
-            settings,
+            watch_settings,
             **api,
             pid_exists=ports.pid_exists,
             uses_runner=ports.uses_runner,
@@ -167,8 +206,8 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
         return Housekeeper.start(
             journal=ports.journal,
             clock=ports.clock,
-            keep_seconds=plan.keep_seconds,
-            keep_count=plan.keep_count,
+            keep_seconds=settings.keep_runs_days * 86_400.0,
+            keep_count=settings.keep_runs,
         )
 
     def memory_watcher() -> AsyncioRef:
@@ -179,7 +218,7 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
 
     services = [
         event_emitter,
-        *([log_shipper] if plan.log_to_api else []),
+        *([log_shipper] if prefect.logging_to_api_enabled else []),
         health_reporter,
         heartbeater,
         dispatcher,

@@ -1,7 +1,7 @@
 """The command ``actor-worker``.
 
-Only click is imported until it is clear what is wanted, so that ``--help`` and a mistyped option
-are answered at once.
+Only click is imported until it is clear what is wanted, and for the options of ``start`` pydantic,
+so that ``--help`` and a mistyped option are answered at once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Any, Final
 import click
 
 from .exit_codes import FAILURE, INTERRUPTED, USAGE
-from .options import SectionedCommand, start_options
 
 EXIT_CODES: Final = """
 Exit codes: 0 stopped as asked, 1 something failed, 2 a wrong option or setting,
@@ -36,6 +35,27 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
         context.exit()
 
 
+class _StartCommand(click.Command):
+    """A command that makes its options when they are asked for, and shows them in sections."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        if not self.params:
+            from .options import start_options
+
+            self.params = [*start_options()]
+        return super().get_params(ctx)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            if (record := parameter.get_help_record(ctx)) is not None:
+                section = getattr(parameter, "section", "Other")
+                sections.setdefault(section, []).append(record)
+        for section, records in sections.items():
+            with formatter.section(section):
+                formatter.write_dl(records)
+
+
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=EXIT_CODES,
@@ -52,8 +72,7 @@ def command() -> None:
     """Runs the flow runs of Prefect work pools as processes."""
 
 
-@command.command(cls=SectionedCommand, epilog=EXIT_CODES)
-@start_options
+@command.command(cls=_StartCommand, epilog=EXIT_CODES)
 def start(install_policy: str | None, **given: Any) -> int:
     """Start a worker for a work pool.
 

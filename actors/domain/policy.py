@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from random import Random
 from typing import Final
 
@@ -90,3 +91,15 @@ def health(
         healthy=now - since <= query_seconds * POLLS_MISSED,
         silent_seconds=max(now - last_poll, 0.0),
     )
+
+
+# --- stopping ---------------------------------------------------------------------------------
+
+
+class OnDeadline(StrEnum):
+    """What becomes of runs that are still there when the worker cannot wait any longer."""
+
+    TERMINATE = "terminate"
+    """End their trees and report them as crashed: worker stopped."""
+    LEAVE = "leave"
+    """The keeper holds them for the next worker."""

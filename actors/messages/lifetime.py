@@ -13,15 +13,6 @@ class Drain:
     """Order: take nothing new, finish what is there, then stop."""
 
 
-class OnDeadline(StrEnum):
-    """What becomes of runs that are still there when the worker cannot wait any longer."""
-
-    TERMINATE = "terminate"
-    """End their trees and report them as crashed: worker stopped."""
-    LEAVE = "leave"
-    """The keeper holds them for the next worker."""
-
-
 @dataclass(frozen=True, slots=True)
 class Deadline:
     """Order: stop waiting for runs and do with them what the settings say."""

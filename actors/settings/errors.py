@@ -14,7 +14,6 @@ from pydantic_core import ErrorDetails
 from ..domain.errors import SettingsError
 from ..prefect_api.settings.profile import load_profile
 from .sources import (
-    CONFIG_VARIABLE,
     ENV_PREFIX,
     TEST_PREFIX,
     given_variable,
@@ -59,7 +58,7 @@ def explain(
 
     ``given`` are the caller's own values; ``argument`` names how the caller gave one.
     """
-    config = given.get("config") or os.environ.get(CONFIG_VARIABLE)
+    config = given.get("config") or os.environ.get(variable_of("config"))
     file = None if config is None else Path(config)
     return SettingsError("\n".join(_sentences(error, fields, given, argument, file)))
 

@@ -28,7 +28,7 @@ class Journal(MemoryJournal):
 def test_a_round_at_the_start_and_then_every_ten_minutes_as_the_settings_say() -> None:
     async def story(world: WorkerWorld) -> None:
         world.journal = journal = Journal()
-        await world.start(keep_seconds=100.0, keep_count=2)
+        await world.start(keep_runs_days=100.0 / 86_400.0, keep_runs=2)
         await asyncio.sleep(3 * 600 + 60)
         assert journal.rounds == [(100.0, 2)] * 4
 
@@ -39,7 +39,7 @@ def test_too_many_records_go_at_the_next_round() -> None:
     async def story(world: WorkerWorld) -> None:
         for _ in range(3):
             world.server.schedule(POOL)
-        await world.start(keep_count=1)
+        await world.start(keep_runs=1)
         await world.until(lambda: len(world.journal.records) == 3)
         await world.until_settled()
         await world.until(lambda: len(world.journal.records) == 1)

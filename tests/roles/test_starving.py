@@ -154,7 +154,7 @@ def test_only_the_chosen_queues_are_searched() -> None:
         hold_back(world, an_off_deployment(world), 250, queue="mine")
         others = world.server.schedule(POOL)
         mine = world.server.schedule(POOL, queue="mine")
-        await world.start(queues=("mine",))
+        await world.start(work_queues=("mine",))
         await world.until_state(mine, StateType.COMPLETED)
         await asyncio.sleep(120.0)
         assert world.state(others) is StateType.SCHEDULED

@@ -10,9 +10,10 @@ import pytest
 from actors.domain.errors import Unavailable
 from actors.domain.ids import FlowRunId
 from actors.domain.model import StateType
+from actors.domain.policy import OnDeadline
 from actors.domain.record import Phase
 from actors.messages.health import CurrentHealth, Health
-from actors.messages.lifetime import Deadline, Drain, OnDeadline
+from actors.messages.lifetime import Deadline, Drain
 from tests.support.worker_world import POOL, WorkerWorld, play
 
 DRAINING_SECONDS = 7200.0

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from actors.app.job_preparer import JobPreparer
-from actors.app.wiring import Wiring, start_actors
-from actors.app.worker_plan import WorkerPlan, WorkerPorts
+from actors.app.wiring import Wiring, WorkerPlan, WorkerPorts, start_actors
 from actors.domain.model import Deployment, FlowRun, WorkPool
+from actors.domain.policy import OnDeadline
 from actors.domain.ports import Launcher, Orchestrator
-from actors.messages.lifetime import OnDeadline
+from actors.settings.worker_settings import WorkerSettings
 
 from .bugs import BuggyJobPreparer
 from .hands import LifeJournal, LifeLauncher
@@ -59,12 +59,14 @@ def start_worker(house: House, life: Life) -> Wiring:
     api = cast("Orchestrator", wire)
     return start_actors(
         WorkerPlan(
+            settings=WorkerSettings(
+                pool=POOL,
+                limit=plan.limit,
+                query_seconds=plan.query_seconds,
+                on_deadline=OnDeadline(plan.on_deadline),
+            ),
             name="w",
-            pool=POOL,
             hostname=HOST,
-            limit=plan.limit,
-            query_seconds=plan.query_seconds,
-            on_deadline=OnDeadline(plan.on_deadline),
         ),
         WorkerPorts(
             orchestrator=api,

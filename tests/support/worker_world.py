@@ -12,12 +12,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from actors.app.job_preparer import JobPreparer, uses_runner
-from actors.app.wiring import RUN_PREFIX, Wiring, start_actors
-from actors.app.worker_plan import WorkerPlan, WorkerPorts
+from actors.app.wiring import RUN_PREFIX, Wiring, WorkerPlan, WorkerPorts, start_actors
 from actors.domain.ids import FlowRunId
 from actors.domain.model import StateType
 from actors.messages.runs import RunsInHand, Situation
 from actors.runtime import LoopClock, Ping, shut_down
+from actors.settings.worker_settings import WorkerSettings
 from actors.testing.journal import MemoryJournal
 from actors.testing.measure import ScriptedResourceMonitor
 from actors.testing.notifier import RecordingNotifier
@@ -58,10 +58,12 @@ class WorkerWorld:
 
     # -- the worker ------------------------------------------------------------------------
 
-    async def start(self, **plan: Any) -> Wiring:
-        """Start a worker and wait until its actors are up."""
+    async def start(self, **settings: Any) -> Wiring:
+        """Start a worker with these settings and wait until its actors are up."""
         self.wiring = start_actors(
-            WorkerPlan(**{"name": "w", "pool": POOL, "hostname": HOST} | plan),
+            WorkerPlan(
+                settings=WorkerSettings(**{"pool": POOL} | settings), name="w", hostname=HOST
+            ),
             WorkerPorts(
                 orchestrator=self.orchestrator,
                 launcher=self.launcher,

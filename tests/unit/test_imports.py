@@ -75,7 +75,7 @@ RULES: dict[str, Part] = {
     "testing": part(house="domain messages runtime"),
     "settings": part(
         house="domain job messages prefect_api",
-        libraries=f"{LOGGING} platformdirs pydantic pydantic_core pydantic_settings",
+        libraries="pydantic pydantic_core pydantic_settings",
     ),
     "app": part(
         house=" ".join(

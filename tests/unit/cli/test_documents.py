@@ -8,8 +8,8 @@ from pathlib import Path
 
 from actors.cli.exit_codes import FAILURE, INTERRUPTED, USAGE
 from actors.job.configuration import ProcessJobConfiguration
-from actors.settings.settings import Settings
-from tests.unit.cli.test_cli import options
+from actors.settings.worker_settings import WorkerSettings
+from tests.support.reference import example_file, with_table
 
 ROOT = Path(__file__).resolve().parents[3]
 README = (ROOT / "README.rst").read_text(encoding="utf-8")
@@ -22,22 +22,12 @@ def section(title: str) -> str:
     return re.split(r"\n[^\n]+\n(?:===|---)+\n", rest[len(title) + 1 :])[0]
 
 
-def test_every_option_is_in_the_readme_and_no_other() -> None:
-    table = section("Options of ``actor-worker start``")
-    documented = set(re.findall(r"^``(?:-\w, )?--([\w-]+)", table, re.MULTILINE))
-    names = {field.removeprefix("no-") for field in documented}
-    assert names == {option.opts[-1].removeprefix("--") for option in options().values()}
+def test_the_readmes_table_of_options_is_what_the_settings_say() -> None:
+    assert with_table(README) == README, "write it with: python -m tests.support.reference"
 
 
-def test_the_defaults_in_the_readme_are_the_settings_own() -> None:
-    table = section("Options of ``actor-worker start``")
-    for field, option in options().items():
-        default = Settings.model_fields[field].default if field in Settings.model_fields else None
-        if isinstance(default, bool) or not isinstance(default, int | float):
-            continue
-        said = re.search(rf"{option.opts[-1]} \w+``.*; (\S+)$", table, re.MULTILINE)
-        assert said is not None
-        assert float(said[1]) == default
+def test_the_example_file_is_what_the_settings_say() -> None:
+    assert example_file() == EXAMPLE, "write it with: python -m tests.support.reference"
 
 
 def test_every_job_variable_is_in_the_readme_with_its_default() -> None:
@@ -58,14 +48,12 @@ def test_the_exit_codes_are_in_the_readme() -> None:
     assert [int(code) for code in codes] == [0, FAILURE, USAGE, INTERRUPTED]
 
 
-def test_the_example_has_every_setting_and_only_true_defaults() -> None:
-    everything = tomllib.loads(re.sub(r"^#(?=\w+ = )", "", EXAMPLE, flags=re.MULTILINE))
-    assert set(everything) == set(Settings.model_fields) - {"config", "prefect"}
-    for field, value in everything.items():
-        default = Settings.model_fields[field].get_default()
-        if default is None or field == "pool":
-            continue
-        assert value == (list(default) if isinstance(default, tuple) else default)
+def test_the_example_has_every_setting_and_its_values_are_accepted() -> None:
+    text = re.sub(r"^#(?=\w+ = )", "", EXAMPLE, flags=re.MULTILINE)
+    values = tomllib.loads(text)
+    assert set(values) == set(WorkerSettings.model_fields) - {"config"}
+    del values["base_job_template"]
+    WorkerSettings(**values)
 
 
 def test_the_example_changes_nothing_as_it_is() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from actors.domain.errors import SettingsError
-from actors.messages.lifetime import OnDeadline
+from actors.domain.policy import OnDeadline
 from actors.prefect_api.settings.profile import load_profile
 from actors.settings.errors import unknown_variables
 from actors.settings.settings import CommandLineSettings, Settings
