@@ -1,14 +1,15 @@
-"""What a Prefect server sends, read leniently, and what it means in our terms.
+"""What a Prefect server sends, read leniently, and the domain objects that it becomes.
 
-Servers from 3.0 to 3.8 name the same things; older ones leave some out and any of them may be
-null. So unknown keys are dropped, a null counts as absent, and only what the worker cannot do
-without is required (contract sections 4 to 6, 8).
+Servers from 3.0 to 3.8 use the same names. Older ones leave some fields out, and any field may be
+null. So unknown keys are dropped, null counts as absent, and only what the worker cannot do
+without is required.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -30,6 +31,8 @@ from ..domain.model import (
     WorkQueue,
 )
 
+T = TypeVar("T")
+
 
 def _in_utc(moment: datetime) -> datetime:
     if moment.tzinfo is None:
@@ -41,22 +44,20 @@ def _in_utc(moment: datetime) -> datetime:
 
 
 def _uuid(text: str) -> str:
-    """The id as it is usually written. ValueError: it is none.
-
-    Ids name folders, environment variables and addresses, so nothing else may come in.
-    """
     try:
         return str(UUID(text))
     except ValueError:
         raise ValueError("an id is a UUID") from None
 
 
+_IS_UUID = AfterValidator(_uuid)
+"""Ids name folders, environment variables and addresses, so they must not be any other text."""
+
 Moment = Annotated[datetime, AfterValidator(_in_utc)]
-Id = Annotated[str, AfterValidator(_uuid)]
 Object = dict[str, Json]
 
 
-class Wire(BaseModel):
+class WireObject(BaseModel):
     """A JSON object of the server."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -69,7 +70,15 @@ class Wire(BaseModel):
         return data
 
 
-class WirePool(Wire):
+class Wire(WireObject, Generic[T]):
+    """A JSON object of the server that becomes a ``T``."""
+
+    @abstractmethod
+    def to_domain(self) -> T:
+        """The domain object. ValueError: something in it is missing or contradictory."""
+
+
+class WirePool(Wire[WorkPool]):
     """``GET /work_pools/{name}``."""
 
     id: str
@@ -79,33 +88,22 @@ class WirePool(Wire):
     is_paused: bool = False
     concurrency_limit: int | None = None
 
-    def pool(self) -> WorkPool:
-        """As a domain object."""
-        return WorkPool(
-            id=self.id,
-            name=self.name,
-            type=self.type,
-            base_job_template=self.base_job_template,
-            is_paused=self.is_paused,
-            concurrency_limit=self.concurrency_limit,
-        )
+    def to_domain(self) -> WorkPool:
+        return WorkPool(**dict(self))
 
 
-class WireQueue(Wire):
+class WireQueue(Wire[WorkQueue]):
     """One of ``POST /work_pools/{name}/queues/filter``."""
 
     name: str
     is_paused: bool = False
     concurrency_limit: int | None = None
 
-    def queue(self) -> WorkQueue:
-        """As a domain object."""
-        return WorkQueue(
-            name=self.name, is_paused=self.is_paused, concurrency_limit=self.concurrency_limit
-        )
+    def to_domain(self) -> WorkQueue:
+        return WorkQueue(**dict(self))
 
 
-class WireState(Wire):
+class WireState(Wire[State]):
     """A flow run's state."""
 
     type: StateType
@@ -115,8 +113,7 @@ class WireState(Wire):
     state_details: Object = Field(default_factory=dict)
     data: Json = None
 
-    def state(self) -> State:
-        """As a domain object."""
+    def to_domain(self) -> State:
         return State(
             type=self.type,
             name=self.name or self.type.capitalize(),
@@ -127,44 +124,42 @@ class WireState(Wire):
         )
 
 
-class WireRun(Wire):
-    """A flow run; from a poll ``state`` is null, so type and name stand beside it.
+class WireRun(Wire[FlowRun]):
+    """A flow run. From a poll ``state`` is null; its type and name are fields of the run itself.
 
-    What the worker itself does not use is kept: templates may name it.
+    Fields that the worker does not use are kept: templates may name them.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    id: Id
+    id: Annotated[FlowRunId, _IS_UUID]
     name: str = ""
-    flow_id: Id
+    flow_id: Annotated[FlowId, _IS_UUID]
     state: WireState | None = None
     state_type: StateType | None = None
     state_name: str | None = None
-    deployment_id: Id | None = None
+    deployment_id: Annotated[DeploymentId, _IS_UUID] | None = None
     next_scheduled_start_time: Moment | None = None
     expected_start_time: Moment | None = None
     run_count: int = 0
     job_variables: Object = Field(default_factory=dict)
     parameters: Object = Field(default_factory=dict)
-    tags: list[str] = Field(default_factory=list)
+    tags: tuple[str, ...] = ()
     infrastructure_pid: str | None = None
     work_queue_name: str | None = None
 
-    def run(self) -> FlowRun:
-        """As a domain object; ValueError when it has no state at all."""
-        deployment = self.deployment_id
+    def to_domain(self) -> FlowRun:
         return FlowRun(
-            id=FlowRunId(self.id),
+            id=self.id,
             name=self.name,
-            flow_id=FlowId(self.flow_id),
+            flow_id=self.flow_id,
             state=self._state(),
-            deployment_id=None if deployment is None else DeploymentId(deployment),
+            deployment_id=self.deployment_id,
             due=self.next_scheduled_start_time or self.expected_start_time,
             run_count=self.run_count,
             job_variables=self.job_variables,
             parameters=self.parameters,
-            tags=tuple(self.tags),
+            tags=self.tags,
             infrastructure_pid=self.infrastructure_pid,
             work_queue_name=self.work_queue_name,
             others=self.model_extra or {},
@@ -172,92 +167,84 @@ class WireRun(Wire):
 
     def _state(self) -> State:
         if self.state is not None:
-            return self.state.state()
+            return self.state.to_domain()
         if self.state_type is None:
             raise ValueError(f"flow run {self.id} has no state")
         return State(type=self.state_type, name=self.state_name or self.state_type.capitalize())
 
 
-class WireDueRun(Wire):
+class WireDueRun(Wire[FlowRun]):
     """One of ``POST /work_pools/{name}/get_scheduled_flow_runs``."""
 
     flow_run: WireRun
 
-    def run(self) -> FlowRun:
-        """As a domain object."""
-        return self.flow_run.run()
+    def to_domain(self) -> FlowRun:
+        return self.flow_run.to_domain()
 
 
 def retries_in_process(run: FlowRun) -> bool:
-    """Whether a process that is alive waits to retry the run: polls leave such runs out."""
+    """Whether the run's own process is alive and waits to retry it: polls leave such runs out."""
     policy = run.others.get("empirical_policy")
     return isinstance(policy, dict) and policy.get("retry_type") == "in_process"
 
 
-class WireDeployment(Wire):
+class WireDeployment(Wire[Deployment]):
     """``GET /deployments/{id}``."""
 
-    id: Id
+    id: Annotated[DeploymentId, _IS_UUID]
     name: str = ""
-    flow_id: Id | None = None
+    flow_id: Annotated[FlowId, _IS_UUID] | None = None
     job_variables: Object = Field(default_factory=dict)
-    tags: list[str] = Field(default_factory=list)
+    tags: tuple[str, ...] = ()
     storage_document_id: str | None = None
 
-    def deployment(self) -> Deployment:
-        """As a domain object."""
-        return Deployment(
-            id=DeploymentId(self.id),
-            name=self.name,
-            flow_id=None if self.flow_id is None else FlowId(self.flow_id),
-            job_variables=self.job_variables,
-            tags=tuple(self.tags),
-            storage_document_id=self.storage_document_id,
-        )
+    def to_domain(self) -> Deployment:
+        return Deployment(**dict(self))
 
 
-class WireFlow(Wire):
+class WireFlow(Wire[Flow]):
     """``GET /flows/{id}``."""
 
-    id: Id
+    id: Annotated[FlowId, _IS_UUID]
     name: str
-    tags: list[str] = Field(default_factory=list)
+    tags: tuple[str, ...] = ()
 
-    def flow(self) -> Flow:
-        """As a domain object."""
-        return Flow(id=FlowId(self.id), name=self.name, tags=tuple(self.tags))
+    def to_domain(self) -> Flow:
+        return Flow(**dict(self))
 
 
-class WireBlock(Wire):
-    """A block document."""
+class WireBlock(Wire[Json]):
+    """A block document; only its data is used."""
 
     data: Object
 
+    def to_domain(self) -> Json:
+        return self.data
 
-class WireVerdictDetails(Wire):
+
+class WireVerdictDetails(WireObject):
     """Why, and for how long."""
 
     reason: str = ""
     delay_seconds: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
 
 
-class WireVerdict(Wire):
-    """The answer to ``POST /flow_runs/{id}/set_state``; only ``status`` is the verdict."""
+class WireVerdict(Wire[Verdict]):
+    """The answer to ``POST /flow_runs/{id}/set_state``; ``status`` is what counts."""
 
     status: str
     state: WireState | None = None
     details: WireVerdictDetails = Field(default_factory=WireVerdictDetails)
 
-    def verdict(self) -> Verdict:
-        """As a domain object; ValueError when it is none of the four or lacks its state."""
+    def to_domain(self) -> Verdict:
         reason = self.details.reason
         match self.status, self.state:
             case "ACCEPT", WireState() as state:
-                return Accepted(state=state.state())
+                return Accepted(state=state.to_domain())
             case "REJECT", WireState() as state:
-                return Rejected(state=state.state(), reason=reason)
+                return Rejected(state=state.to_domain(), reason=reason)
             case "ABORT", state:
-                return Aborted(state=None if state is None else state.state(), reason=reason)
+                return Aborted(state=None if state is None else state.to_domain(), reason=reason)
             case "WAIT", _:
                 return Wait(delay_seconds=self.details.delay_seconds, reason=reason)
-        raise ValueError(f"no verdict: {self.status!r} without what belongs to it")
+        raise ValueError(f"{self.status!r} is no verdict, or its state is missing")

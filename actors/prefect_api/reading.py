@@ -1,8 +1,7 @@
-"""Reads what a server sent: what cannot be understood is no answer, and costs no neighbour."""
+"""Turns a server's JSON into domain objects."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final, TypeVar
 
 import structlog
@@ -13,7 +12,6 @@ from ..domain.model import Json
 from .models import Wire
 
 T = TypeVar("T")
-W = TypeVar("W", bound=Wire)
 
 _log = structlog.get_logger(__name__)
 
@@ -21,31 +19,28 @@ MAX_REPORTS: Final = 1_000
 """Items that are remembered as reported."""
 
 MAX_ID_SHOWN: Final = 64
-"""Characters of an id that is none."""
+"""Characters of an id in the log: a broken item may have any text there."""
 
 
-def read(model: type[W], convert: Callable[[W], T], value: Json, what: str) -> T:
+def read(model: type[Wire[T]], value: Json, what: str) -> T:
     """``value`` as a domain object. Unavailable: it has another form than a server's answer."""
     try:
-        return convert(model.model_validate(value))
+        return model.model_validate(value).to_domain()
     except (ValidationError, ValueError, OverflowError, RecursionError) as error:
         raise Unavailable(f"{what}: the answer has an unknown form: {_short(error)}") from None
 
 
 class ListReader:
-    """Reads lists item by item, and logs once which items it cannot understand.
-
-    Owns: _reported, the latest of the reports that were made.
-    """
+    """Reads lists item by item, and logs once which items cannot be read."""
 
     def __init__(self) -> None:
         self._reported: dict[tuple[str, str], None] = {}
 
-    def read(self, model: type[W], convert: Callable[[W], T], value: Json, what: str) -> list[T]:
-        """The items of ``value`` as domain objects, without those that cannot be understood.
+    def read(self, model: type[Wire[T]], value: Json, what: str) -> list[T]:
+        """The items of ``value`` as domain objects, without those that cannot be read.
 
-        One run that cannot be read must not keep all others from running. Unavailable: not a
-        list, or nothing in it has even an id or can be understood.
+        One broken run must not keep all others from running. Unavailable: ``value`` is not a list,
+        or no item can be read and some lack even an id.
         """
         if not isinstance(value, list):
             raise Unavailable(f"{what}: the answer is not a list")
@@ -53,7 +48,7 @@ class ListReader:
         failure: Unavailable | None = None
         for item in value:
             try:
-                items.append(read(model, convert, item, what))
+                items.append(read(model, item, what))
             except Unavailable as error:
                 if (item_id := _id_in(item)) is None:
                     failure = error
@@ -73,7 +68,7 @@ class ListReader:
 
 
 def _id_in(item: Json) -> str | None:
-    """What an item that cannot be understood calls itself, cut short."""
+    """The id of an item that cannot be read, cut short."""
     if not isinstance(item, dict):
         return None
     run = item.get("flow_run", item)

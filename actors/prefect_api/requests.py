@@ -1,4 +1,4 @@
-"""Request bodies. Servers forbid unknown keys, so each has the contract's keys and no other."""
+"""Request bodies. Servers reject unknown keys with 422, so there are no others."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ CANCELLING_FILTERS: tuple[Mapping[str, Json], ...] = (
     {"type": {"any_": [StateType.CANCELLED.value]}, "name": {"any_": ["Cancelling"]}},
     {"type": {"any_": [StateType.CANCELLING.value]}},
 )
-"""States of runs that are being cancelled: as old servers name them, and as others do."""
+"""States of runs that are being cancelled: of old servers, and of all others."""
 
 
 def timestamp(moment: datetime) -> str:
-    """ISO 8601 in UTC, as every server reads it."""
+    """ISO 8601 in UTC."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def state_body(proposal: Proposal) -> Json:
-    """``set_state`` (contract 6.1); the transition id makes a repeat of it harmless."""
+    """``POST /flow_runs/{id}/set_state``; the transition id makes a retry harmless."""
     details = dict(proposal.details) | {"transition_id": proposal.transition_id}
     return {
         "state": {
@@ -38,7 +38,7 @@ def state_body(proposal: Proposal) -> Json:
 
 
 def due_runs_body(queues: Collection[str], before: datetime, limit: int | None) -> Json:
-    """``get_scheduled_flow_runs`` (contract 5.1); no queue names mean all queues."""
+    """``POST /work_pools/{name}/get_scheduled_flow_runs``; no queue names mean all queues."""
     body: dict[str, Json] = {
         "work_queue_names": list(queues),
         "scheduled_before": timestamp(before),
@@ -47,7 +47,7 @@ def due_runs_body(queues: Collection[str], before: datetime, limit: int | None) 
 
 
 def scheduled_body(pool: str, queue: str, before: datetime, offset: int) -> Json:
-    """``POST /flow_runs/filter`` for what waits in a queue; pages need an order without ties."""
+    """``POST /flow_runs/filter`` for the runs of a queue, in an order without ties for paging."""
     return {
         "flow_runs": {
             "state": {"type": {"any_": [StateType.SCHEDULED.value]}},
@@ -67,7 +67,7 @@ def cancelling_body(
     excluding: Collection[FlowRunId],
     offset: int,
 ) -> Json:
-    """``POST /flow_runs/filter`` for one of the cancelling states (contract 10.1)."""
+    """``POST /flow_runs/filter`` for one of the cancelling states."""
     runs: dict[str, Json] = {"state": state}
     if excluding:
         runs["id"] = {"not_any_": list(excluding)}
@@ -82,13 +82,13 @@ def cancelling_body(
 
 
 def queues_body(names: Collection[str], offset: int) -> Json:
-    """``POST /work_pools/{name}/queues/filter`` (contract 4.4)."""
+    """``POST /work_pools/{name}/queues/filter``."""
     chosen = {"name": {"any_": list(names)}} if names else None
     return {"work_queues": chosen, "offset": offset}
 
 
 def logs_body(lines: Iterable[LogLine]) -> Json:
-    """``POST /logs/``: a bare array of exactly these six keys (contract 11)."""
+    """``POST /logs/``: a bare array."""
     return [
         {
             "name": line.logger,
@@ -103,7 +103,7 @@ def logs_body(lines: Iterable[LogLine]) -> Json:
 
 
 def events_body(events: Iterable[WorkerEvent]) -> Json:
-    """``POST /events``: an array (contract 12.1, 12.2)."""
+    """``POST /events``: a bare array."""
     return [
         {
             "occurred": timestamp(event.occurred),
@@ -119,21 +119,21 @@ def events_body(events: Iterable[WorkerEvent]) -> Json:
 
 
 def _storable(text: str) -> str:
-    """``text`` without NUL, which a server on PostgreSQL cannot store."""
+    """``text`` without NUL, which PostgreSQL cannot store."""
     return text.replace("\x00", "")
 
 
 def encoded(body: Json) -> bytes:
-    """``body`` as bytes of JSON; halves of surrogate pairs (undecodable output) replaced."""
+    """``body`` as JSON in UTF-8; halves of surrogate pairs become question marks."""
     try:
         text = json.dumps(body, ensure_ascii=False, allow_nan=False, default=_plain)
     except (ValueError, TypeError, RecursionError) as error:
-        raise InvalidRequest(f"what was to be sent is not JSON: {error}") from None
+        raise InvalidRequest(f"the request cannot be written as JSON: {error}") from None
     return text.encode("utf-8", "replace")
 
 
 def _plain(value: object) -> Json:
-    """JSON for what our own types hold beside JSON: read-only mappings, tuples, moments."""
+    """JSON for the other types in domain objects: read-only mappings, tuples, datetimes."""
     match value:
         case Mapping():
             return dict(value)
