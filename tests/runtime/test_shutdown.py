@@ -11,27 +11,27 @@ from actors.runtime import (
     Ping,
     shut_down,
 )
-from tests.runtime.house import House, now, slowly
+from tests.runtime.children import Children, now, slowly
 from tests.runtime.scribe import Scribe, forever
 from tests.support.virtual import virtual
 
 
 @virtual
 async def test_a_child_that_does_not_stop_in_time_is_killed() -> None:
-    house = House()
-    ref = house.supervise(house.child("a", shutdown_seconds=3.0), house.child("b"))
+    children = Children()
+    ref = children.supervise(children.child("a", shutdown_seconds=3.0), children.child("b"))
     await ref.request(Ping(), timeout=None)
-    house.ref("a").tell(forever)
+    children.ref("a").tell(forever)
     await ref.stop(block=False)
-    assert house.events[2:] == [(0, "b stop"), (3, "a failure ActorKilled")]
+    assert children.events[2:] == [(0, "b stop"), (3, "a failure ActorKilled")]
 
 
 @virtual
 async def test_a_child_that_hangs_in_on_failure_too_is_cut_short() -> None:
-    house = House()
-    ref = house.supervise(house.child("a", shutdown_seconds=3.0, failure=forever))
+    children = Children()
+    ref = children.supervise(children.child("a", shutdown_seconds=3.0, failure=forever))
     await ref.request(Ping(), timeout=None)
-    house.ref("a").tell(forever)
+    children.ref("a").tell(forever)
     await ref.stop(block=False)
     assert now() == 6
     assert ActorRegistry.get_all() == []
@@ -39,20 +39,20 @@ async def test_a_child_that_hangs_in_on_failure_too_is_cut_short() -> None:
 
 @virtual
 async def test_a_child_without_a_shutdown_time_may_take_as_long_as_it_needs() -> None:
-    house = House()
-    ref = house.supervise(house.child("a", shutdown_seconds=None, stop=slowly(100_000)))
+    children = Children()
+    ref = children.supervise(children.child("a", shutdown_seconds=None, stop=slowly(100_000)))
     await ref.request(Ping(), timeout=None)
     await ref.stop(block=False)
-    assert house.events[-1] == (100_000, "a stop")
+    assert children.events[-1] == (100_000, "a stop")
 
 
 @virtual
 async def test_a_supervisor_that_is_killed_twice_kills_its_children() -> None:
-    house = House()
-    hanging = house.child("a", shutdown_seconds=None, stop=forever)
-    ref = house.supervise(hanging)
+    children = Children()
+    hanging = children.child("a", shutdown_seconds=None, stop=forever)
+    ref = children.supervise(hanging)
     await ref.request(Ping(), timeout=None)
-    child = house.ref("a")
+    child = children.ref("a")
     ref.kill()
     await asyncio.sleep(10)
     assert not ref.has_ended

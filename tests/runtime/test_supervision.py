@@ -18,36 +18,38 @@ from actors.runtime import (
     RestartBudget,
     Supervisor,
 )
-from tests.runtime.house import BUDGET, House, now, slowly
+from tests.runtime.children import BUDGET, Children, now, slowly
 from tests.runtime.scribe import Scribe, ask, forever, raising, turns
 from tests.support.virtual import virtual
 
 
 @virtual
 async def test_children_start_in_order_each_up_before_the_next_and_stop_in_reverse() -> None:
-    house = House()
-    ref = house.supervise(
-        house.child("a", start=slowly(2)), house.child("b", stop=slowly(1)), house.child("c")
+    children = Children()
+    ref = children.supervise(
+        children.child("a", start=slowly(2)),
+        children.child("b", stop=slowly(1)),
+        children.child("c"),
     )
     await ref.request(Ping(), timeout=None)
-    assert house.events == [(2, "a start"), (2, "b start"), (2, "c start")]
+    assert children.events == [(2, "a start"), (2, "b start"), (2, "c start")]
     await ref.stop(block=False)
-    assert house.events[3:] == [(2, "c stop"), (3, "b stop"), (3, "a stop")]
+    assert children.events[3:] == [(2, "c stop"), (3, "b stop"), (3, "a stop")]
     assert ActorRegistry.get_all() == []
 
 
 @virtual
 async def test_a_failed_child_is_restarted_alone_and_found_under_its_name() -> None:
-    house = House()
-    ref = house.supervise(house.child("a"), house.child("b"), house.child("c"))
+    children = Children()
+    ref = children.supervise(children.child("a"), children.child("b"), children.child("c"))
     await ref.request(Ping(), timeout=None)
-    address, before = house.directory.address("b"), house.ref("b")
-    await house.break_("b")
-    assert house.what[3:] == ["b failure ValueError", "b start"]
-    assert house.ref("b") is not before
+    address, before = children.directory.address("b"), children.ref("b")
+    await children.break_("b")
+    assert children.what[3:] == ["b failure ValueError", "b start"]
+    assert children.ref("b") is not before
     await address.request(Ping(), timeout=1)
     await ref.stop(block=False)
-    assert house.what[5:] == ["c stop", "b stop", "a stop"]
+    assert children.what[5:] == ["c stop", "b stop", "a stop"]
 
 
 @pytest.mark.parametrize(
@@ -65,15 +67,15 @@ def test_the_kind_of_child_says_whether_it_comes_back(
 ) -> None:
     @virtual
     async def check() -> None:
-        house = House()
-        ref = house.supervise(house.child("a", restart))
+        children = Children()
+        ref = children.supervise(children.child("a", restart))
         await ref.request(Ping(), timeout=None)
         if fails:
-            await house.break_("a")
+            await children.break_("a")
         else:
-            await house.ref("a").stop(block=False)
+            await children.ref("a").stop(block=False)
             await turns(10)
-        assert (house.directory.find("a") is not None) is comes_back
+        assert (children.directory.find("a") is not None) is comes_back
         assert await ref.stop(block=False)
 
     check()
@@ -81,28 +83,28 @@ def test_the_kind_of_child_says_whether_it_comes_back(
 
 @virtual
 async def test_a_spent_budget_ends_the_supervisor_loudly_and_all_children_with_it() -> None:
-    house = House()
-    ref = house.supervise(house.child("a"), house.child("b"))
+    children = Children()
+    ref = children.supervise(children.child("a"), children.child("b"))
     await ref.request(Ping(), timeout=None)
     for _ in range(3):
-        await house.break_("b")
+        await children.break_("b")
     assert ref.is_alive()
-    await house.break_("b")
+    await children.break_("b")
     await ref.joined()
     assert isinstance(ref.failure, BudgetExhausted)
     assert "b failed, and more than 3 restarts within 60 s" in str(ref.failure)
     assert str(ref.failure.__cause__) == "b is broken"
-    assert house.what[-1] == "a stop"
+    assert children.what[-1] == "a stop"
     assert ActorRegistry.get_all() == []
 
 
 @virtual
 async def test_failures_spread_over_time_do_not_spend_the_budget() -> None:
-    house = House()
-    ref = house.supervise(house.child("a"))
+    children = Children()
+    ref = children.supervise(children.child("a"))
     await ref.request(Ping(), timeout=None)
     for _ in range(20):
-        await house.break_("a")
+        await children.break_("a")
         await asyncio.sleep(21)
     assert ref.is_alive()
     await ref.stop(block=False)
@@ -110,37 +112,37 @@ async def test_failures_spread_over_time_do_not_spend_the_budget() -> None:
 
 @virtual
 async def test_restarts_back_off() -> None:
-    house = House()
-    ref = house.supervise(house.child("a"), backoff=lambda failures: 2.0**failures)
+    children = Children()
+    ref = children.supervise(children.child("a"), backoff=lambda failures: 2.0**failures)
     await ref.request(Ping(), timeout=None)
     for pause in (2, 4, 8):
-        await house.break_("a")
-        assert house.directory.find("a") is None
+        await children.break_("a")
+        assert children.directory.find("a") is None
         await asyncio.sleep(pause)
         await turns()
-    starts = [at for at, event in house.events if event == "a start"]
+    starts = [at for at, event in children.events if event == "a start"]
     assert starts == [0, 2, 6, 14]
     await ref.stop(block=False)
 
 
 @virtual
 async def test_a_stop_while_a_restart_is_due_restarts_nothing() -> None:
-    house = House()
-    ref = house.supervise(house.child("a"), backoff=lambda _: 10.0)
+    children = Children()
+    ref = children.supervise(children.child("a"), backoff=lambda _: 10.0)
     await ref.request(Ping(), timeout=None)
-    await house.break_("a")
+    await children.break_("a")
     await ref.stop(block=False)
     await asyncio.sleep(60)
-    assert house.what == ["a start", "a failure ValueError"]
+    assert children.what == ["a start", "a failure ValueError"]
 
 
 @virtual
 async def test_a_restart_is_logged_with_its_cause(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, logger="actors.runtime.supervision")
-    house = House()
-    ref = house.supervise(house.child("a"))
+    children = Children()
+    ref = children.supervise(children.child("a"))
     await ref.request(Ping(), timeout=None)
-    await house.break_("a")
+    await children.break_("a")
     [record] = [r for r in caplog.records if r.name == "actors.runtime.supervision"]
     assert record.message == "actor.restarting"
     assert vars(record)["actor"] == "a"
@@ -150,20 +152,20 @@ async def test_a_restart_is_logged_with_its_cause(caplog: pytest.LogCaptureFixtu
 
 @virtual
 async def test_supervisors_can_be_supervised() -> None:
-    house = House()
+    children = Children()
     inner = ChildSpec(
         name="inner",
-        start=lambda: house.supervise(
-            house.child("leaf"), budget=RestartBudget(intensity=0, period_seconds=1.0)
+        start=lambda: children.supervise(
+            children.child("leaf"), budget=RestartBudget(intensity=0, period_seconds=1.0)
         ),
         shutdown_seconds=None,
     )
-    ref = house.supervise(inner)
+    ref = children.supervise(inner)
     await ref.request(Ping(), timeout=None)
-    await house.break_("leaf")  # the inner supervisor gives up, and is restarted itself
-    assert await ask(house.ref("leaf"), lambda: "alive") == "alive"
+    await children.break_("leaf")  # the inner supervisor gives up, and is restarted itself
+    assert await ask(children.ref("leaf"), lambda: "alive") == "alive"
     await ref.stop(block=False)
-    assert house.what == ["leaf start", "leaf failure ValueError", "leaf start", "leaf stop"]
+    assert children.what == ["leaf start", "leaf failure ValueError", "leaf start", "leaf stop"]
 
 
 @virtual
@@ -183,33 +185,33 @@ async def test_a_supervisor_may_have_messages_of_its_own() -> None:
 @virtual
 async def test_a_child_that_fails_in_on_start_ends_a_starting_supervisor() -> None:
     """pykka's start() returns a ref all the same, and no hook is called."""
-    house = House()
+    children = Children()
     error = ValueError("no database")
-    ref = house.supervise(
-        house.child("a"), house.child("b", start=raising(error)), house.child("c")
+    ref = children.supervise(
+        children.child("a"), children.child("b", start=raising(error)), children.child("c")
     )
     await ref.joined()
     assert isinstance(ref.failure, ChildDidNotStart)
     assert ref.failure.__cause__ is error
-    assert house.what == ["a start", "a stop"]
+    assert children.what == ["a start", "a stop"]
     assert ActorRegistry.get_all() == []
 
 
 @virtual
 async def test_a_child_whose_constructor_fails_ends_a_starting_supervisor() -> None:
-    house = House()
+    children = Children()
     wrong = ChildSpec(name="wrong", start=lambda: Scribe.start())
-    ref = house.supervise(house.child("a"), wrong)
+    ref = children.supervise(children.child("a"), wrong)
     await ref.joined()
     assert isinstance(ref.failure, ChildDidNotStart)
     assert isinstance(ref.failure.__cause__, TypeError)
-    assert house.what == ["a start", "a stop"]
+    assert children.what == ["a start", "a stop"]
 
 
 @virtual
 async def test_a_child_that_hangs_in_on_start_is_killed_and_ends_a_starting_supervisor() -> None:
-    house = House()
-    ref = house.supervise(house.child("a", start=forever), start_seconds=7.0)
+    children = Children()
+    ref = children.supervise(children.child("a", start=forever), start_seconds=7.0)
     await ref.joined()
     assert isinstance(ref.failure, ChildDidNotStart)
     assert now() == 7
@@ -218,13 +220,13 @@ async def test_a_child_that_hangs_in_on_start_is_killed_and_ends_a_starting_supe
 
 @virtual
 async def test_a_restart_that_fails_costs_a_restart_too() -> None:
-    house = House()
+    children = Children()
     outage = [False]
-    flaky = house.child("a", start=lambda: 1 / 0 if outage[0] else None)
-    ref = house.supervise(flaky, backoff=lambda _: 1.0)
+    flaky = children.child("a", start=lambda: 1 / 0 if outage[0] else None)
+    ref = children.supervise(flaky, backoff=lambda _: 1.0)
     await ref.request(Ping(), timeout=None)
     outage[0] = True
-    await house.break_("a")
+    await children.break_("a")
     await ref.joined()
     assert isinstance(ref.failure, BudgetExhausted)
     assert isinstance(ref.failure.__cause__, ZeroDivisionError)

@@ -1,4 +1,4 @@
-"""What users, other workers, operators and bad luck do to the house while it runs."""
+"""What users, other workers, operators and bad luck do to the simulation while it runs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from actors.messages.lifetime import Deadline, Drain, Reexec
 from actors.runtime import AsyncioRef
 from actors.runtime.query import Order
 
-from .house import House
 from .plan import Act, PlannedRun
+from .simulation import Simulation
 from .truth import limits_in
 from .worker import POOL
 
@@ -27,33 +27,33 @@ from .worker import POOL
 class Doze(Order):
     """An actor that does not come to its next message for a while."""
 
-    def __init__(self, house: House, seconds: float) -> None:
-        self._house = house
+    def __init__(self, sim: Simulation, seconds: float) -> None:
+        self._sim = sim
         self._seconds = seconds
 
     async def carry_out(self, actor: Any) -> None:
-        self._house.dozing += 1
+        self._sim.blocked_actors += 1
         try:
             await asyncio.sleep(self._seconds)
         finally:
-            self._house.dozing -= 1
+            self._sim.blocked_actors -= 1
 
 
 class Acts:
     """Owns: which flow run is which of the plan's, by number."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, sim: Simulation) -> None:
+        self._sim = sim
         self._runs: dict[int, FlowRunId] = {}
         self._deployments: list[DeploymentId] = []
 
     def arrange(self) -> None:
         """Set the stage and put everything planned on the clock."""
-        house, plan = self._house, self._house.plan
-        house.server.add_pool(POOL)
-        house.server.add_queue(POOL, "other")
+        sim, plan = self._sim, self._sim.plan
+        sim.server.add_pool(POOL)
+        sim.server.add_queue(POOL, "other")
         self._deployments = [
-            house.server.add_deployment(f"d{n}", concurrency_limit=limit, on_full=on_full)
+            sim.server.add_deployment(f"d{n}", concurrency_limit=limit, on_full=on_full)
             for n, (limit, on_full) in enumerate(plan.deployments)
         ]
         for number, run in enumerate(plan.runs):
@@ -65,27 +65,27 @@ class Acts:
         def ring() -> None:
             what(*args)
 
-        self._house.clock.call_later(time, ring)
+        self._sim.clock.call_later(time, ring)
 
     def _schedule(self, number: int, run: PlannedRun) -> None:
-        server = self._house.server
+        server = self._sim.server
         deployment = None if run.deployment is None else self._deployments[run.deployment]
         if deployment is not None and deployment not in server.deployments:
             return
         self._runs[number] = run_id = server.schedule(
             POOL,
             deployment_id=deployment,
-            due=self._house.clock.now() + timedelta(seconds=run.early),
+            due=self._sim.clock.now() + timedelta(seconds=run.early),
             queue=run.queue,
             name=run.name,
             job_variables=run.variables,
         )
-        self._house.programs[run_id] = run.program
-        self._house.truth.limits[run_id] = limits_in(run.variables)
-        self._house.trace.say("user", "schedules", run.name, run_id, run.program)
+        self._sim.programs[run_id] = run.program
+        self._sim.truth.limits[run_id] = limits_in(run.variables)
+        self._sim.trace.say("user", "schedules", run.name, run_id, run.program)
 
     def _perform(self, act: Act) -> None:
-        self._house.trace.say("act", act.what, act.target if act.target is not None else "")
+        self._sim.trace.say("act", act.what, act.target if act.target is not None else "")
         with contextlib.suppress(NotFound):  # deleted by now
             getattr(self, act.what)(act)
 
@@ -97,35 +97,35 @@ class Acts:
     # -- users and other workers -------------------------------------------------------------
 
     def cancel(self, act: Act) -> None:
-        self._house.server.cancel(self._target(act))
+        self._sim.server.cancel(self._target(act))
 
     def delete_run(self, act: Act) -> None:
-        self._house.server.run(self._target(act))
-        self._house.server.delete_run(self._target(act))
+        self._sim.server.run(self._target(act))
+        self._sim.server.delete_run(self._target(act))
 
     def force(self, act: Act) -> None:
         """Somebody sets the state of a run that is under way, as the UI allows."""
         run_id = self._target(act)
-        if self._house.server.run(run_id).state.type in (
+        if self._sim.server.run(run_id).state.type in (
             StateType.PENDING,
             StateType.RUNNING,
             StateType.CANCELLING,
         ):
-            type_ = self._house.rng.choice((StateType.COMPLETED, StateType.FAILED))
-            self._house.server.set_state(run_id, type_, force=True)
+            type_ = self._sim.rng.choice((StateType.COMPLETED, StateType.FAILED))
+            self._sim.server.set_state(run_id, type_, force=True)
 
     def retry(self, act: Act) -> None:
         run_id = self._target(act)
-        if self._house.server.run(run_id).state.type.is_terminal:
-            due = self._house.clock.now().isoformat()
+        if self._sim.server.run(run_id).state.type.is_terminal:
+            due = self._sim.clock.now().isoformat()
             details = {"scheduled_time": due}
-            self._house.server.set_state(
+            self._sim.server.set_state(
                 run_id, StateType.SCHEDULED, "AwaitingRetry", details=details
             )
 
     def take_away(self, act: Act) -> None:
         """Another worker is faster."""
-        server, run_id = self._house.server, self._target(act)
+        server, run_id = self._sim.server, self._target(act)
         if server.run(run_id).state.type is not StateType.SCHEDULED:
             return
         server.set_state(run_id, StateType.PENDING)
@@ -137,42 +137,42 @@ class Acts:
         self._at(act.seconds, finish)
 
     def delete_deployment(self, act: Act) -> None:
-        if self._deployments and self._deployments[0] in self._house.server.deployments:
-            self._house.server.delete_deployment(self._deployments[0])
+        if self._deployments and self._deployments[0] in self._sim.server.deployments:
+            self._sim.server.delete_deployment(self._deployments[0])
 
     def pause(self, act: Act) -> None:
-        self._house.server.pause_pool(POOL)
-        self._at(act.seconds, lambda: self._house.server.pause_pool(POOL, paused=False))
+        self._sim.server.pause_pool(POOL)
+        self._at(act.seconds, lambda: self._sim.server.pause_pool(POOL, paused=False))
 
     # -- the machine -------------------------------------------------------------------------
 
     def kill(self, act: Act) -> None:
-        self._house.kill()
+        self._sim.kill()
 
     def reboot(self, act: Act) -> None:
-        self._house.kill()
-        self._house.keeper.reboot()
+        self._sim.kill()
+        self._sim.keeper.reboot()
 
     def keeper_dies(self, act: Act) -> None:
-        self._house.keeper.succeed()
+        self._sim.keeper.succeed()
 
     def keeper_away(self, act: Act) -> None:
-        self._house.road.away = True
-        self._at(act.seconds, lambda: setattr(self._house.road, "away", False))
+        self._sim.keeper_link.away = True
+        self._at(act.seconds, lambda: setattr(self._sim.keeper_link, "away", False))
 
     def disk_full(self, act: Act) -> None:
-        self._house.records.full = True
-        self._at(act.seconds, lambda: setattr(self._house.records, "full", False))
+        self._sim.records.full = True
+        self._at(act.seconds, lambda: setattr(self._sim.records, "full", False))
 
     def disk_stuck(self, act: Act) -> None:
         """At once, or with the next record of a phase."""
-        house, disk = self._house, self._house.disk
+        sim, disk = self._sim, self._sim.disk
 
         def stick(phase: Phase) -> None:
             if act.target in (None, phase):
-                house.trace.say("disk", "is stuck")
+                sim.trace.say("disk", "is stuck")
                 disk.stuck, disk.stick = True, lambda phase: None
-                house.clock.call_later(act.seconds, lambda: setattr(disk, "stuck", False))
+                sim.clock.call_later(act.seconds, lambda: setattr(disk, "stuck", False))
 
         if act.target is None:
             stick(Phase.OVER)
@@ -181,50 +181,50 @@ class Acts:
 
     def lose_record(self, act: Act) -> None:
         """A record turns out to be unreadable when the next worker starts."""
-        records = self._house.records.unsettled
+        records = self._sim.records.unsettled
         if records:
-            self._house.kill()
-            key = self._house.rng.choice(records).key
-            self._house.trace.say("disk", "loses", key)
-            del self._house.records.records[key]
-            self._house.strays.add(key)
+            self._sim.kill()
+            key = self._sim.rng.choice(records).key
+            self._sim.trace.say("disk", "loses", key)
+            del self._sim.records.records[key]
+            self._sim.strays.add(key)
 
     def memory_short(self, act: Act) -> None:
         """Others on the machine need nearly all of its memory."""
-        house, full = self._house, 97.0
-        usual = house.measure.host_percent
+        sim, full = self._sim, 97.0
+        usual = sim.measure.host_percent
         if usual == full:
             return
-        house.measure.host_percent, house.truth.short_since = full, house.clock.monotonic()
+        sim.measure.host_percent, sim.truth.short_since = full, sim.clock.monotonic()
 
         def relieve() -> None:
-            house.measure.host_percent, house.truth.short_since = usual, None
+            sim.measure.host_percent, sim.truth.short_since = usual, None
 
         self._at(act.seconds, relieve)
 
     def measure_fails(self, act: Act) -> None:
-        measure = self._house.measure
+        measure = self._sim.measure
         measure.failure = OSError("no /proc")
         self._at(act.seconds, lambda: setattr(measure, "failure", None))
 
     def kernel_kill(self, act: Act) -> None:
         """The kernel is out of memory and chooses a run."""
-        alive = self._house.keeper.alive()
+        alive = self._sim.keeper.alive()
         if alive:
-            process = self._house.rng.choice(alive)
-            self._house.trace.say("kernel", "kills", process.key)
-            self._house.truth.kernel_kills.add(process.key)
-            self._house.measure.kernel_kills[process.identity.pid] += 1
+            process = self._sim.rng.choice(alive)
+            self._sim.trace.say("kernel", "kills", process.key)
+            self._sim.truth.kernel_kills.add(process.key)
+            self._sim.measure.kernel_kills[process.identity.pid] += 1
             process.end(-9)
 
     # -- the worker's own troubles -------------------------------------------------------------
 
     def drain(self, act: Act) -> None:
-        if self._house.up() and self._house.wiring is not None:
-            guardian, life = self._house.wiring.guardian, self._house.life
+        if self._sim.up() and self._sim.wiring is not None:
+            guardian, life = self._sim.wiring.guardian, self._sim.life
 
             def deadline() -> None:
-                life.ends_runs = self._house.plan.on_deadline == "terminate"
+                life.ends_runs = self._sim.plan.on_deadline == "terminate"
                 guardian.tell_if_alive(Deadline())
 
             life.leaving = True
@@ -233,9 +233,9 @@ class Acts:
 
     def reexec(self, act: Act) -> None:
         """The worker is upgraded in place."""
-        if self._house.up() and self._house.wiring is not None:
-            self._house.life.leaving = True
-            self._house.wiring.guardian.tell_if_alive(Reexec())
+        if self._sim.up() and self._sim.wiring is not None:
+            self._sim.life.leaving = True
+            self._sim.wiring.guardian.tell_if_alive(Reexec())
 
     def fail_service(self, act: Act) -> None:
         self._fail(self._actor(act.target))
@@ -250,25 +250,25 @@ class Acts:
         self._doze(self._supervisor(), act.seconds / 10)
 
     def _actor(self, name: str) -> AsyncioRef | None:
-        if not self._house.up() or self._house.wiring is None:
+        if not self._sim.up() or self._sim.wiring is None:
             return None
-        return self._house.wiring.directory.find(name)
+        return self._sim.wiring.directory.find(name)
 
     def _supervisor(self) -> AsyncioRef | None:
-        if not self._house.up() or self._house.wiring is None:
+        if not self._sim.up() or self._sim.wiring is None:
             return None
-        names = [n for n, _ in self._house.wiring.directory if n.startswith(RUN_PREFIX)]
-        return self._actor(self._house.rng.choice(names)) if names else None
+        names = [n for n, _ in self._sim.wiring.directory if n.startswith(RUN_PREFIX)]
+        return self._actor(self._sim.rng.choice(names)) if names else None
 
     def _fail(self, ref: AsyncioRef | None) -> None:
         if ref is not None:
-            house = self._house
-            house.ended_by_us.add(ref.actor_urn)
-            house.truth.note_handover(house.clock.monotonic())
+            sim = self._sim
+            sim.ended_by_us.add(ref.actor_urn)
+            sim.truth.note_handover(sim.clock.monotonic())
             if ref.actor_class is EventEmitter:
-                house.truth.events_lost_at = house.clock.monotonic()
+                sim.truth.events_lost_at = sim.clock.monotonic()
             ref.kill()
 
     def _doze(self, ref: AsyncioRef | None, seconds: float) -> None:
         if ref is not None:
-            ref.tell_if_alive(Doze(self._house, seconds))
+            ref.tell_if_alive(Doze(self._sim, seconds))

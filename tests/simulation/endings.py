@@ -13,9 +13,9 @@ from actors.domain.model import StateType
 from actors.domain.record import Limits, Phase, Reason, RunRecord
 from actors.testing.processes import ScriptedProcess
 
-from .house import House
 from .invariants import SLACK_SECONDS, has_lost_hold
 from .server import Write
+from .simulation import Simulation
 from .truth import WISHED
 
 SAMPLE_SLACK_SECONDS = 2.5
@@ -27,21 +27,21 @@ _SAID_ZERO = re.compile("cleanly|exited with code 0")
 # -- when a record is saved ----------------------------------------------------------------------
 
 
-def the_reason_is_the_true_one(house: House, record: RunRecord) -> str | None:
+def the_reason_is_the_true_one(sim: Simulation, record: RunRecord) -> str | None:
     """The closed list: a reason is given for what really happened, and kept."""
-    before = house.truth.saved.get(record.key)
+    before = sim.truth.saved.get(record.key)
     known = None if before is None else before.reason
     if record.reason is known:
         return None
     changes = known is not None and record.reason not in (None, Reason.CANCELLED)
-    if changes and not is_forgotten(house, record.key):
+    if changes and not is_forgotten(sim, record.key):
         return f"{record.key} ended because it {known}, and then because it {record.reason}"
-    if record.reason is None or _is_true(house, record, record.reason):
+    if record.reason is None or _is_true(sim, record, record.reason):
         return None
     return f"{record.key} is said to have ended because: {record.reason}"
 
 
-def the_end_is_told_by_its_reason(house: House, record: RunRecord) -> str | None:
+def the_end_is_told_by_its_reason(sim: Simulation, record: RunRecord) -> str | None:
     """What is cancelled in hand is reported Cancelled, what the worker ended Crashed."""
     report = record.report
     if report is None or record.phase is not Phase.REPORTING or record.reason not in WISHED:
@@ -54,49 +54,49 @@ def the_end_is_told_by_its_reason(house: House, record: RunRecord) -> str | None
     return f"{record.key} ended because: {record.reason}, and is reported {report.name}"
 
 
-def what_is_ours_has_a_reason_in_the_end(house: House, record: RunRecord) -> str | None:
+def what_is_ours_has_a_reason_in_the_end(sim: Simulation, record: RunRecord) -> str | None:
     """A run that is settled without a reason was never ours."""
-    run = house.server.runs.get(record.run.id)
+    run = sim.server.runs.get(record.run.id)
     if record.phase is not Phase.OVER or record.reason is not None or run is None:
         return None
-    if record.key in house.truth.processes:
+    if record.key in sim.truth.processes:
         return f"{record.key} had a process, and is settled without a reason"
     ours = run.state.type is StateType.PENDING and run.state.transition_id == record.claim
-    if ours and not house.truth.late.get(record.run.id):
+    if ours and not sim.truth.late.get(record.run.id):
         return f"{record.key} is Pending by our claim, and is settled without a reason"
     return None
 
 
-def _is_true(house: House, record: RunRecord, reason: Reason) -> bool:
+def _is_true(sim: Simulation, record: RunRecord, reason: Reason) -> bool:
     """Whether ``reason`` is what has happened to the run, or is about to be done to it."""
-    truth, limits = house.truth, house.truth.limits_of(record.key)
+    truth, limits = sim.truth, sim.truth.limits_of(record.key)
     process = truth.processes.get(record.key)
     if reason is Reason.CANCELLED:
         return record.run.id in truth.cancelled
     if reason is Reason.WORKER_STOPPED:
-        return house.life.ends_runs
+        return sim.life.ends_runs
     if reason is Reason.COULD_NOT_START:
         return process is None
     if reason is Reason.WORKER_FAILED:
-        return has_lost_hold(house, record.key)
+        return has_lost_hold(sim, record.key)
     if process is None:
         return False
     match reason:
         case Reason.TIMED_OUT:
-            lasted = house.clock.monotonic() - process.started_at
+            lasted = sim.clock.monotonic() - process.started_at
             return limits.timeout_seconds is not None and (
                 lasted >= limits.timeout_seconds - MOMENT
             )
         case Reason.OUT_OF_MEMORY_LIMIT:
-            return _is_too_big(house, process, limits)
+            return _is_too_big(sim, process, limits)
         case _:
-            return _ended_by_itself(house, process, reason)
+            return _ended_by_itself(sim, process, reason)
 
 
-def _ended_by_itself(house: House, process: ScriptedProcess, reason: Reason) -> bool:
+def _ended_by_itself(sim: Simulation, process: ScriptedProcess, reason: Reason) -> bool:
     if process.exit is None:
         return False
-    ended_by_us = bool(process.end_orders) and not is_forgotten(house, process.key)
+    ended_by_us = bool(process.end_orders) and not is_forgotten(sim, process.key)
     code = process.exit.code
     match reason:
         case Reason.MACHINE_RESTARTED:
@@ -104,51 +104,51 @@ def _ended_by_itself(house: House, process: ScriptedProcess, reason: Reason) -> 
         case Reason.LOST:
             return code is None and not process.rebooted
         case Reason.OUT_OF_MEMORY_KERNEL:
-            return process.key in house.truth.kernel_kills
+            return process.key in sim.truth.kernel_kills
         case Reason.EXITED:
             return code == 0 and not ended_by_us
         case Reason.FAILED:
-            return code not in (0, None) and not ended_by_us and not _was_seen(house, process)
+            return code not in (0, None) and not ended_by_us and not _was_seen(sim, process)
         case _:
             return False
 
 
-def _was_seen(house: House, process: ScriptedProcess) -> bool:
+def _was_seen(sim: Simulation, process: ScriptedProcess) -> bool:
     """Whether the kernel killed it under the eyes of one and the same supervisor."""
-    killed = process.key in house.truth.kernel_kills and house.plan.measures
-    return killed and house.truth.disturbed_at < process.started_at - 1.0
+    killed = process.key in sim.truth.kernel_kills and sim.plan.measures
+    return killed and sim.truth.disturbed_at < process.started_at - 1.0
 
 
-def _is_too_big(house: House, process: ScriptedProcess, limits: Limits) -> bool:
+def _is_too_big(sim: Simulation, process: ScriptedProcess, limits: Limits) -> bool:
     limit = limits.memory_limit_mb
-    return limit is not None and house.truth.peaks.get(process.key, 0) > limit * MEBIBYTE
+    return limit is not None and sim.truth.peaks.get(process.key, 0) > limit * MEBIBYTE
 
 
 # -- when the keeper is told to end a run --------------------------------------------------------
 
 
 def only_what_must_end_is_ended(
-    house: House, key: ClaimKey, signal: int, grace_seconds: float
+    sim: Simulation, key: ClaimKey, signal: int, grace_seconds: float
 ) -> str | None:
     """Invariant 8: there is a reason, true when it was noted, and noted before the signal."""
     del signal, grace_seconds
-    record = house.truth.saved.get(key)
+    record = sim.truth.saved.get(key)
     if record is not None and (record.reason in WISHED or record.cancelling is not None):
         return None
-    if house.truth.is_overdue(key, house.clock.monotonic()):
+    if sim.truth.is_overdue(key, sim.clock.monotonic()):
         return None
-    if has_lost_hold(house, key):
+    if has_lost_hold(sim, key):
         return None  # its record may be old; the order is given without a look
     return f"{key} was ended for no reason"
 
 
 def it_is_ended_as_its_job_says(
-    house: House, key: ClaimKey, signal: int, grace_seconds: float
+    sim: Simulation, key: ClaimKey, signal: int, grace_seconds: float
 ) -> str | None:
     """The job's signal, and SIGKILL not before, nor after, its grace period."""
-    limits = house.truth.limits_of(key)
+    limits = sim.truth.limits_of(key)
     right = {(limits.kill_signal, limits.grace_seconds)}
-    if is_forgotten(house, key) or has_lost_hold(house, key):  # its job may be
+    if is_forgotten(sim, key) or has_lost_hold(sim, key):  # its job may be
         right.add((Limits().kill_signal, Limits().grace_seconds))
     if (signal, grace_seconds) in right:
         return None
@@ -158,18 +158,18 @@ def it_is_ended_as_its_job_says(
 # -- at rest -------------------------------------------------------------------------------------
 
 
-def what_must_end_is_ended(house: House) -> str | None:
+def what_must_end_is_ended(sim: Simulation) -> str | None:
     """A run is ended soon after it has passed a limit, or the worker has decided so.
 
-    Trouble in the house is waited for.
+    Trouble in the simulation is waited for.
     """
-    now, truth = house.clock.monotonic(), house.truth
-    if not house.is_at_peace(SLACK_SECONDS):
+    now, truth = sim.clock.monotonic(), sim.truth
+    if not sim.is_undisturbed(SLACK_SECONDS):
         return None
-    for process in house.keeper.alive():
-        if process.end_orders or is_forgotten(house, process.key):
+    for process in sim.keeper.alive():
+        if process.end_orders or is_forgotten(sim, process.key):
             continue
-        if has_lost_hold(house, process.key):
+        if has_lost_hold(sim, process.key):
             continue
         record = truth.saved.get(process.key)
         decided = truth.decided_at.get(process.key, now)
@@ -177,36 +177,36 @@ def what_must_end_is_ended(house: House) -> str | None:
             return f"{process.key} is to be ended, because: {record.reason}, and nobody does"
         limits = truth.limits_of(process.key)
         if limits.timeout_seconds is not None:
-            began = max(process.started_at, _recorded_start(house, process))
+            began = max(process.started_at, _recorded_start(sim, process))
             if now > began + limits.timeout_seconds + SAMPLE_SLACK_SECONDS:
                 return f"{process.key} lasts for longer than {limits.timeout_seconds} s"
         sampled = now > process.started_at + 2 * SAMPLE_SLACK_SECONDS
-        if sampled and house.plan.measures and _is_too_big(house, process, limits):
+        if sampled and sim.plan.measures and _is_too_big(sim, process, limits):
             return f"{process.key} holds more than {limits.memory_limit_mb} MB"
     return None
 
 
-def _recorded_start(house: House, process: ScriptedProcess) -> float:
+def _recorded_start(sim: Simulation, process: ScriptedProcess) -> float:
     """A successor that finds a process nobody had noted yet counts from then on."""
-    record = house.truth.saved.get(process.key)
+    record = sim.truth.saved.get(process.key)
     if record is None or record.started_at is None:
-        return house.clock.monotonic()
-    passed: float = (house.clock.now() - record.started_at).total_seconds()
-    return house.clock.monotonic() - passed
+        return sim.clock.monotonic()
+    passed: float = (sim.clock.now() - record.started_at).total_seconds()
+    return sim.clock.monotonic() - passed
 
 
 # -- at each write -------------------------------------------------------------------------------
 
 
-def exits_are_told_as_they_were(house: House, write: Write) -> str | None:
+def exits_are_told_as_they_were(sim: Simulation, write: Write) -> str | None:
     """Invariant 5: a code is not guessed, and a known one not called lost."""
     if write.author != "worker" or write.after.type is not StateType.CRASHED or write.late:
         return None
-    process = _last_process(house, write.run_id)
-    if process is None or _is_put_back(house, write) or _is_of_later_claim(write, process):
+    process = _last_process(sim, write.run_id)
+    if process is None or _is_put_back(sim, write) or _is_of_later_claim(write, process):
         return None
     message = write.after.message or ""
-    if has_lost_hold(house, process.key):
+    if has_lost_hold(sim, process.key):
         return None
     if process.exit is None:
         return f"{process.key} was called crashed alive"
@@ -225,20 +225,20 @@ def _is_of_later_claim(write: Write, process: ScriptedProcess) -> bool:
     return is_claimed and claim_key(write.run_id, claim) != process.key
 
 
-def _is_put_back(house: House, write: Write) -> bool:
+def _is_put_back(sim: Simulation, write: Write) -> bool:
     """Whether the worker returns what another one's end was, over its own late claim."""
     claim = TransitionId(write.before.transition_id or "")
-    return claim_key(write.run_id, claim) in house.truth.revived
+    return claim_key(write.run_id, claim) in sim.truth.revived
 
 
 # -- common --------------------------------------------------------------------------------------
 
 
-def is_forgotten(house: House, key: ClaimKey) -> bool:
+def is_forgotten(sim: Simulation, key: ClaimKey) -> bool:
     """Whether a supervisor may know no more of it than the keeper does."""
-    return key in house.truth.forgotten or key in house.strays
+    return key in sim.truth.forgotten or key in sim.strays
 
 
-def _last_process(house: House, run_id: FlowRunId) -> ScriptedProcess | None:
-    mine = [p for p in house.processes if flow_run_id_of(p.key) == run_id]
+def _last_process(sim: Simulation, run_id: FlowRunId) -> ScriptedProcess | None:
+    mine = [p for p in sim.processes if flow_run_id_of(p.key) == run_id]
     return mine[-1] if mine else None

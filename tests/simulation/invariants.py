@@ -21,9 +21,9 @@ from actors.runtime import ActorKilled, AsyncioActor, AsyncioRef, ChildDidNotSta
 from actors.testing.processes import ScriptedProcess
 
 from .bugs import LOSES_HOLD, Surprise
-from .house import House
 from .life import Killed
 from .server import Write
+from .simulation import Simulation
 
 MAILBOX_BOUND = 12
 """Messages that wait for an actor which dozes for some seconds, beside three for each run."""
@@ -33,7 +33,7 @@ START_SECONDS = 12.0
 WAITS_BOUND = 12
 """Timers and waits of one actor, beside three for each run in hand."""
 SLACK_SECONDS = 45.0
-"""How long after the last trouble in the house its traces may be seen: a hand's longest pause."""
+"""How long after the last trouble its traces may be seen: the longest that one effect takes."""
 PRINTED_AT_ONCE = 300
 PIECES_HELD = 250
 """Pieces of output of a run that wait until its secrets are known, and a few on their way."""
@@ -42,56 +42,56 @@ PIECES_HELD = 250
 # -- at rest -----------------------------------------------------------------------------------
 
 
-def spawned_at_most_once_per_claim(house: House) -> str | None:
+def spawned_at_most_once_per_claim(sim: Simulation) -> str | None:
     """Invariant 1."""
-    if len(house.keeper.spawned) == len(set(house.keeper.spawned)):
+    if len(sim.keeper.spawned) == len(set(sim.keeper.spawned)):
         return None
-    twice = [key for key, count in Counter(house.keeper.spawned).items() if count > 1]
+    twice = [key for key, count in Counter(sim.keeper.spawned).items() if count > 1]
     return f"spawned more than once: {twice}"
 
 
-def spawned_only_what_is_ours(house: House, process: ScriptedProcess) -> str | None:
+def spawned_only_what_is_ours(sim: Simulation, process: ScriptedProcess) -> str | None:
     """Invariant 1: the server had said Pending to this very claim, and not to a late one."""
-    if process.key in house.truth.revived:
+    if process.key in sim.truth.revived:
         return f"{process.key} was spawned, but another worker had run it before the claim came"
-    if (run_id := flow_run_id_of(process.key)) not in house.server.runs:
+    if (run_id := flow_run_id_of(process.key)) not in sim.server.runs:
         return None
-    claims = (s.transition_id or "" for s in house.server.runs[run_id].history)
+    claims = (s.transition_id or "" for s in sim.server.runs[run_id].history)
     if any(process.key == f"{run_id}.{claim[:8]}" for claim in claims):
         return None
     return f"{process.key} was spawned without a claim"
 
 
-def spawned_only_what_is_recorded(house: House, process: ScriptedProcess) -> str | None:
+def spawned_only_what_is_recorded(sim: Simulation, process: ScriptedProcess) -> str | None:
     """A start is on the disk before it is ordered, unless the disk is full."""
-    if process.key in house.truth.unsaved | house.truth.forgotten | house.strays:
+    if process.key in sim.truth.unsaved | sim.truth.forgotten | sim.strays:
         return None
-    record = house.records.records.get(process.key)
+    record = sim.records.records.get(process.key)
     phase = None if record is None else record.phase
     return None if phase is Phase.SPAWNING else f"{process.key} was spawned, recorded as {phase}"
 
 
-def one_process_per_run(house: House) -> str | None:
+def one_process_per_run(sim: Simulation) -> str | None:
     """Invariant 1, across claims: a flow run is never at work twice."""
-    alive = [flow_run_id_of(process.key) for process in _in_our_hands(house)]
+    alive = [flow_run_id_of(process.key) for process in _ours_to_watch(sim)]
     return None if len(alive) == len(set(alive)) else f"more than one process each: {alive}"
 
 
-def never_more_than_the_limit(house: House) -> str | None:
+def never_more_than_the_limit(sim: Simulation) -> str | None:
     """Invariant 2, seen from outside."""
-    alive = _in_our_hands(house)
-    if house.plan.limit is None or len(alive) <= house.plan.limit:
+    alive = _ours_to_watch(sim)
+    if sim.plan.limit is None or len(alive) <= sim.plan.limit:
         return None
-    return f"{len(alive)} processes with a limit of {house.plan.limit}"
+    return f"{len(alive)} processes with a limit of {sim.plan.limit}"
 
 
-def slots_are_exact(house: House) -> str | None:
+def slots_are_exact(sim: Simulation) -> str | None:
     """Invariant 2: the Dispatcher's table is what the supervisors know, no more and no less."""
-    dispatcher = _dispatcher(house)
-    if dispatcher is None or house.dozing or not dispatcher._keeper_asked:
+    dispatcher = _dispatcher(sim)
+    if dispatcher is None or sim.blocked_actors or not dispatcher._keeper_asked:
         return None
-    supervisors = {s._run.record.key: s._run for s in _supervisors(house)}
-    freeing = {s._run.record.key for s in _supervisors(house) if _is_about_to_free(s)}
+    supervisors = {s._run.record.key: s._run for s in _supervisors(sim)}
+    freeing = {s._run.record.key for s in _supervisors(sim) if _is_about_to_free(s)}
     in_hand = {held.situation.key: held.situation for held in dispatcher._runs}
     for key, run in supervisors.items():
         if key not in in_hand:
@@ -100,75 +100,75 @@ def slots_are_exact(house: House) -> str | None:
             return f"{key} holds a slot: {run.holds_slot}, but not in the Dispatcher's table"
         if run.is_claiming == in_hand[key].claimed:
             return f"{key} is claiming: {run.is_claiming}, but not in the Dispatcher's table"
-    for process in _in_our_hands(house):
+    for process in _ours_to_watch(sim):
         if process.key not in in_hand:
-            return f"{process.key} is alive and in nobody's hands"
+            return f"{process.key} is alive and has no supervisor"
     return None
 
 
-def settled_runs_leave_nothing_alive(house: House) -> str | None:
+def settled_runs_leave_nothing_alive(sim: Simulation) -> str | None:
     """Invariant 4."""
-    for key, process in house.truth.processes.items():
-        record = house.records.records.get(key)
-        if has_lost_hold(house, key):
+    for key, process in sim.truth.processes.items():
+        record = sim.records.records.get(key)
+        if has_lost_hold(sim, key):
             continue
         if record is not None and record.phase is Phase.OVER and not process.gone:
             return f"{key} is settled and something of it is alive"
     return None
 
 
-def the_worker_lives(house: House) -> str | None:
+def the_worker_lives(sim: Simulation) -> str | None:
     """Invariant 6: no actor fails but by our own hand."""
-    for ref in _new_dead(house):
+    for ref in _new_dead(sim):
         failure = ref.failure
-        if ref.actor_urn in house.ended_by_us or failure is None:
+        if ref.actor_urn in sim.ended_by_us or failure is None:
             continue
         if isinstance(failure, Surprise) and issubclass(ref.actor_class, ProcessSupervisor):
             continue
-        if isinstance(failure, StateFolderError | ChildDidNotStart) and _was_stuck(house):
+        if isinstance(failure, StateFolderError | ChildDidNotStart) and _was_stuck(sim):
             continue
         if not isinstance(failure, ActorKilled | Killed):
             return f"{ref.actor_class.__name__} failed: {failure!r}"
     return None
 
 
-def mailboxes_are_bounded(house: House) -> str | None:
+def mailboxes_are_bounded(sim: Simulation) -> str | None:
     """Invariant 7."""
-    if house.wiring is None or house.life.over:
+    if sim.wiring is None or sim.life.over:
         return None
-    runs = sum(1 for _ in _supervisors(house))
-    for actor in _actors(house):
+    runs = sum(1 for _ in _supervisors(sim))
+    for actor in _actors(sim):
         waiting = len(actor._actor_waits.tasks) + len(actor._actor_waits.timers)
         starts = not actor._actor_life.is_up
-        if (size := actor.actor_inbox.qsize()) > 1 and not house.dozing and not starts:
+        if (size := actor.actor_inbox.qsize()) > 1 and not sim.blocked_actors and not starts:
             return f"{type(actor).__name__} has {size} messages waiting"
-        if size > MAILBOX_BOUND + 3 * runs + _printed(house, actor):
+        if size > MAILBOX_BOUND + 3 * runs + _printed(sim, actor):
             return f"{type(actor).__name__} has {size} messages waiting, with {runs} runs"
         if waiting > WAITS_BOUND + 3 * runs:
             return f"{type(actor).__name__} waits for {waiting} things, with {runs} runs"
     return None
 
 
-def output_is_not_kept(house: House) -> str | None:
+def output_is_not_kept(sim: Simulation) -> str | None:
     """Invariant 7: what runs print goes through the worker and does not stay there."""
-    if house.life.lines <= PIECES_HELD or not house.is_at_peace(SLACK_SECONDS):
+    if sim.life.lines <= PIECES_HELD or not sim.is_undisturbed(SLACK_SECONDS):
         return None  # what comes before the keeper has answered is put on hold
-    runs = sum(1 for _ in _supervisors(house))
-    if house.life.lines <= PIECES_HELD * runs:
+    runs = sum(1 for _ in _supervisors(sim))
+    if sim.life.lines <= PIECES_HELD * runs:
         return None
     # The traceback of what has ended a supervisor refers to what it held, until the next one.
-    dispatcher = _dispatcher(house)
+    dispatcher = _dispatcher(sim)
     runs = max(runs, 0 if dispatcher is None else len(dispatcher._runs))
     gc.collect()
-    if house.life.lines <= (PIECES_HELD + PRINTED_AT_ONCE) * runs:
+    if sim.life.lines <= (PIECES_HELD + PRINTED_AT_ONCE) * runs:
         return None
-    return f"{house.life.lines} lines of output are held for {runs} runs"
+    return f"{sim.life.lines} lines of output are held for {runs} runs"
 
 
-def nothing_is_signalled_after_a_reboot(house: House) -> str | None:
+def nothing_is_signalled_after_a_reboot(sim: Simulation) -> str | None:
     """Invariant 8."""
-    for process in house.keeper.processes.values():
-        if has_lost_hold(house, process.key):
+    for process in sim.keeper.processes.values():
+        if has_lost_hold(sim, process.key):
             continue  # the keeper, which knows better, does nothing then
         if process.rebooted and process.signals_after_end:
             return f"{process.key} was signalled after the machine was restarted"
@@ -178,21 +178,21 @@ def nothing_is_signalled_after_a_reboot(house: House) -> str | None:
 # -- at each record ------------------------------------------------------------------------------
 
 
-def nothing_is_claimed_without_memory(house: House, record: RunRecord) -> str | None:
+def nothing_is_claimed_without_memory(sim: Simulation, record: RunRecord) -> str | None:
     """The intake pauses: two seconds are between samples."""
-    short_since = house.truth.short_since
-    is_claim = record.phase is Phase.CLAIMING and record.key not in house.truth.saved
-    if short_since is None or not house.plan.measures or not is_claim:
+    short_since = sim.truth.short_since
+    is_claim = record.phase is Phase.CLAIMING and record.key not in sim.truth.saved
+    if short_since is None or not sim.plan.measures or not is_claim:
         return None
-    known = max(short_since, house.truth.disturbed_at) + SAMPLED_SECONDS
-    now = house.clock.monotonic()
+    known = max(short_since, sim.truth.disturbed_at) + SAMPLED_SECONDS
+    now = sim.clock.monotonic()
     return f"a claim although memory is short since {short_since}" if now > known else None
 
 
 # -- at each write -------------------------------------------------------------------------------
 
 
-def no_end_is_overwritten(house: House, write: Write) -> str | None:
+def no_end_is_overwritten(sim: Simulation, write: Write) -> str | None:
     """Invariant 3, first sentence."""
     if _is_not_to_blame(write) or not write.before.type.is_terminal:
         return None
@@ -201,76 +201,76 @@ def no_end_is_overwritten(house: House, write: Write) -> str | None:
     return f"the worker put {write.after.name} over {write.before.name}"
 
 
-def claimed_only_what_is_recorded(house: House, write: Write) -> str | None:
+def claimed_only_what_is_recorded(sim: Simulation, write: Write) -> str | None:
     """A claim is on the disk before it is made, unless the disk is full."""
     if write.author != "worker" or write.proposal.type is not StateType.PENDING:
         return None
     key = claim_key(write.run_id, write.proposal.transition_id)
-    if key in house.records.records or key in house.truth.unsaved or key in house.strays:
+    if key in sim.records.records or key in sim.truth.unsaved or key in sim.strays:
         return None
     return f"{key} was claimed without a record"
 
 
-def force_only_where_allowed(house: House, write: Write) -> str | None:
+def force_only_where_allowed(sim: Simulation, write: Write) -> str | None:
     """Invariant 3: over Cancelling, or over the Crashed that our own cancel caused."""
     if _is_not_to_blame(write) or not write.proposal.force:
         return None
     if write.before.type is StateType.CANCELLING:
         return None
-    history = house.server.runs[write.run_id].history
+    history = sim.server.runs[write.run_id].history
     cancelled = any(state.type is StateType.CANCELLING for state in history)
     if write.before.type is StateType.CRASHED and cancelled:
         return None
     return f"Cancelled was forced over {write.before.name}"
 
 
-def a_transition_is_made_once(house: House, write: Write) -> str | None:
+def a_transition_is_made_once(sim: Simulation, write: Write) -> str | None:
     """Invariant 5: one transition id per logical transition, and one state for it."""
     if write.author != "worker" or write.proposal.force or write.late:
         return None
-    if house.truth.late.get(write.run_id) == write.before.id:
+    if sim.truth.late.get(write.run_id) == write.before.id:
         return None  # what somebody overwrote that could not be called back is said again
     transition = write.proposal.transition_id
-    ids = [state.transition_id for state in house.server.runs[write.run_id].history]
+    ids = [state.transition_id for state in sim.server.runs[write.run_id].history]
     return None if ids.count(transition) < 2 else f"{transition} was made twice"
 
 
-# -- looking into the house ----------------------------------------------------------------------
+# -- looking into the simulation ---------------------------------------------------------------
 
 
-def has_lost_hold(house: House, key: ClaimKey) -> bool:
+def has_lost_hold(sim: Simulation, key: ClaimKey) -> bool:
     """Whether the worker may have given the run up, so that it ends when the keeper ends it."""
-    return house.bugs.has(flow_run_id_of(key), LOSES_HOLD)
+    return sim.bugs.has(flow_run_id_of(key), LOSES_HOLD)
 
 
-def _in_our_hands(house: House) -> list[ScriptedProcess]:
-    return [process for process in house.keeper.alive() if not has_lost_hold(house, process.key)]
+def _ours_to_watch(sim: Simulation) -> list[ScriptedProcess]:
+    return [process for process in sim.keeper.alive() if not has_lost_hold(sim, process.key)]
 
 
-def _actors(house: House) -> Iterator[AsyncioActor]:
-    if house.wiring is None or house.life.over:
+def _actors(sim: Simulation) -> Iterator[AsyncioActor]:
+    if sim.wiring is None or sim.life.over:
         return
-    for _, ref in house.wiring.directory:
+    for _, ref in sim.wiring.directory:
         actor = ref._actor_weakref()
         if actor is not None and ref.is_alive():
             yield actor
 
 
-def _supervisors(house: House) -> Iterator[ProcessSupervisor]:
-    return (actor for actor in _actors(house) if isinstance(actor, ProcessSupervisor))
+def _supervisors(sim: Simulation) -> Iterator[ProcessSupervisor]:
+    return (actor for actor in _actors(sim) if isinstance(actor, ProcessSupervisor))
 
 
-def _dispatcher(house: House) -> Dispatcher | None:
+def _dispatcher(sim: Simulation) -> Dispatcher | None:
     """The Dispatcher, where it is through with its start."""
-    for actor in _actors(house):
+    for actor in _actors(sim):
         if isinstance(actor, Dispatcher) and actor._actor_life.is_up:
             return actor
     return None
 
 
-def _was_stuck(house: House) -> bool:
+def _was_stuck(sim: Simulation) -> bool:
     """Whether the disk has just been stuck for longer than a start may take."""
-    return house.truth.stuck_at > house.clock.monotonic() - START_SECONDS
+    return sim.truth.stuck_at > sim.clock.monotonic() - START_SECONDS
 
 
 def _is_about_to_free(supervisor: ProcessSupervisor) -> bool:
@@ -278,21 +278,21 @@ def _is_about_to_free(supervisor: ProcessSupervisor) -> bool:
     return any(isinstance(effect, FreeSlot) for effect in supervisor._keeping.held)
 
 
-def _new_dead(house: House) -> Iterator[AsyncioRef]:
+def _new_dead(sim: Simulation) -> Iterator[AsyncioRef]:
     """Actors that ended since the last look."""
-    if house.wiring is not None:
-        house.known_refs.update({ref.actor_urn: ref for _, ref in house.wiring.directory})
-    for urn, ref in list(house.known_refs.items()):
+    if sim.wiring is not None:
+        sim.known_refs.update({ref.actor_urn: ref for _, ref in sim.wiring.directory})
+    for urn, ref in list(sim.known_refs.items()):
         if ref.has_ended:
-            del house.known_refs[urn]
+            del sim.known_refs[urn]
             yield ref
 
 
-def _printed(house: House, actor: AsyncioActor) -> int:
-    """How many messages with output the run of a dozing supervisor may have sent it."""
+def _printed(sim: Simulation, actor: AsyncioActor) -> int:
+    """How many messages with output the run of a blocked supervisor may have sent it."""
     if not isinstance(actor, ProcessSupervisor):
         return 0
-    process = house.truth.processes.get(actor._run.record.key)
+    process = sim.truth.processes.get(actor._run.record.key)
     return 0 if process is None else len(process.facts)
 
 

@@ -86,7 +86,7 @@ class Act:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Weather:
+class FaultRates:
     """How likely a request meets trouble, each between 0 and 1; outages: (from, to, kind)."""
 
     lost: float
@@ -113,7 +113,7 @@ class Plan:
     deployments: tuple[tuple[int | None, OnFull], ...]
     runs: tuple[PlannedRun, ...]
     acts: tuple[Act, ...]
-    weather: Weather
+    fault_rates: FaultRates
     kills_at_effects: tuple[int, ...] = field(default=())
     """The worker is killed right after the n-th effect of all: a save, a request, an order."""
     measures: bool = False
@@ -143,7 +143,7 @@ def draw(seed: int) -> Plan:
         plan,
         runs=runs,
         acts=tuple(acts),
-        weather=replace(plan.weather, late=more.choice((0.0, 0.0, 0.02, 0.1))),
+        fault_rates=replace(plan.fault_rates, late=more.choice((0.0, 0.0, 0.02, 0.1))),
         measures=more.random() < 0.6,
         reuses_pids=more.random() < 0.5,
         overtaken=more.choice((0.0, 0.0, 0.0, 0.2, 0.5)),
@@ -185,7 +185,7 @@ def _draw(rng: Random) -> Plan:
         deployments=deployments,
         runs=runs,
         acts=tuple(sorted(_acts(rng, calm_at, runs), key=lambda act: act.at)),
-        weather=_weather(rng, calm_at),
+        fault_rates=_fault_rates(rng, calm_at),
         kills_at_effects=tuple(rng.randint(5, 150) for _ in range(rng.choice((0, 0, 1, 2, 3)))),
     )
 
@@ -328,14 +328,14 @@ def _disk_acts(rng: Random, calm_at: float) -> list[Act]:
     return [Act(rng.uniform(0.0, calm_at), "disk_stuck", phase, seconds)]
 
 
-def _weather(rng: Random, calm_at: float) -> Weather:
+def _fault_rates(rng: Random, calm_at: float) -> FaultRates:
     rough = rng.choice((0.0, 0.03, 0.1, 0.3))
     outages = []
     for _ in range(rng.choice((0, 0, 1, 2))):
         start = rng.uniform(0.0, calm_at)
         kind = rng.choice(("unavailable", "unavailable", "deaf", "unauthorized", "forbidden"))
         outages.append((start, start + rng.uniform(1.0, 60.0), kind))
-    return Weather(
+    return FaultRates(
         lost=rough * rng.random(),
         unanswered=rough * rng.random(),
         garbled=0.3 * rough * rng.random(),

@@ -16,8 +16,7 @@ from actors.testing.virtual_time import VirtualLoop
 
 from .acts import Acts
 from .all_rules import RULES
-from .house import House
-from .peace import (
+from .calm import (
     calm_down,
     end_what_sleeps,
     what_is_in_hand,
@@ -25,6 +24,7 @@ from .peace import (
     what_is_unsettled,
 )
 from .plan import draw
+from .simulation import Simulation
 
 PATIENCE_SECONDS = 1800.0
 """Virtual: how long after the last trouble things may take to be settled."""
@@ -47,77 +47,75 @@ class Outcome:
 
 def play(seed: int, *, keep_trace: bool = True) -> Outcome:
     """Simulate ``seed``. ``keep_trace`` False saves the time to put a good trace into words."""
-    house: House | None = None
+    sim: Simulation | None = None
 
     def at_rest() -> None:
-        if house is not None and not house.problems:
-            house.rest()
+        if sim is not None and not sim.problems:
+            sim.rest()
 
     loop = VirtualLoop(at_rest=at_rest)
     loop.set_exception_handler(lambda loop, context: None)  # of what was killed
     with _quiet(), asyncio.Runner(loop_factory=lambda: loop) as runner:
 
         async def tell() -> None:
-            nonlocal house
-            house = House(seed, draw(seed), loop.time)
-            house.rules = RULES
-            await _story(house)
+            nonlocal sim
+            sim = Simulation(seed, draw(seed), loop.time)
+            sim.rules = RULES
+            await _story(sim)
 
         runner.run(tell())
-    assert house is not None
-    problem = house.problems[0] if house.problems else None
+    assert sim is not None
+    problem = sim.problems[0] if sim.problems else None
     wanted = keep_trace or problem is not None
     return Outcome(
         seed,
         problem,
-        tuple(house.trace.lines()) if wanted else (),
-        house.trace.digest() if wanted else "",
+        tuple(sim.trace.lines()) if wanted else (),
+        sim.trace.digest() if wanted else "",
     )
 
 
-async def _story(house: House) -> None:
-    Acts(house).arrange()
-    tending = asyncio.ensure_future(house.tend())
-    trouble = asyncio.ensure_future(house.in_trouble.wait())
-    story = asyncio.ensure_future(_to_the_end(house))
+async def _story(sim: Simulation) -> None:
+    Acts(sim).arrange()
+    worker = asyncio.ensure_future(sim.keep_worker_running())
+    trouble = asyncio.ensure_future(sim.in_trouble.wait())
+    story = asyncio.ensure_future(_to_the_end(sim))
     try:
-        done, _ = await asyncio.wait(
-            {tending, trouble, story}, return_when=asyncio.FIRST_COMPLETED
-        )
+        done, _ = await asyncio.wait({worker, trouble, story}, return_when=asyncio.FIRST_COMPLETED)
         for task in done - {trouble}:
             await task
     finally:
-        house.life.over = True
-        for task in (story, trouble, tending):
+        sim.life.over = True
+        for task in (story, trouble, worker):
             task.cancel()
-        await asyncio.wait({story, trouble, tending})
-        if house.wiring is not None:
-            await house.bury()
+        await asyncio.wait({story, trouble, worker})
+        if sim.wiring is not None:
+            await sim.finalize_worker()
 
 
-async def _to_the_end(house: House) -> None:
-    await asyncio.sleep(house.plan.calm_at)
-    calm_down(house)
-    await _until_nothing(house, lambda: what_is_unsettled(house, sleeping=True))
+async def _to_the_end(sim: Simulation) -> None:
+    await asyncio.sleep(sim.plan.calm_at)
+    calm_down(sim)
+    await _until_nothing(sim, lambda: what_is_unsettled(sim, sleeping=True))
 
     def unsettled_though_ended() -> str | None:
-        end_what_sleeps(house)
-        return what_is_unsettled(house, sleeping=False) or what_is_in_hand(house)
+        end_what_sleeps(sim)
+        return what_is_unsettled(sim, sleeping=False) or what_is_in_hand(sim)
 
-    await _until_nothing(house, unsettled_though_ended)
+    await _until_nothing(sim, unsettled_though_ended)
     # What was closed while the disk was full, or given up, is found by the next worker.
-    await _until_nothing(house, lambda: None if house.up() else "there is no worker")
-    house.bugs.mended = True
-    await house.restart()
-    await _until_nothing(house, lambda: unsettled_though_ended() or what_is_left_behind(house))
-    house.judge(house.rules.at_end)
+    await _until_nothing(sim, lambda: None if sim.up() else "there is no worker")
+    sim.bugs.mended = True
+    await sim.restart()
+    await _until_nothing(sim, lambda: unsettled_though_ended() or what_is_left_behind(sim))
+    sim.judge(sim.rules.at_end)
 
 
-async def _until_nothing(house: House, wrong: Callable[[], str | None]) -> None:
-    deadline = house.clock.monotonic() + PATIENCE_SECONDS
+async def _until_nothing(sim: Simulation, wrong: Callable[[], str | None]) -> None:
+    deadline = sim.clock.monotonic() + PATIENCE_SECONDS
     while what := wrong():
-        if house.clock.monotonic() > deadline:
-            house.blame("everything_is_settled_in_the_end", what)
+        if sim.clock.monotonic() > deadline:
+            sim.blame("everything_is_settled_in_the_end", what)
             return
         await asyncio.sleep(5.0)
 

@@ -17,7 +17,7 @@ CLEANUP_SECONDS = 3.0
 
 
 class Performance:
-    """One process playing its program. Engines tell the server their states (contract 7.1)."""
+    """One process playing its program. Engines tell the server their states."""
 
     def __init__(
         self, program: Program, process: ScriptedProcess, server: PrefectWorld, clock: Clock
@@ -61,7 +61,7 @@ class Performance:
                 self._process.end(0)
             case "fails":
                 self._report(StateType.FAILED)
-                # Engines of 3.0 and 3.1 exit with 1 then, newer ones with 0 (contract 7.1).
+                # Engines of 3.0 and 3.1 exit with 1 then, newer ones with 0.
                 old = self._server.server < (3, 2)
                 self._process.end(1 if old or not self._is_engine else 0)
             case _:

@@ -9,18 +9,18 @@ from actors.domain.ids import FlowRunId
 from actors.domain.model import Accepted, StateType
 
 if TYPE_CHECKING:
-    from .house import House
+    from .simulation import Simulation
 
 
-def overtake(house: House, run_id: FlowRunId, rng: Random) -> None:
+def overtake(sim: Simulation, run_id: FlowRunId, rng: Random) -> None:
     """Take a scheduled run away from under our claim, and end it at once or later."""
-    server = house.server
+    server = sim.server
     if run_id not in server.runs or server.run(run_id).state.type is not StateType.SCHEDULED:
         return
     if not isinstance(server.set_state(run_id, StateType.PENDING), Accepted):
         return
     claimed = server.run(run_id).state
-    house.trace.say("rival", "takes", server.run(run_id).run.name)
+    sim.trace.say("rival", "takes", server.run(run_id).run.name)
 
     def end() -> None:
         if run_id in server.runs and server.run(run_id).state == claimed:
@@ -30,7 +30,7 @@ def overtake(house: House, run_id: FlowRunId, rng: Random) -> None:
     if rng.random() < 0.5:
         end()
     else:
-        house.clock.call_later(rng.uniform(1.0, 20.0), end)
+        sim.clock.call_later(rng.uniform(1.0, 20.0), end)
 
 
 ENDS = (StateType.COMPLETED, StateType.FAILED, StateType.CRASHED)

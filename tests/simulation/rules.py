@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 Check = Callable[..., str | None]
-"""Asked with the house and what happened: says what is wrong, or None."""
+"""Asked with the simulation and what happened: says what is wrong, or None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from actors.testing.orchestrator import InMemoryOrchestrator
 
 from .bugs import Bugs, name_of
 from .life import Life
-from .plan import Weather
+from .plan import FaultRates
 from .server import Look, Request, WatchedServer
 from .trace import Trace
 
@@ -44,39 +44,39 @@ class Fate:
     late: float | None = None
 
 
-class Skies:
+class FaultyNetwork:
     """Draws the fate of each request; ``calm`` from the plan's time on."""
 
-    def __init__(self, weather: Weather, calm_at: float, rng: Random) -> None:
-        self._weather = weather
+    def __init__(self, fault_rates: FaultRates, calm_at: float, rng: Random) -> None:
+        self._fault_rates = fault_rates
         self._calm_at = calm_at
         self._rng = rng
 
     def fate(self, now: float) -> Fate:
-        weather, rng = self._weather, self._rng
+        fault_rates, rng = self._fault_rates, self._rng
         there, back = rng.uniform(0.005, 0.05), rng.uniform(0.005, 0.05)
         if now >= self._calm_at:
             return Fate(there, back)
-        for start, end, kind in weather.outages:
+        for start, end, kind in fault_rates.outages:
             if start <= now < end:
                 return Fate(there, back, lost=kind != "deaf", error=_outage(kind))
-        if rng.random() < weather.slow:
+        if rng.random() < fault_rates.slow:
             there, back = rng.choice(((there, 4.0), (4.0, back), (1.5, 1.5)))
         roll = rng.random()
-        if roll < weather.lost:
+        if roll < fault_rates.lost:
             return Fate(there, back, lost=True, error=Unavailable("the request was lost"))
-        roll -= weather.lost
-        if roll < weather.unanswered:
+        roll -= fault_rates.lost
+        if roll < fault_rates.unanswered:
             return Fate(there, back, error=Unavailable("no answer came"))
-        roll -= weather.unanswered
-        if roll < weather.garbled:
+        roll -= fault_rates.unanswered
+        if roll < fault_rates.garbled:
             wrong = InvalidRequest("a proxy found it wrong", status=400)
             return Fate(there, back, lost=rng.random() < 0.7, error=wrong)
-        roll -= weather.garbled
-        if roll < weather.late:
+        roll -= fault_rates.garbled
+        if roll < fault_rates.late:
             away = Unavailable("no answer came in time")
             return Fate(there, back, lost=True, error=away, late=rng.uniform(1.0, 60.0))
-        return Fate(there, back, twice=rng.random() < weather.repeated)
+        return Fate(there, back, twice=rng.random() < fault_rates.repeated)
 
 
 def _outage(kind: str) -> OrchestratorError:
@@ -90,7 +90,7 @@ def _outage(kind: str) -> OrchestratorError:
 
 
 class World(Protocol):
-    """What a wire tells the rest of the house."""
+    """What a wire tells the rest of the simulation."""
 
     def claim_arrives(self, run_id: FlowRunId) -> None:
         """A claim is about to arrive at the server."""
@@ -114,20 +114,20 @@ class Wire:
         world: WatchedServer,
         *,
         life: Life,
-        skies: Skies,
+        network: FaultyNetwork,
         trace: Trace,
         spawn: Spawn,
-        house: World,
+        sim: World,
         bugs: Bugs,
     ) -> None:
         self._bugs = bugs
         self._server = server
         self._world = world
-        self._house = house
+        self._sim = sim
         self._looks: dict[FlowRunId, Look] = {}
         """What the worker was last shown of each run, by an answer that came."""
         self._life = life
-        self._skies = skies
+        self._network = network
         self._trace = trace
         self._spawn = spawn
 
@@ -151,7 +151,7 @@ class Wire:
         if request.is_proposal:
             request.look = self._looks.get(args[0])
             request.sent_at = loop.time()
-        self._spawn(self._carry(self._skies.fate(loop.time()), reply, request))
+        self._spawn(self._carry(self._network.fate(loop.time()), reply, request))
         return await reply
 
     async def _carry(self, fate: Fate, reply: asyncio.Future[Any], request: Request) -> None:
@@ -161,7 +161,7 @@ class Wire:
         request.is_orphan = reply.done()
         if not fate.lost:
             if request.is_claim:
-                self._house.claim_arrives(request.args[0])
+                self._sim.claim_arrives(request.args[0])
             try:
                 result = await self._effect(request)
                 if fate.twice and request.is_proposal and not request.args[1].force:
@@ -172,9 +172,9 @@ class Wire:
         if error is not None or request.is_proposal:
             self._say(request, _outcome(fate, result, error))
         if error is not None and request.operation == "send_events":
-            self._house.events_refused(error, self._life)
+            self._sim.events_refused(error, self._life)
         if not fate.lost:
-            self._house.happened()
+            self._sim.happened()
         await asyncio.sleep(fate.back)
         if not reply.done():
             if error is not None:

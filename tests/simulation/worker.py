@@ -1,4 +1,4 @@
-"""Starts one worker in the house: the real actors, with everything around them played."""
+"""Starts one worker in the simulation: the real actors, with fakes for everything else."""
 
 from __future__ import annotations
 
@@ -12,49 +12,49 @@ from actors.domain.ports import Launcher, Orchestrator
 from actors.settings.worker_settings import WorkerSettings
 
 from .bugs import BuggyJobPreparer
-from .hands import LifeJournal, LifeLauncher
 from .life import Life
 from .wire import Wire
+from .worker_ports import LifeJournal, LifeLauncher
 
 if TYPE_CHECKING:
-    from .house import House
+    from .simulation import Simulation
 
 HOST = "here"
 POOL = "pool"
 
 
-def start_worker(house: House, life: Life) -> Wiring:
+def start_worker(sim: Simulation, life: Life) -> Wiring:
     """A worker whose every effect on the world goes through ``life``."""
-    plan = house.plan
+    plan = sim.plan
     wire = Wire(
-        house.orchestrator,
-        house.server,
+        sim.orchestrator,
+        sim.server,
         life=life,
-        skies=house.skies,
-        trace=house.trace,
-        spawn=house.spawn,
-        house=house,
-        bugs=house.bugs,
+        network=sim.network,
+        trace=sim.trace,
+        spawn=sim.spawn,
+        sim=sim,
+        bugs=sim.bugs,
     )
     hand = LifeLauncher(
-        house.keeper,
+        sim.keeper,
         life=life,
-        road=house.road,
-        trace=house.trace,
-        happened=house.happened,
-        ordered=house.end_ordered,
-        bugs=house.bugs,
+        keeper_link=sim.keeper_link,
+        trace=sim.trace,
+        happened=sim.happened,
+        ordered=sim.end_ordered,
+        bugs=sim.bugs,
     )
     journal = LifeJournal(
-        house.records,
-        house.disk,
+        sim.records,
+        sim.disk,
         life=life,
-        trace=house.trace,
-        happened=house.happened,
-        wanted=lambda key: house.truth.note_wish(key, house.clock.monotonic()),
-        saving=house.saving,
-        unrecorded=house.unrecorded,
-        bugs=house.bugs,
+        trace=sim.trace,
+        happened=sim.happened,
+        wanted=lambda key: sim.truth.note_wish(key, sim.clock.monotonic()),
+        saving=sim.saving,
+        unrecorded=sim.unrecorded,
+        bugs=sim.bugs,
     )
     api = cast("Orchestrator", wire)
     return start_actors(
@@ -72,22 +72,22 @@ def start_worker(house: House, life: Life) -> Wiring:
             orchestrator=api,
             launcher=cast("Launcher", hand),
             journal=journal,
-            clock=house.clock,
-            rng=house.worker_rng,
+            clock=sim.clock,
+            rng=sim.worker_rng,
             prepare_job=BuggyJobPreparer(
                 JobPreparer(
                     orchestrator=api,
-                    folder=house.records.folder,
+                    folder=sim.records.folder,
                     worker="w",
                     engine_python=_python,
                     base_env={},
-                    monotonic=house.clock.monotonic,
+                    monotonic=sim.clock.monotonic,
                 ),
-                house.bugs,
+                sim.bugs,
             ).prepare_job,
-            pid_exists=lambda pid: any(p.identity.pid == pid for p in house.keeper.alive()),
+            pid_exists=lambda pid: any(p.identity.pid == pid for p in sim.keeper.alive()),
             uses_runner=_uses_runner,
-            resource_monitor=house.measure if plan.measures else None,
+            resource_monitor=sim.measure if plan.measures else None,
         ),
     )
 

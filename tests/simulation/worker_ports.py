@@ -1,4 +1,4 @@
-"""The keeper and the journal as one life of the worker has them at hand, troubles included."""
+"""The Launcher and Journal of one life of the worker, with their faults."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ SLOW_DISK_SECONDS = 2.0
 """The longest that a disk takes which is not stuck."""
 
 
-class KeeperRoad:
-    """How the way to the keeper is: ``away`` no request arrives; ``loss`` answers get lost."""
+class KeeperLink:
+    """Faults between worker and keeper. ``away``: nothing arrives; ``loss``: the share lost."""
 
     def __init__(self, rng: Random, loss: float, failed: Callable[[], None]) -> None:
         self.rng = rng
@@ -52,7 +52,7 @@ class KeeperRoad:
         return self.rng.uniform(0.001, 0.05), lost, troubled
 
 
-class LivingMemory(ScriptedResourceMonitor):
+class SimulatedMemory(ScriptedResourceMonitor):
     """What the processes of a scripted keeper hold; ``holds`` tells how many bytes one does."""
 
     def __init__(self, keeper: ScriptedKeeper, holds: Callable[[ScriptedProcess], int]) -> None:
@@ -61,7 +61,7 @@ class LivingMemory(ScriptedResourceMonitor):
         self._holds = holds
 
     async def sample(self, runs: Mapping[ClaimKey, ProcessIdentity]) -> MemorySample:
-        """See the port."""
+
         self.runs = {process.key: self._holds(process) for process in self._keeper.alive()}
         return await super().sample(runs)
 
@@ -74,7 +74,7 @@ class LifeLauncher:
         keeper: ScriptedKeeper,
         *,
         life: Life,
-        road: KeeperRoad,
+        keeper_link: KeeperLink,
         trace: Trace,
         happened: Callable[[], None],
         ordered: Callable[[ClaimKey, int, float], None],
@@ -84,7 +84,7 @@ class LifeLauncher:
         self._ordered = ordered
         self._launcher = ScriptedLauncher(keeper)
         self._life = life
-        self._road = road
+        self._keeper_link = keeper_link
         self._trace = trace
         self._happened = happened
 
@@ -131,7 +131,7 @@ class LifeLauncher:
         return result
 
     async def _send(self, operation: str, key: str, effect: Callable[[], Any]) -> Any:
-        delay, lost, unanswered = self._road.draw()
+        delay, lost, unanswered = self._keeper_link.draw()
         await asyncio.sleep(delay)
         self._life.gate()
         result = None
@@ -142,7 +142,7 @@ class LifeLauncher:
         await asyncio.sleep(delay)
         self._life.gate()
         if unanswered:
-            self._road.failed()
+            self._keeper_link.failed()
             raise KeeperError("no way to the keeper")
         return result
 

@@ -23,7 +23,7 @@ def now() -> float:
     return round(asyncio.get_running_loop().time(), 6)
 
 
-class House:
+class Children:
     """A supervisor's children, what they did and when, and their directory."""
 
     def __init__(self) -> None:
@@ -37,12 +37,12 @@ class House:
         shutdown_seconds: float | None = 5.0,
         **hooks: Do,
     ) -> ChildSpec:
-        house = self
+        children = self
 
         class Child(Scribe):
             async def _do(self, hook: str) -> None:
                 await super()._do(hook)
-                house.events.append((now(), f"{name} {hook}"))
+                children.events.append((now(), f"{name} {hook}"))
 
         return ChildSpec(
             name=name,

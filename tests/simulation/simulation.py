@@ -1,4 +1,4 @@
-"""The house under simulation: what outlives a worker, the worker, and who starts it again."""
+"""One simulation: what outlives a worker, the worker, and who starts it again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from actors.testing.processes import ScriptedKeeper, ScriptedProcess
 from actors.testing.virtual_time import START
 
 from .bugs import Bugs
-from .hands import Disk, KeeperRoad, LivingMemory
 from .life import Life
 from .plan import Plan, Program
 from .programs import Performance
@@ -31,11 +30,12 @@ from .rules import Check, Rules
 from .server import WatchedServer, Write
 from .trace import Trace
 from .truth import WISHED, Truth
-from .wire import Skies
+from .wire import FaultyNetwork
 from .worker import start_worker
+from .worker_ports import Disk, KeeperLink, SimulatedMemory
 
 
-class House:
+class Simulation:
     """Everything around one worker, which may be killed at any effect and is started again."""
 
     def __init__(self, seed: int, plan: Plan, time: Any) -> None:
@@ -57,9 +57,11 @@ class House:
         )
         self.records = MemoryJournal()
         self.disk = Disk(Random(f"{seed}/disk"))
-        self.measure = LivingMemory(self.keeper, self.bytes_of)
-        self.road = KeeperRoad(Random(f"{seed}/road"), plan.weather.keeper_lost, self.note_trouble)
-        self.skies = Skies(plan.weather, plan.calm_at, Random(f"{seed}/skies"))
+        self.measure = SimulatedMemory(self.keeper, self.bytes_of)
+        self.keeper_link = KeeperLink(
+            Random(f"{seed}/road"), plan.fault_rates.keeper_lost, self.note_trouble
+        )
+        self.network = FaultyNetwork(plan.fault_rates, plan.calm_at, Random(f"{seed}/skies"))
         self.programs: dict[FlowRunId, Program] = {}
         self.bugs = Bugs(
             self.programs, self.surprises, Random(f"{seed}/surprises"), self._met_a_bug
@@ -74,7 +76,7 @@ class House:
         """Runs that were claimed while the disk was full: a kill before the spawn strands them."""
         self.life = Life()
         self.wiring: Wiring | None = None
-        self.dozing = 0
+        self.blocked_actors = 0
         self.ended_by_us: set[str] = set()
         self._started: Life | None = None
         self.known_refs: dict[str, AsyncioRef] = {}
@@ -90,7 +92,7 @@ class House:
 
     # -- the worker ------------------------------------------------------------------------
 
-    async def tend(self) -> None:
+    async def keep_worker_running(self) -> None:
         """Start the worker whenever there is none, as a service manager does."""
         while True:
             self._start()
@@ -105,7 +107,7 @@ class House:
             if not self._restarted:
                 self.truth.events_lost_at = self.clock.monotonic()
             self.truth.note_handover(self.clock.monotonic())
-            await self.bury()
+            await self.finalize_worker()
             self.trace.say("worker", "is gone", failure or "")
             await asyncio.sleep(self.rng.choice((0.05, 1.0, 15.0)))
 
@@ -130,7 +132,7 @@ class House:
             self.keeper.disconnect()
             self._killed.set()
 
-    async def bury(self) -> None:
+    async def finalize_worker(self) -> None:
         assert self.wiring is not None
         self.life.over = True
         self.keeper.disconnect()
@@ -235,7 +237,7 @@ class House:
         if what in ("save", "note"):
             self.truth.events_lost_at = self.clock.monotonic()
 
-    def is_at_peace(self, seconds: float) -> bool:
+    def is_undisturbed(self, seconds: float) -> bool:
         """Whether nothing of the worker's own was out of order for so long."""
         return self.clock.monotonic() > self.truth.disturbed_at + seconds
 
@@ -247,8 +249,8 @@ class House:
         """Everything that can happen at this moment has happened."""
         if self.disk.stuck:
             self.truth.stuck_at = self.clock.monotonic()
-        is_away = self.road.away or self.disk.stuck or self.measure.failure is not None
-        if not self.up() or self.dozing or is_away:
+        is_away = self.keeper_link.away or self.disk.stuck or self.measure.failure is not None
+        if not self.up() or self.blocked_actors or is_away:
             self.note_trouble()
         self.judge(self.rules.at_rest)
 
