@@ -30,7 +30,6 @@ from ..poller.poller import Poller, PollSettings
 from ..prefect_api.settings.profile import PrefectProfile
 from ..process_supervisor.ports import SupervisorPorts
 from ..process_supervisor.process_supervisor import ProcessSupervisor
-from ..process_supervisor.run_events import RunEvents
 from ..runtime import Address, AsyncioRef, ChildSpec, Directory, Restart
 from ..service_notifier import ServiceReporter
 from ..settings.worker_settings import WorkerSettings
@@ -266,7 +265,7 @@ def _supervisors(
         clock=ports.clock,
         rng=ports.rng,
         prepare_job=ports.prepare_job,
-        events=RunEvents(worker=_resource(plan), hostname=plan.hostname),
+        resource=_resource(plan),
         hostname=plan.hostname,
         labels=lambda pool: _labels(plan, pool),
         dispatcher=to("dispatcher"),

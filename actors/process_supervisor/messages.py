@@ -1,69 +1,79 @@
-"""What a run's supervisor tells itself: the ends of its waits."""
+"""What a run's supervisor tells itself, beside the stimuli of its machine.
+
+The result of a wait is a stimulus wherever it can be. The messages here carry what the supervisor
+has to note before the machine decides, or what the machine need not know.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from ..domain.masking import Masker
-from ..domain.model import State, StateType, Verdict
+from ..domain.model import Verdict
 from ..domain.process import KeptRun, ProcessIdentity
 from ..domain.record import RunRecord
 from ..job.prepared_job import PreparedJob
-from .machine.effects import Effect, Propose
-from .machine.stimuli import Stimulus
+from .machine.effects import Propose, Request
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
-    """Something happened to the run that its machine has to decide on."""
-
-    stimulus: Stimulus
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessStarted:
-    """The run has its process."""
-
-    process: ProcessIdentity
-
-
-@dataclass(frozen=True, slots=True)
-class Recalled:
-    """The keeper has said what it knows of an adopted run; None: nothing."""
+class KeeperAnswered:
+    """The keeper has told what it knows of the run; None: nothing."""
 
     kept: KeptRun | None
 
 
 @dataclass(frozen=True, slots=True)
-class Recall:
-    """Ask the keeper (again) what became of an adopted run."""
+class JobPrepared:
+    """The job is put together."""
+
+    job: PreparedJob
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
-    """The job is prepared."""
+class ProcessStarted:
+    """The keeper has started the process."""
 
-    preparation: PreparedJob
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The wait for an effect has failed."""
-
-    effect: Effect | Recall
-    error: Exception
+    process: ProcessIdentity
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ProposalAnswered:
     """The server has answered a proposal."""
 
     effect: Propose
     verdict: Verdict
-    before: StateType | None = None
-    """In which state the server had the run before, where that was read."""
-    tail: tuple[str, ...] | None = None
-    """The end of its output, where that was read for the run's log."""
+    tail: tuple[str, ...] = ()
+    """The end of the output, for the run's log, where the run could not write it there."""
+
+
+@dataclass(frozen=True, slots=True)
+class EffectDone:
+    """A request is answered, and nothing follows from it for the run."""
+
+    effect: Request
+
+
+@dataclass(frozen=True, slots=True)
+class EffectFailed:
+    """An effect could not be carried out this time."""
+
+    effect: Request
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """It is time to try the effect again."""
+
+    effect: Request
+
+
+@dataclass(frozen=True, slots=True)
+class SecretsLearned:
+    """Which secrets an adopted run may print; None: it cannot be found out any more."""
+
+    masker: Masker | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +85,7 @@ class SaveEnded:
 
 @dataclass(frozen=True, slots=True)
 class SaveIsLate:
-    """The journal may still be at work on this record."""
+    """The journal may still be saving this record."""
 
     record: RunRecord
 
@@ -84,40 +94,4 @@ class SaveIsLate:
 class Closed:
     """The journal has closed the run's record, or could not."""
 
-    error: Exception | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """The server has told how it holds the run."""
-
-    state: State
-
-
-@dataclass(frozen=True, slots=True)
-class SecretsLearned:
-    """Which secrets an adopted run may print; None: it cannot be found out any more."""
-
-    masker: Masker | None
-
-
-@dataclass(frozen=True, slots=True)
-class Again:
-    """What failed for a passing reason is due again."""
-
-    effect: Effect | Recall
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """Somebody took an order or a fact; nothing follows from that."""
-
-    what: str
-
-
-@dataclass(frozen=True, slots=True)
-class Aside:
-    """A wait that the run does not depend on is over."""
-
-    what: str
     error: Exception | None = None

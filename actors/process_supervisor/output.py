@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
 
-from ..domain.failures import FailureKind, classify_failure
 from ..domain.masking import Masker
 from ..domain.plain_text import plain
-from ..domain.policy import Backoff
-from ..domain.ports import Clock, Journal
+from ..domain.ports import Journal
 from ..domain.process import OutputWritten
 from ..domain.record import RunRecord
 
@@ -21,15 +17,12 @@ TAIL_LINES: Final = 50
 """How many of a run's last lines of output its crash message may draw on."""
 
 TAIL_SECONDS: Final = 10.0
-"""How long the disk may take to give them."""
-
-ASKING: Final = Backoff(initial=0.1, ceiling=10.0)
+"""How long the disk may take to read them."""
 
 WITHHELD: Final = (
     "Its output is not shown here, because it is not known which secrets are in it; it is in the "
     "run's folder in the worker's state folder."
 )
-
 
 MAX_HELD: Final = 200
 """How many pieces of output may wait until it is known what is secret in them."""
@@ -123,46 +116,14 @@ class RunOutput:
         """Log an error that nobody expected, with its traceback."""
         self.log.error("run.unexpected_error", what=what, exc_info=error)
 
-    def show(self, lines: tuple[str, ...], dropped: int) -> None:
-        """Print lines into the worker's log; ``dropped`` bytes were lost before them."""
-        if self._masker is None:
+    def show(self, fact: OutputWritten, record: RunRecord) -> None:
+        """Print lines into the worker's log, unless the job has that switched off."""
+        if self._masker is None or (record.job is not None and not record.job.stream_output):
             return
-        if dropped:
-            self.log.warning("run.output_dropped", bytes=dropped)
+        if fact.dropped:
+            self.log.warning("run.output_dropped", bytes=fact.dropped)
         try:
-            for line in lines:
+            for line in fact.lines:
                 self.log.info("run.output", line=self._masker.text(plain(line)))
         except Exception as error:
             self.log_bug("output", error)
-
-
-async def learn_secrets(
-    ask: Callable[[], Awaitable[Masker]], *, output: RunOutput, clock: Clock, rng: random.Random
-) -> Masker | None:
-    """What an adopted run must not show: secrets are in no record, so the server is asked again.
-
-    It is asked until it answers, for as long as the run is in hand; nothing waits for it but what
-    the run prints. Each different failure is said once, the first of all is not: a worker that
-    has just started reads its pool in that moment. None: it cannot be found out any more.
-    """
-    since, failures = clock.now(), 0
-    said: set[str] = set()
-    while True:
-        try:
-            masker = await ask()
-        except Exception as error:
-            kind = classify_failure(error)
-            if kind is FailureKind.BUG:
-                output.log_bug("secrets", error)
-            if kind is not FailureKind.PASSING:
-                return None
-            failures += 1
-            if failures > 1 and str(error) not in said:
-                said.add(str(error))
-                hint = "Its output is not shown until the server has told which secrets are in it."
-                output.log.warning("run.secrets_unknown", error=str(error), hint=hint)
-            await clock.sleep(ASKING.delay(failures, rng))
-        else:
-            if said:
-                output.log.info("run.secrets_known", failures=failures, since=since.isoformat())
-            return masker

@@ -1,4 +1,4 @@
-"""What a run's supervisor works with."""
+"""What a run's supervisor needs from the outside."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from ..domain.model import WorkPool
+from ..domain.model import Resource, WorkPool
 from ..domain.ports import Clock, Journal, Launcher, Orchestrator, ResourceMonitor
 from ..domain.record import RunRecord
 from ..job.prepared_job import PreparedJob
 from ..runtime import Address
-from .run_events import RunEvents
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +24,8 @@ class SupervisorPorts:
     clock: Clock
     rng: random.Random
     prepare_job: Callable[[RunRecord, WorkPool], Awaitable[PreparedJob]]
-    events: RunEvents
+    resource: Resource
+    """The worker, in the events about its runs."""
     hostname: str
     labels: Callable[[WorkPool], Mapping[str, str]]
     dispatcher: Address

@@ -1,12 +1,13 @@
-"""Sees one flow run through, from the claim to the last word at the server."""
+"""Sees one flow run through, from its claim to its last report."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ..domain.errors import CouldNotStart, StateFolderError
+from ..domain.ids import ClaimKey
 from ..domain.log_once import Complaint
 from ..domain.masking import Masker
 from ..domain.memory import exceeds
@@ -33,56 +34,62 @@ from ..messages.runs import (
     SupervisorStart,
 )
 from ..runtime import AsyncioActor, Timer
+from .effect_handler import EffectHandler
 from .journaling import LATE_SECONDS, RecordKeeping, Step
 from .machine import effects as do
 from .machine import stimuli as on
 from .machine.step import step
 from .messages import (
-    Again,
-    Aside,
-    Checked,
     Closed,
-    Failed,
-    Happened,
+    EffectDone,
+    EffectFailed,
+    JobPrepared,
+    KeeperAnswered,
     ProcessStarted,
-    Ready,
-    Recall,
-    Recalled,
-    Said,
+    ProposalAnswered,
+    Retry,
     SaveEnded,
     SaveIsLate,
     SecretsLearned,
-    Told,
 )
-from .output import WITHHELD, RunOutput, learn_secrets
+from .output import WITHHELD, RunOutput
 from .ports import SupervisorPorts
-from .run_effects import RunEffects
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupervisorView:
+    """What a supervisor shows of its run."""
+
+    key: ClaimKey
+    phase: Phase
+    reason: Reason | None
+    pid: int | None
+    holds_slot: bool
+    """Until the Dispatcher has been told that the slot is free."""
 
 
 class ProcessSupervisor(AsyncioActor):
     """Owns: _run, the state of one flow run from claim to the last report.
 
-    The machine (``machine/step.py``) decides as soon as something happens. The hands carry it out
-    once the record of the decision is saved, so no effect ever comes before its record, or before
-    the effects of an earlier decision (see RecordKeeping).
+    The machine decides as soon as something happens. Effects are carried out once the record of
+    the decision is saved, in the order of the decisions (see RecordKeeping).
 
-    Temporary: never restarted. Whatever ends it, its record in the journal says how far it came,
-    and a successor started by the Dispatcher resumes from there.
+    Temporary: never restarted. Its record in the journal tells how far it came, and a successor
+    that the Dispatcher starts resumes from there.
     """
 
     def __init__(self, start: SupervisorStart, ports: SupervisorPorts) -> None:
         super().__init__(clock=ports.clock)
         self._run = start.run
-        self._adopted = start.adopted
-        self._failure = start.failure
+        self._start = start
         self._ports = ports
         self._keeping = RecordKeeping()
         self._output = RunOutput(start.run.record, ports.journal)
-        self._hands = RunEffects(self, ports, start, self._output)
-        self._witness: OomDetector | None = None
+        self._effects = EffectHandler(self, ports, start, self._output)
+        self._oom_detector: OomDetector | None = None
         self._memory_limited: ProcessIdentity | None = None
-        self._recalling = False
-        self._held: list[ProcessFact | CancelRun | EndRun] = []
+        self._asking_keeper = False
+        self._early: list[ProcessFact | CancelRun | EndRun] = []
         self._settle_tried = self._may_leave = self._closing = False
         self._could_not_spawn: on.CouldNotSpawn | None = None
         self._late: Timer | None = None
@@ -92,31 +99,49 @@ class ProcessSupervisor(AsyncioActor):
     def _record(self) -> RunRecord:
         return self._run.record
 
-    # -- messages --------------------------------------------------------------------------
+    def inspect(self) -> SupervisorView:
+        """The run as it is for others: a slot is held until the Dispatcher can know better."""
+        frees_slot = any(isinstance(effect, do.FreeSlot) for effect in self._keeping.held)
+        return SupervisorView(
+            key=self._record.key,
+            phase=self._record.phase,
+            reason=self._record.reason,
+            pid=self._record.pid,
+            holds_slot=self._run.holds_slot or frees_slot,
+        )
+
+    # -- messages ------------------------------------------------------------------------
 
     def on_start(self) -> None:
-        """A new run is claimed; an adopted one is first looked up at the keeper.
+        """A new run is claimed; of an adopted one the keeper is asked first.
 
-        Unless supervisor after supervisor has failed: then the run is ended without a look.
+        When supervisor after supervisor has failed the run is ended without asking.
         """
-        if self._failure is not None:
-            self._take(on.WorkerFailed(cause=self._failure))
-        elif self._adopted:
-            self._recall()
+        if self._start.failure is not None:
+            self._take(on.WorkerFailed(cause=self._start.failure))
+        elif self._start.adopted:
+            self._ask_keeper()
         else:
             self._take(on.Begun())
 
     def on_receive(self, message: object) -> Situation | bool | None:
-        """Turn what happened into stimuli for the machine."""
+        """Pass stimuli to the machine; note first what the machine need not know."""
         match message:
-            case Happened(stimulus=stimulus):
-                self._take(stimulus)
-            case ProcessStarted(process=process):
-                self._attend(process)
-                self._take(on.Spawned(pid=process.pid))
-                self._hear_what_was_held()
             case ProcessExited() | TreeEnded() | OutputWritten() | CancelRun() | EndRun():
                 self._hear(message)
+            case ProposalAnswered():
+                self._take(self._effects.proposal_answered(message, self._record))
+            case JobPrepared(job=job):
+                self._secrets_learned(job.masker)
+                self._take(self._effects.job_prepared(job, self._record))
+            case ProcessStarted(process=process):
+                self._watch_memory(process)
+                self._take(on.Spawned(pid=process.pid))
+                self._hear_early_messages()
+            case KeeperAnswered(kept=kept):
+                self._keeper_answered(kept)
+            case SecretsLearned(masker=masker):
+                self._secrets_learned(masker)
             case MemoryUsed(used_bytes=used):
                 self._memory_used(used)
             case GiveBack():
@@ -125,38 +150,25 @@ class ProcessSupervisor(AsyncioActor):
                 return gives_back
             case CurrentSituation():
                 return self._situation()
-            case Recalled(kept=kept):
-                self._recalled(kept)
-            case Ready(preparation=preparation):
-                self._secrets_learned(preparation.masker)
-                self._take(self._hands.ready(preparation, self._record))
-            case Said():
-                if (answered := self._hands.said(message, self._record)) is not None:
-                    self._take(answered)
+            case EffectDone(effect=effect):
+                self._effects.done(effect)
+                self._leave_if_done()
+            case EffectFailed(effect=effect, error=error):
+                self._effect_failed(effect, error)
+            case Retry(effect=effect):
+                self._retry(effect)
             case SaveEnded(error=error):
                 if self._late is not None:
                     self._late.cancel()
-                self._complain(error)
+                self._journal_answered(error)
                 self._proceed(self._keeping.save_ended(succeeded=error is None))
             case SaveIsLate(record=record):
                 self._proceed(self._keeping.save_is_late(record))
             case Closed(error=error):
-                self._complain(error)
+                self._journal_answered(error)
                 self._closed()
-            case Checked(state=state):
-                self._take(self._hands.checked(state))
-                self._leave_if_done()
-            case SecretsLearned(masker=masker):
-                self._secrets_learned(masker)
-            case Again(effect=effect):
-                self._try_again(effect)
-            case Failed(effect=effect, error=error):
-                self._failed(effect, error)
-            case Aside(what=what, error=error):
-                self._hands.aside_over(what, error)
-                self._leave_if_done()
-            case Told(what=what):
-                self._output.log.debug("told", what=what)
+            case _ if isinstance(message, on.Stimulus):
+                self._take(message)
             case _:
                 super().on_receive(message)
         return None
@@ -167,36 +179,13 @@ class ProcessSupervisor(AsyncioActor):
         self._output.identify(self._record)
         if before.is_claiming and not self._run.is_claiming:
             self._ports.dispatcher.tell(ClaimAnswered(key=self._record.key))
-        # one that is over is closed, once the keeper has forgotten it
+        # the record of a run that is over is closed, once the keeper has forgotten the run
         changed = self._record != before.record and not self._run.is_over
         begins = isinstance(stimulus, on.Begun | on.Adopted) and self._run.is_claiming
         is_news = changed or begins  # an adopted one may never have been recorded
         self._proceed(self._keeping.stepped(self._record, effects, is_news=is_news))
         if self._run.ends_unstarted and self._keeping.withdraw(do.Spawn):
             self._take(on.CouldNotSpawn(cause="It was to be ended before."))
-
-    def _proceed(self, steps: list[Step]) -> None:
-        """Carry out what is recorded, and save what is not."""
-        for made in steps:
-            for effect in made.effects:
-                self._carry_out(effect, made.record)
-        self._save()
-
-    def _save(self) -> None:
-        record = self._keeping.next_save()
-        if record is not None:
-            saving = self._ports.journal.save(record.for_keeping())
-            self.pipe(saving, on_result=lambda _: SaveEnded(), on_error=SaveEnded)
-            self._late = self.after(LATE_SECONDS, SaveIsLate(record))
-
-    def _complain(self, error: Exception | None) -> None:
-        """A journal that cannot be written is said once; anything else is a bug."""
-        if error is None:
-            return
-        if not isinstance(error, StateFolderError):
-            raise error
-        if self._unsaved.raise_(str(error)):
-            self._output.log.error("journal.failed", error=str(error))
 
     def _situation(self) -> Situation:
         return Situation(
@@ -208,23 +197,69 @@ class ProcessSupervisor(AsyncioActor):
             memory_limited=self._memory_limited,
         )
 
-    # -- effects ---------------------------------------------------------------------------
+    # -- records and effects -------------------------------------------------------------
+
+    def _proceed(self, steps: list[Step]) -> None:
+        """Carry out what is recorded, and save what is not."""
+        for decided in steps:
+            for effect in decided.effects:
+                self._carry_out(effect, decided.record)
+        record = self._keeping.next_save()
+        if record is not None:
+            saving = self._ports.journal.save(record.for_keeping())
+            self.pipe(saving, on_result=lambda _: SaveEnded(), on_error=SaveEnded)
+            self._late = self.after(LATE_SECONDS, SaveIsLate(record))
+
+    def _journal_answered(self, error: Exception | None) -> None:
+        """Log once that the journal cannot be written; any other error is a bug."""
+        if error is None:
+            return
+        if not isinstance(error, StateFolderError):
+            raise error
+        if self._unsaved.raise_(str(error)):
+            self._output.log.error("journal.failed", error=str(error))
 
     def _carry_out(self, effect: do.Effect, record: RunRecord) -> None:
-        if isinstance(effect, do.Settle):
-            self._settle(effect)
-        elif isinstance(effect, do.Abandon):
-            self._hands.carry_out(effect, self._record)
-            self._leave(self._record.reason)
-        else:
-            self._hands.carry_out(effect, record)
+        match effect:
+            case do.Settle():
+                self._settle(effect)
+            case do.Abandon():
+                self._effects.carry_out(effect, record)
+                self._leave()
+            case _:
+                self._effects.carry_out(effect, record)
+
+    def _effect_failed(self, effect: do.Request, error: Exception) -> None:
+        stimulus = self._effects.failed(effect, error, self._record)
+        if isinstance(stimulus, on.CouldNotSpawn) and not isinstance(error, CouldNotStart):
+            self._could_not_spawn = stimulus  # unless the keeper has started something
+            self._retry(effect)
+        elif stimulus is not None:
+            self._take(stimulus)
+        self._leave_if_done()
+
+    def _retry(self, effect: do.Request) -> None:
+        """Ask the keeper whether it has carried out an order to spawn that it did not answer.
+
+        The run may be wanted otherwise by now.
+        """
+        match effect:
+            case do.AskKeeper():
+                self._ask_keeper()
+            case do.Spawn():
+                if self._record.phase is Phase.SPAWNING:
+                    self._ask_keeper()
+            case _:
+                self._effects.retry(effect, self._record)
+
+    # -- the end -------------------------------------------------------------------------
 
     def _settle(self, effect: do.Settle) -> None:
-        """First the keeper forgets, the journal last of all: whatever comes between is resumed.
+        """Let the keeper forget the run, then close the record: a crash in between is resumed.
 
-        But what could not be written down stays with the keeper, or a successor that reads an
-        old record would believe that the run was lost. So it is tried again first, as a run that
-        has still to be settled.
+        But a run whose record could not be saved stays with the keeper, or a successor that reads
+        an old record would believe that the run was lost. So that is tried once more first, with
+        the record of a run that has yet to be settled.
         """
         if not self._settle_tried and not self._keeping.is_saved:
             self._settle_tried = True
@@ -233,18 +268,18 @@ class ProcessSupervisor(AsyncioActor):
             return
         self._may_leave = True
         if self._keeping.is_saved:
-            self._hands.carry_out(effect, self._record)
+            self._effects.carry_out(effect, self._record)
         self._leave_if_done()
 
     def _leave_if_done(self) -> None:
-        if self._may_leave and self._hands.are_idle and not self._closing:
+        if self._may_leave and self._effects.is_idle and not self._closing:
             self._closing = True
             self.pipe(self._close(), on_result=lambda _: Closed(), on_error=Closed)
 
     async def _close(self) -> None:
-        """What the keeper still has is not closed: nobody would look after it."""
+        """The record of a run that the keeper still has stays open for the next worker."""
         is_known = self._keeping.is_saved or self._record.reason is None
-        if is_known and self._hands.keeper_is_done:
+        if is_known and self._effects.keeper_is_done:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LATE_SECONDS):
                     await self._ports.journal.close(self._record.for_keeping())
@@ -252,74 +287,64 @@ class ProcessSupervisor(AsyncioActor):
     def _closed(self) -> None:
         reason = self._record.reason
         self._output.log.info("run.settled", reason=None if reason is None else str(reason))
-        self._leave(reason)
+        self._leave()
 
-    def _leave(self, reason: Reason | None) -> None:
-        self._ports.dispatcher.tell(RunSettled(key=self._record.key, reason=reason))
+    def _leave(self) -> None:
+        settled = RunSettled(key=self._record.key, reason=self._record.reason)
+        self._ports.dispatcher.tell(settled)
         self.stop()
 
-    def _failed(self, effect: do.Effect | Recall, error: Exception) -> None:
-        stimulus = self._hands.failed(effect, error, self._record)
-        if isinstance(stimulus, on.CouldNotSpawn) and not isinstance(error, CouldNotStart):
-            self._could_not_spawn = stimulus  # unless the keeper has started something
-            self._try_again(effect)
-        elif stimulus is not None:
-            self._take(stimulus)
-        self._leave_if_done()
-
-    def _try_again(self, effect: do.Effect | Recall) -> None:
-        """Whether an unanswered order to spawn was carried out is asked, not assumed.
-
-        What was wanted of the run may have changed meanwhile.
-        """
-        if isinstance(effect, Recall):
-            self._recall()
-        elif not isinstance(effect, do.Spawn):
-            self._hands.repeat(effect, self._record)
-        elif self._record.phase is Phase.SPAWNING:
-            self._recall()
-
-    # -- what keeper and house have to say -------------------------------------------------------
+    # -- the process ---------------------------------------------------------------------
 
     def _hear(self, message: ProcessFact | CancelRun | EndRun) -> None:
-        """Hold a message that comes too early.
+        """Keep messages that come too early.
 
-        After a reboot nothing may be signalled, so all wait for what the keeper knows. The keeper
-        may tell of a very short process before the order to spawn it is answered.
+        After a reboot nothing may be signalled, so all wait until the keeper has answered. The
+        keeper may tell of a very short process before it answers the order to spawn it.
         """
         is_early = self._record.phase is Phase.SPAWNING and isinstance(message, ProcessFact)
-        if self._recalling or is_early:
-            self._held.append(message)
+        if self._asking_keeper or is_early:
+            self._early.append(message)
             return
         match message:
-            case OutputWritten() if self._output.holds(message):
-                pass
             case CancelRun(state=state):
                 self._take(on.CancelWanted(state=state))
             case EndRun(reason=reason):
                 self._take(on.EndWanted(reason=reason))
-            case ProcessExited(status=status):
-                self._output.log.info("run.exited", code=status.code)
-                killed = self._witness is not None and self._witness.oom_killed()
-                self._take(
-                    on.Exited(
-                        status=status,
-                        tail=self._output.placeholder,
-                        kernel_kill=killed,
-                        tail_follows=True,
-                    )
-                )
-                if not self._output.is_withheld:
-                    self._read_tail()
+            case ProcessExited():
+                self._exited(message)
             case TreeEnded():
                 self._take(message)
-            case OutputWritten(lines=lines, dropped=dropped):
-                if self._record.job is None or self._record.job.stream_output:
-                    self._output.show(lines, dropped)
+            case OutputWritten():
+                if not self._output.holds(message):
+                    self._output.show(message, self._record)
 
-    def _attend(self, process: ProcessIdentity) -> None:
+    def _hear_early_messages(self) -> None:
+        early, self._early = self._early, []
+        for message in early:
+            self._hear(message)
+
+    def _exited(self, fact: ProcessExited) -> None:
+        """Tell the machine at once, which waits for no disk; the last lines follow."""
+        self._output.log.info("run.exited", code=fact.status.code)
+        killed = self._oom_detector is not None and self._oom_detector.oom_killed()
+        self._take(
+            on.Exited(
+                status=fact.status,
+                tail=self._output.placeholder,
+                kernel_kill=killed,
+                tail_follows=True,
+            )
+        )
+        if not self._output.is_withheld:
+            self._read_tail()
+
+    def _read_tail(self) -> None:
+        self.pipe(self._output.tail(), lambda tail: on.TailKnown(tail=tail))
+
+    def _watch_memory(self, process: ProcessIdentity) -> None:
         if self._ports.resource_monitor is not None:
-            self._witness = self._ports.resource_monitor.oom_detector(process.pid)
+            self._oom_detector = self._ports.resource_monitor.oom_detector(process.pid)
         if self._memory_limit_mb is not None:
             self._memory_limited = process
             limited = MemoryLimited(key=self._record.key, process=process)
@@ -336,16 +361,16 @@ class ProcessSupervisor(AsyncioActor):
             self._output.log.warning("run.memory_limit", used_bytes=used_bytes, limit_mb=limit)
             self._hear(EndRun(reason=Reason.OUT_OF_MEMORY_LIMIT))
 
-    # -- after a crash of the worker -------------------------------------------------------------
+    # -- after a crash of the worker -----------------------------------------------------
 
-    def _recall(self) -> None:
-        self._recalling = True
-        self._hands.recall(self._record)
+    def _ask_keeper(self) -> None:
+        self._asking_keeper = True
+        self._effects.carry_out(do.AskKeeper(), self._record)
 
-    def _recalled(self, kept: KeptRun | None) -> None:
+    def _keeper_answered(self, kept: KeptRun | None) -> None:
         pid = None if kept is None else kept.identity.pid
         if kept is not None and kept.exit is None:
-            self._attend(kept.identity)
+            self._watch_memory(kept.identity)
         self._output.log.info("run.adopted", phase=self._record.phase, pid=pid)
         could_not_spawn, self._could_not_spawn = self._could_not_spawn, None
         if kept is None and could_not_spawn is not None:
@@ -354,23 +379,10 @@ class ProcessSupervisor(AsyncioActor):
             self._take(on.Adopted(pid=pid, rebooted=kept is not None and kept.rebooted))
         if kept is not None:
             self._output.withhold()
-            learning = learn_secrets(
-                self._read_secrets,
-                output=self._output,
-                clock=self._ports.clock,
-                rng=self._ports.rng,
-            )
+            learning = self._effects.preparation.learn_secrets(self._record, self._output)
             self.pipe(learning, on_result=SecretsLearned)
-        self._recalling = False
-        self._hear_what_was_held()
-
-    def _hear_what_was_held(self) -> None:
-        held, self._held = self._held, []
-        for message in held:
-            self._hear(message)
-
-    async def _read_secrets(self) -> Masker:
-        return (await self._hands.preparing.prepare(self._record)).masker
+        self._asking_keeper = False
+        self._hear_early_messages()
 
     def _secrets_learned(self, masker: Masker | None) -> None:
         if masker is None:
@@ -380,7 +392,3 @@ class ProcessSupervisor(AsyncioActor):
             self._hear(message)
         if was_withheld and self._record.exit is not None:
             self._read_tail()
-
-    def _read_tail(self) -> None:
-        """The machine has heard of the exit already, which waits for no disk."""
-        self.pipe(self._output.tail(), lambda tail: Happened(on.TailKnown(tail=tail)))

@@ -1,99 +1,112 @@
-"""What is said of a run to the server: one thing at a time, and never blindly."""
+"""The states that are proposed to the server: one at a time, and never blindly."""
 
 from __future__ import annotations
 
 import math
 
-from ..domain.errors import NotFound, is_final
+from ..domain.errors import is_final
 from ..domain.ids import FlowRunId
-from ..domain.model import Aborted, Proposal, State, StateType, Verdict
+from ..domain.model import Aborted, State, StateType, Verdict, Wait
 from ..domain.ports import Clock, Orchestrator
+from ..domain.record import RunRecord
 from .machine.effects import Propose
 from .machine.proposals import foreseen
-from .messages import Said
-
-REFUSALS = 150
-"""How often in a row a report or a read may be refused before it is given up: over an hour."""
+from .messages import ProposalAnswered
+from .output import RunOutput
 
 FRESH_SECONDS = 2.0
-"""For how long a poll's word that a run is scheduled is believed."""
+"""For how long a poll's answer that a run is scheduled is believed."""
 
 
 class Proposals:
-    """A part of ProcessSupervisor, owns: _wanted and _on_its_way, what is to be and is being said.
+    """A part of ProcessSupervisor, owns: _newest and _under_way, two of its proposals.
 
-    One at a time, so that an earlier state never arrives after a later one.
+    One proposal is under way at a time, so that an earlier state never arrives after a later one.
     """
 
     def __init__(
-        self, run_id: FlowRunId, orchestrator: Orchestrator, clock: Clock, listed_at: float
+        self,
+        run_id: FlowRunId,
+        orchestrator: Orchestrator,
+        clock: Clock,
+        output: RunOutput,
+        listed_at: float,
     ) -> None:
         self._run_id = run_id
         self._orchestrator = orchestrator
         self._clock = clock
+        self._output = output
         self._scheduled_at = listed_at
-        self._wanted: Propose | None = None
-        self._on_its_way: Propose | None = None
+        self._newest: Propose | None = None
+        self._under_way: Propose | None = None
         self._looked_for: Propose | None = None
         self._before = StateType.PENDING
-        self._refusals = 0
+        self._was_refused = False
 
-    def want(self, effect: Propose) -> bool:
-        """This is to be said from now on; True: and can be, since nothing else is on its way."""
-        self._wanted = effect
-        if self._on_its_way is not None:
-            return False
-        self._on_its_way = effect
-        return True
+    def add(self, effect: Propose) -> None:
+        """Let this proposal take the place of one that has not begun."""
+        self._newest = effect
 
-    def plan(self, effect: Propose) -> None:
-        """This is to be said, but not yet."""
-        self._wanted = effect
+    def begin(self, effect: Propose) -> bool:
+        """Whether to send ``effect`` now: it is the newest, and no other is under way."""
+        may_begin = effect is self._newest and self._under_way is None
+        if may_begin:
+            self._under_way = effect
+        return may_begin
 
-    def is_wanted_again(self, effect: Propose) -> bool:
-        """Whether what failed before should be said once more."""
-        return effect is self._wanted and self._on_its_way is None
+    def end(self, error: Exception | None = None) -> Propose | None:
+        """The proposal under way is answered, or has failed: return the newer one to send now."""
+        ended, self._under_way = self._under_way, None
+        self._was_refused = error is not None and is_final(error)
+        return None if self._newest is ended else self._newest
 
-    async def say(self, effect: Propose) -> Said:
-        """Propose, but look first whether it would destroy what others have set meanwhile.
+    async def send(self, effect: Propose, record: RunRecord) -> ProposalAnswered:
+        """Propose, but look first whether that would destroy what others have set meanwhile.
 
-        Only the first copy of a new claim needs no look, if a poll has just brought the run.
+        ``tail``: a run that failed before it could write into its log leaves that to the worker.
+        """
+        proposal = effect.proposal
+        before = await self._look(effect)
+        verdict = None if before is None else self._foresee(effect, before)
+        if verdict is None:
+            verdict = await self._orchestrator.propose_state(self._run_id, proposal)
+        state = None if isinstance(verdict, Wait) else verdict.state
+        is_set = state is not None and state.transition_id == proposal.transition_id
+        if is_set and not self._could_log(effect, record, was_seen=before is not None):
+            return ProposalAnswered(effect, verdict, await self._output.tail())
+        return ProposalAnswered(effect, verdict)
+
+    async def _look(self, effect: Propose) -> State | None:
+        """The run's state at the server, for all but the first try of a claim.
+
+        That needs no look if a poll has just brought the run.
         """
         age, self._scheduled_at = self._clock.monotonic() - self._scheduled_at, -math.inf
-        looks = effect.proposal.type is not StateType.PENDING or age > FRESH_SECONDS
-        before: StateType | None = None
-        if looks:
-            state = (await self._orchestrator.read_flow_run(self._run_id)).state
-            before = self._first_seen(effect, state.type)
-            verdict = foreseen(effect.proposal, state) or self._given_up(effect.proposal, state)
-            if verdict is not None:
-                return Said(effect, verdict, before)
-        verdict = await self._orchestrator.propose_state(self._run_id, effect.proposal)
-        return Said(effect, verdict, before)
+        if effect.proposal.type is StateType.PENDING and age <= FRESH_SECONDS:
+            return None
+        state = (await self._orchestrator.read_flow_run(self._run_id)).state
+        if self._looked_for is not effect:  # else the answer to our first proposal got lost
+            self._looked_for, self._before = effect, state.type
+        return state
 
-    def landed(self, effect: Propose) -> Propose | None:
-        """An answer or a failure has come: what has taken its place meanwhile, to be said now."""
-        self._on_its_way = None
-        return None if self._wanted is effect else self._wanted
-
-    def is_refused_for_good(self, proposal: Proposal, error: Exception) -> bool:
-        """A deleted run needs nothing. Else what is refused may be a proxy's word, not Prefect's.
-
-        So a report is repeated for more than an hour, and a claim looked at before it is given
-        up: should it have been taken all the same, it must not be left Pending.
-        """
-        if isinstance(error, NotFound):
-            return True
-        self._refusals = self._refusals + 1 if is_final(error) else 0
-        return self._refusals > REFUSALS and proposal.type is not StateType.PENDING
-
-    def _first_seen(self, effect: Propose, now: StateType) -> StateType:
-        """How the server held the run when this was first to be said: an answer may get lost."""
-        if self._looked_for is not effect:
-            self._looked_for, self._before = effect, now
-        return self._before
-
-    def _given_up(self, proposal: Proposal, state: State) -> Verdict | None:
-        if proposal.type is StateType.PENDING and self._refusals:
+    def _foresee(self, effect: Propose, state: State) -> Verdict | None:
+        """A claim that was refused is given up, unless the server has taken it all the same."""
+        verdict = foreseen(effect.proposal, state)
+        if verdict is None and effect.proposal.type is StateType.PENDING and self._was_refused:
             return Aborted(state=state, reason="the claim was refused")
-        return None
+        return verdict
+
+    def _could_log(self, effect: Propose, record: RunRecord, *, was_seen: bool) -> bool:
+        """Whether the run could write into its log in the API before it ended.
+
+        Engines do as soon as they are Running, other commands never. A run that ended well needs
+        no more lines.
+        """
+        if record.exit is None or effect.proposal.type not in (
+            StateType.CRASHED,
+            StateType.FAILED,
+        ):
+            return True
+        job = record.job
+        logs_itself = job is None or job.is_engine or job.uses_runner
+        return logs_itself and not (was_seen and self._before is StateType.PENDING)

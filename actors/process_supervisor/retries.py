@@ -1,7 +1,8 @@
-"""What is tried again and again: counted, and said once at its beginning and once at its end."""
+"""Which effects are tried again after a failure, how often, and when."""
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,20 +10,58 @@ from typing import Final
 
 import structlog
 
-from ..domain.failures import FailureKind
+from ..domain.errors import NotFound
+from ..domain.failures import FailureKind, classify_failure
+from ..domain.model import StateType
 from ..domain.policy import Backoff
 from ..domain.ports import Clock
+from ..domain.record import Phase, RunRecord
+from .machine.effects import AddLabels, CheckState, Propose, ReadHistory, Request, Settle
 
 BACKOFF: Final = Backoff(initial=0.5, ceiling=30.0)
 
+REFUSALS = 150
+"""How often in a row a report or a read may be refused until it is given up: over an hour."""
+
+FORGET_TRIES = 8
+"""How often the keeper is told to forget a run until that is left to the next worker."""
+
+BUG_TRIES = 5
+"""How often an end is reported, or a state read, despite a bug: it may depend on the moment."""
+
+
+def tries(effect: Request, error: Exception, record: RunRecord) -> float:
+    """How many failures in a row of the kind of ``error`` the effect survives.
+
+    A refusal may come from a proxy and not from the server, and much depends on reports and
+    reads: so they are repeated for more than an hour. Of a run that is deleted nothing more is
+    expected. A refused claim is looked at before it is given up (Proposals): should the server
+    have taken it all the same, the run must not be left Pending.
+    """
+    kind = classify_failure(error)
+    if isinstance(effect, AddLabels):
+        return 0
+    if kind is FailureKind.PASSING:
+        return FORGET_TRIES if isinstance(effect, Settle) else math.inf
+    if isinstance(error, NotFound):
+        return 0
+    match effect:
+        case CheckState() | ReadHistory():
+            return BUG_TRIES - 1 if kind is FailureKind.BUG else REFUSALS
+        case Propose(proposal=proposal) if kind is FailureKind.FINAL:
+            return math.inf if proposal.type is StateType.PENDING else REFUSALS
+        case Propose() if record.phase is Phase.REPORTING:
+            return BUG_TRIES - 1
+    return 0
+
 
 @dataclass(slots=True)
-class _Retry:
+class _Failures:
     since: datetime
-    failures: int = 0
-    of_this_kind: int = 0
+    count: int = 0
     kind: FailureKind | None = None
-    said: str | None = None
+    of_this_kind: int = 0
+    logged: str | None = None
 
 
 class Retries:
@@ -31,39 +70,40 @@ class Retries:
     def __init__(self, clock: Clock, rng: random.Random) -> None:
         self._clock = clock
         self._rng = rng
-        self._retries: dict[type, _Retry] = {}
+        self._failures: dict[type[Request], _Failures] = {}
 
-    def failed(self, effect: object, kind: FailureKind) -> int:
-        """Count a failure; how many of its kind in a row that makes for this sort of effect."""
-        retry = self._retries.setdefault(type(effect), _Retry(self._clock.now()))
-        retry.failures += 1
-        retry.of_this_kind = retry.of_this_kind + 1 if kind is retry.kind else 1
-        retry.kind = kind
-        return retry.of_this_kind
+    def count(self, effect: Request, error: Exception) -> int:
+        """Count a failure; return how many of its kind in a row this sort of effect has had."""
+        failures = self._failures.setdefault(type(effect), _Failures(self._clock.now()))
+        kind = classify_failure(error)
+        failures.count += 1
+        failures.of_this_kind = failures.of_this_kind + 1 if kind is failures.kind else 1
+        failures.kind = kind
+        return failures.of_this_kind
 
     def delay(
-        self, effect: object, error: Exception, log: structlog.typing.FilteringBoundLogger
+        self, effect: Request, error: Exception, log: structlog.typing.FilteringBoundLogger
     ) -> float:
         """Seconds until ``effect``, which has failed, is due again. New trouble is logged."""
-        retry, trouble = self._retries[type(effect)], str(error) or repr(error)
-        if trouble != retry.said:
-            retry.said = trouble
+        failures, trouble = self._failures[type(effect)], str(error) or repr(error)
+        if trouble != failures.logged:
+            failures.logged = trouble
             log.warning(
                 "run.delayed",
                 effect=type(effect).__name__,
                 error=trouble,
-                failures=retry.failures,
-                since=retry.since.isoformat(),
+                failures=failures.count,
+                since=failures.since.isoformat(),
             )
-        return BACKOFF.delay(retry.failures, self._rng)
+        return BACKOFF.delay(failures.count, self._rng)
 
-    def succeeded(self, effect: object, log: structlog.typing.FilteringBoundLogger) -> None:
-        """Forget the failures of this sort of effect, and say that they are over."""
-        retry = self._retries.pop(type(effect), None)
-        if retry is not None and retry.said is not None:
+    def succeeded(self, effect: Request, log: structlog.typing.FilteringBoundLogger) -> None:
+        """Forget the failures of this sort of effect, and log that they are over."""
+        failures = self._failures.pop(type(effect), None)
+        if failures is not None and failures.logged is not None:
             log.info(
                 "run.resumed",
                 effect=type(effect).__name__,
-                failures=retry.failures,
-                since=retry.since.isoformat(),
+                failures=failures.count,
+                since=failures.since.isoformat(),
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,17 +13,18 @@ import actors.process_supervisor.machine.beginning as machine
 import actors.process_supervisor.machine.ending as ending
 import actors.process_supervisor.process_supervisor as supervising
 import actors.process_supervisor.reporting as proposing
-import actors.process_supervisor.run_effects as effects
+import actors.process_supervisor.retries as retries
 from actors.cancellation_watcher import CancellationWatcher
 from actors.dispatcher.active_runs import RunTable
 from actors.dispatcher.dispatcher import Dispatcher
 from actors.dispatcher.door import Door
 from actors.domain.failures import FailureKind
+from actors.domain.ids import ClaimKey
 from actors.domain.model import Aborted
-from actors.domain.process import ExitStatus, KeptRun, ProcessExited, TreeEnded
+from actors.domain.process import ExitStatus, ProcessExited, TreeEnded
 from actors.domain.record import Reason
 from actors.messages.lifetime import Tick
-from actors.messages.runs import CancelIfOurs, CancelRun
+from actors.messages.runs import CancelIfOurs, CancelRun, MemoryUsed
 from actors.poller.poller import Poller
 from actors.process_supervisor.journaling import RecordKeeping, Step
 from actors.process_supervisor.machine.effects import (
@@ -30,14 +32,13 @@ from actors.process_supervisor.machine.effects import (
     Emit,
     EndTree,
     FreeSlot,
-    Spawn,
     StartTimeout,
 )
 from actors.process_supervisor.machine.proposals import crashed
 from actors.process_supervisor.machine.stimuli import Adopted, Exited
+from actors.process_supervisor.messages import JobPrepared, KeeperAnswered, Retry
 from actors.process_supervisor.output import RunOutput
 from actors.process_supervisor.process_supervisor import ProcessSupervisor
-from actors.process_supervisor.run_effects import RunEffects
 
 Change = Callable[[Any], Any]
 """From what is there to what takes its place."""
@@ -67,22 +68,31 @@ def _nothing(*args: Any, **options: Any) -> None:
     return None
 
 
-def _guess_lost_exits(hear: Any) -> Any:
-    def changed(self: Any, message: Any) -> None:
-        if isinstance(message, ProcessExited) and message.status.code is None:
-            message = replace(message, status=ExitStatus(code=0))
-        hear(self, message)
+def _told(kind: type[Any], change: Callable[[Any], Any]) -> Change:
+    """Messages of a kind that reach an actor changed; None: not at all."""
+
+    def changed(receive: Any) -> Any:
+        def receive_changed(self: Any, message: Any) -> Any:
+            if isinstance(message, kind):
+                message = change(message)
+            return None if message is None else receive(self, message)
+
+        return receive_changed
 
     return changed
 
 
-def _spawned_under_new_keys(spawn: Any) -> Any:
-    def changed(self: Any, effect: Spawn) -> None:
-        order = self._preparation.order
-        number = self._ports.rng.getrandbits(16)
-        again = replace(order, key=f"{order.key}{number:04x}")
-        self._preparation = replace(self._preparation, order=again)
-        spawn(self, effect)
+def _guess_lost_exits(fact: ProcessExited) -> ProcessExited:
+    return replace(fact, status=ExitStatus(code=0)) if fact.status.code is None else fact
+
+
+def _spawned_under_new_keys() -> Callable[[JobPrepared], JobPrepared]:
+    numbers = itertools.count()
+
+    def changed(prepared: JobPrepared) -> JobPrepared:
+        order = prepared.job.order
+        order = replace(order, key=ClaimKey(f"{order.key}{next(numbers):04x}"))
+        return JobPrepared(replace(prepared.job, order=order))
 
     return changed
 
@@ -101,10 +111,11 @@ def _cancels_all(receive: Any) -> Any:
     return changed
 
 
-def _retries_twice(try_later: Any) -> Any:
-    def changed(self: Any, *what: Any) -> None:
-        try_later(self, *what)
-        try_later(self, *what)
+def _retries_twice(receive: Any) -> Any:
+    def changed(self: Any, message: Any) -> Any:
+        if isinstance(message, Retry):
+            receive(self, message)
+        return receive(self, message)
 
     return changed
 
@@ -132,15 +143,8 @@ def _always(value: bool) -> Change:
     return lambda _: property(lambda self: value)
 
 
-def _knows_no_reboot(recalled: Any) -> Any:
-    def changed(self: Any, kept: KeptRun | None) -> None:
-        recalled(self, kept and replace(kept, rebooted=False))
-
-    return changed
-
-
-def _asks_no_keeper(recalled: Any) -> Any:
-    return lambda self, kept: recalled(self, None)
+def _knows_no_reboot(answer: KeeperAnswered) -> KeeperAnswered:
+    return KeeperAnswered(answer.kept and replace(answer.kept, rebooted=False))
 
 
 def _settled_with_its_tree_alive(step: Any) -> Any:
@@ -201,9 +205,9 @@ def _crashed_instead(cancelled: Any) -> Any:
 
 
 def _remembers(show: Any) -> Any:
-    def changed(self: Any, lines: Any, dropped: int) -> None:
-        self.__dict__.setdefault("_seen", []).append(lines)
-        show(self, lines, dropped)
+    def changed(self: Any, fact: Any, record: Any) -> None:
+        self.__dict__.setdefault("_seen", []).append(fact)
+        show(self, fact, record)
 
     return changed
 
@@ -218,15 +222,32 @@ def _polls_pile_up(poll: Any) -> Any:
 
 BUGS: tuple[Planted, ...] = (
     Planted("reports without a look", proposing, "foreseen", lambda _: _nothing),
-    Planted("guesses lost exits", ProcessSupervisor, "_hear", _guess_lost_exits),
-    Planted("spawns under new keys", RunEffects, "_spawn", _spawned_under_new_keys),
+    Planted(
+        "guesses lost exits",
+        ProcessSupervisor,
+        "on_receive",
+        _told(ProcessExited, _guess_lost_exits),
+    ),
+    Planted(
+        "spawns under new keys",
+        ProcessSupervisor,
+        "on_receive",
+        _told(JobPrepared, _spawned_under_new_keys()),
+    ),
     Planted("takes others' runs", machine, "_is_ours", _refused_claims_are_ours),
     Planted("cancels all runs", Dispatcher, "on_receive", _cancels_all),
-    Planted("retries twice", RunEffects, "_try_later", _retries_twice),
+    Planted("retries twice", ProcessSupervisor, "on_receive", _retries_twice),
     Planted("dies of a failed poll", Poller, "_complain", _dies_of_errors),
     Planted("forgets what is not saved", RecordKeeping, "is_saved", _always(True)),
-    Planted("knows no reboot", ProcessSupervisor, "_recalled", _knows_no_reboot),
-    Planted("asks no keeper", ProcessSupervisor, "_recalled", _asks_no_keeper),
+    Planted(
+        "knows no reboot", ProcessSupervisor, "on_receive", _told(KeeperAnswered, _knows_no_reboot)
+    ),
+    Planted(
+        "asks no keeper",
+        ProcessSupervisor,
+        "on_receive",
+        _told(KeeperAnswered, lambda _: KeeperAnswered(None)),
+    ),
     Planted("settles too early", supervising, "step", _settled_with_its_tree_alive),
     Planted("frees no slot", supervising, "step", _without(FreeSlot)),
     Planted("keeps slots at the Dispatcher", Dispatcher, "_free", lambda _: _nothing),
@@ -237,9 +258,9 @@ BUGS: tuple[Planted, ...] = (
     Planted("waits for no stuck disk", Step, "must_be_recorded", _always(False)),
     Planted("takes over nothing", Dispatcher, "_take_over", lambda _: _take_over_nothing),
     Planted("finds no strays", Dispatcher, "_find_strays", _finds_no_strays),
-    Planted("gives reports up", proposing, "REFUSALS", lambda _: 0),
+    Planted("gives reports up", retries, "REFUSALS", lambda _: 0),
     Planted("cancels nothing", CancellationWatcher, "_deal_with", lambda _: _nothing),
-    Planted("retries nothing", RunEffects, "_try_later", lambda _: _nothing),
+    Planted("retries nothing", ProcessSupervisor, "on_receive", _told(Retry, lambda _: None)),
     Planted("readopts nobody", Dispatcher, "_readopt", lambda _: _nothing),
     Planted("times out at once", supervising, "step", _changed(StartTimeout, seconds=0.0)),
     Planted("never times out", supervising, "step", _without(StartTimeout)),
@@ -247,14 +268,16 @@ BUGS: tuple[Planted, ...] = (
     Planted("gives no grace", supervising, "step", _changed(EndTree, grace_seconds=0.0)),
     Planted("calls the cancelled crashed", ending, "cancelled", _crashed_instead),
     Planted("sees no memory", Dispatcher, "_memory_measured", lambda _: _nothing),
-    Planted("keeps no memory limit", ProcessSupervisor, "_memory_used", lambda _: _nothing),
+    Planted(
+        "keeps no memory limit", ProcessSupervisor, "on_receive", _told(MemoryUsed, lambda _: None)
+    ),
     Planted("measures nobody", RunTable, "memory_limited", lambda _: property(lambda _: {})),
     Planted("remembers output", RunOutput, "show", _remembers),
     Planted("piles polls up", Poller, "_poll", _polls_pile_up),
     Planted("runs what others ended", machine, "_may_have_been_over", lambda _: _nothing),
     Planted("sends its own signal", supervising, "step", _changed(EndTree, signal=1)),
     Planted("gives no reason", ending, "_reason_of", lambda _: _lost_always),
-    Planted("retries bugs for ever", effects, "classify_failure", lambda _: _always_passing),
+    Planted("retries bugs for ever", retries, "classify_failure", lambda _: _always_passing),
     Planted("readopts for ever", dispatching, "MAX_FAILURES", lambda _: 1_000_000),
     Planted("waits with what it abandons", supervising, "step", _without(Abandon)),
 )

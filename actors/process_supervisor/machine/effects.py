@@ -128,21 +128,18 @@ class Abandon:
     cause: str
 
 
-Effect = (
+Request = (
     AskKeeper
     | Propose
     | PrepareJob
-    | WaitUntilDue
     | Spawn
     | TellPid
     | AddLabels
     | EndTree
-    | StartTimeout
-    | Emit
-    | Remark
     | CheckState
     | ReadHistory
-    | FreeSlot
     | Settle
-    | Abandon
 )
+"""An effect that waits for the keeper or the server, may fail and be tried again."""
+
+Effect = Request | WaitUntilDue | StartTimeout | Emit | Remark | FreeSlot | Abandon

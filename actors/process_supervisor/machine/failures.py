@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from ...domain.errors import NotFound
-from .effects import CheckState, Effect, PrepareJob, ReadHistory, Spawn
-from .stimuli import CouldNotPrepare, CouldNotSpawn, StateSeen, StateUnknown, Stimulus
+from ...domain.errors import NotFound, is_final
+from .effects import CheckState, Effect, PrepareJob, Propose, ReadHistory, Spawn
+from .stimuli import (
+    CouldNotPrepare,
+    CouldNotSpawn,
+    ProposalFailed,
+    StateSeen,
+    StateUnknown,
+    Stimulus,
+    Unanswerable,
+)
 
 
 def stimulus_of_failure(effect: Effect, error: Exception, cause: str) -> Stimulus | None:
@@ -13,6 +21,10 @@ def stimulus_of_failure(effect: Effect, error: Exception, cause: str) -> Stimulu
     ``cause`` is the error in words that may be shown.
     """
     match effect:
+        case Propose(proposal=proposal) if is_final(error):
+            return Unanswerable(proposal=proposal, cause=cause)
+        case Propose(proposal=proposal):
+            return ProposalFailed(proposal=proposal, cause=cause)
         case PrepareJob():
             return CouldNotPrepare(cause=cause, deployment_missing=isinstance(error, NotFound))
         case Spawn():

@@ -9,11 +9,14 @@ import pytest
 
 from actors.domain import errors
 from actors.domain.failures import FailureKind, bug_in_words, classify_failure
+from actors.domain.ids import new_transition_id
+from actors.domain.model import Proposal, StateType
 from actors.process_supervisor.machine import stimuli as on
 from actors.process_supervisor.machine.effects import (
     CheckState,
     EndTree,
     PrepareJob,
+    Propose,
     ReadHistory,
     Spawn,
 )
@@ -76,5 +79,11 @@ def test_what_the_machine_hears() -> None:
     )
     assert stimulus_of_failure(CheckState(), error, "why") == on.StateUnknown(cause="why")
     assert stimulus_of_failure(ReadHistory(), error, "why") == on.StateUnknown(cause="why")
+    claim = Proposal(type=StateType.PENDING, name="Pending", transition_id=new_transition_id())
+    report = Propose(proposal=claim)
+    refused = on.Unanswerable(proposal=claim, cause="why")
+    assert stimulus_of_failure(report, errors.Conflict("no"), "why") == refused
+    failed = on.ProposalFailed(proposal=claim, cause="why")
+    assert stimulus_of_failure(report, error, "why") == failed
     end = EndTree(signal=15, grace_seconds=1.0, announce_cancel=False)
     assert stimulus_of_failure(end, error, "why") is None
