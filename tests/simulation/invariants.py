@@ -15,8 +15,7 @@ from actors.domain.errors import StateFolderError
 from actors.domain.ids import ClaimKey, claim_key, flow_run_id_of
 from actors.domain.model import StateType
 from actors.domain.record import Phase, RunRecord
-from actors.process_supervisor.machine.effects import FreeSlot
-from actors.process_supervisor.process_supervisor import ProcessSupervisor
+from actors.process_supervisor.process_supervisor import ProcessSupervisor, SupervisorView
 from actors.runtime import ActorKilled, AsyncioActor, AsyncioRef, ChildDidNotStart
 from actors.testing.processes import ScriptedProcess
 
@@ -90,16 +89,15 @@ def slots_are_exact(sim: Simulation) -> str | None:
     dispatcher = _dispatcher(sim)
     if dispatcher is None or sim.blocked_actors or not dispatcher._keeper_asked:
         return None
-    supervisors = {s._run.record.key: s._run for s in _supervisors(sim)}
-    freeing = {s._run.record.key for s in _supervisors(sim) if _is_about_to_free(s)}
+    supervisors = {view.key: view for view in _supervisors(sim)}
     in_hand = {held.situation.key: held.situation for held in dispatcher._runs}
-    for key, run in supervisors.items():
+    for key, view in supervisors.items():
         if key not in in_hand:
             return f"{key} has a supervisor that the Dispatcher does not know"
-        if (run.holds_slot or key in freeing) != in_hand[key].holds_slot:
-            return f"{key} holds a slot: {run.holds_slot}, but not in the Dispatcher's table"
-        if run.is_claiming == in_hand[key].claimed:
-            return f"{key} is claiming: {run.is_claiming}, but not in the Dispatcher's table"
+        if view.holds_slot != in_hand[key].holds_slot:
+            return f"{key} holds a slot: {view.holds_slot}, but not in the Dispatcher's table"
+        if (view.phase is Phase.CLAIMING) == in_hand[key].claimed:
+            return f"{key} is in phase {view.phase}, but not in the Dispatcher's table"
     for process in _ours_to_watch(sim):
         if process.key not in in_hand:
             return f"{process.key} is alive and has no supervisor"
@@ -256,8 +254,9 @@ def _actors(sim: Simulation) -> Iterator[AsyncioActor]:
             yield actor
 
 
-def _supervisors(sim: Simulation) -> Iterator[ProcessSupervisor]:
-    return (actor for actor in _actors(sim) if isinstance(actor, ProcessSupervisor))
+def _supervisors(sim: Simulation) -> Iterator[SupervisorView]:
+    views = (actor.inspect() for actor in _actors(sim))
+    return (view for view in views if isinstance(view, SupervisorView))
 
 
 def _dispatcher(sim: Simulation) -> Dispatcher | None:
@@ -271,11 +270,6 @@ def _dispatcher(sim: Simulation) -> Dispatcher | None:
 def _was_stuck(sim: Simulation) -> bool:
     """Whether the disk has just been stuck for longer than a start may take."""
     return sim.truth.stuck_at > sim.clock.monotonic() - START_SECONDS
-
-
-def _is_about_to_free(supervisor: ProcessSupervisor) -> bool:
-    """Whether it frees its slot once a record is saved."""
-    return any(isinstance(effect, FreeSlot) for effect in supervisor._keeping.held)
 
 
 def _new_dead(sim: Simulation) -> Iterator[AsyncioRef]:
@@ -292,7 +286,7 @@ def _printed(sim: Simulation, actor: AsyncioActor) -> int:
     """How many messages with output the run of a blocked supervisor may have sent it."""
     if not isinstance(actor, ProcessSupervisor):
         return 0
-    process = sim.truth.processes.get(actor._run.record.key)
+    process = sim.truth.processes.get(actor.inspect().key)
     return 0 if process is None else len(process.facts)
 
 
