@@ -1,1 +1,1 @@
-"""Adapter: what survives the worker. One folder per run, in the state folder that it locks."""
+"""Adapter: what survives the worker, a folder for each claim in the state folder that it locks."""

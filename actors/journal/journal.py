@@ -1,4 +1,4 @@
-"""The journal on disk, for an event loop that must not wait for disks."""
+"""The journal on disk. It never blocks the event loop."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from .run_folders import RunFolders, Save
 from .state_folder import StateFolder
 
 STUCK_SECONDS: Final = 10.0
-"""A disk that takes longer than this is said to be stuck; hundreds of records take a few."""
+"""A disk that takes longer is logged as stuck; hundreds of records take a few seconds."""
 
 MAX_SURE: Final = 50
-"""How many records are synchronized in one batch."""
+"""Records that are synchronized in one batch."""
 
 CLOSING_SECONDS: Final = 5.0
-"""How long the end waits for a disk that is stuck."""
+"""How long aclose() waits for a stuck disk."""
 
 _Entry = tuple[Save | None, asyncio.Future[None]]
-"""What is to be saved, and whom to tell; None: somebody waits for what comes before."""
+"""What to save, and the caller's future. Without a save, the caller waits for earlier ones."""
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
@@ -38,13 +38,13 @@ _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 class FolderJournal:
     """The Journal port over the ``runs`` folder of a state folder.
 
-    ``writer`` runs one call at a time, ``readers`` may run several. Records that are to be
-    written while the writer is busy wait, and are then written together (see RunFolders.save), in
-    the order in which they came. What reads records waits for those that were to be written
-    before. A caller that is cancelled gives up its answer, not the record.
+    ``writer`` runs one call at a time, ``readers`` may run several. Records that arrive while the
+    writer is busy are then written together (see RunFolders.save), in their order. A read waits
+    for the writes that were asked for before it. When a caller is cancelled, its record is
+    written all the same.
 
-    Owns: _waiting (saves that the writer has not got yet, in order), _writing (the task that
-    gives them to it) and _overdue (how many calls take too long).
+    Owns: _waiting (saves that the writer does not have yet, in order), _writing (the task that
+    passes them on) and _overdue (how many calls take too long).
     """
 
     def __init__(
@@ -72,8 +72,6 @@ class FolderJournal:
             writing.cancel()
             for _, done in self._waiting:
                 done.cancel()
-
-    # -- writing -----------------------------------------------------------------------------
 
     async def save(self, record: RunRecord) -> None:
         await self._enqueue(Save(record))
@@ -139,8 +137,6 @@ class FolderJournal:
         self._waiting = left
         return batch
 
-    # -- reading -----------------------------------------------------------------------------
-
     async def record(self, key: ClaimKey) -> RunRecord | None:
         await self._written()
         with self._watched():
@@ -160,8 +156,6 @@ class FolderJournal:
     async def prune(self, now: datetime, *, keep_seconds: float, keep_count: int) -> int:
         prune = partial(self._folders.prune, now.timestamp(), keep_seconds, keep_count)
         return await self._readers.run(prune)
-
-    # -- a disk that is stuck ----------------------------------------------------------------
 
     @contextlib.contextmanager
     def _watched(self) -> Iterator[None]:

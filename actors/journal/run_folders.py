@@ -1,16 +1,15 @@
 """The ``runs`` folder: a folder per claim, holding its record, its process and its output.
 
-``run.json`` is the record. ``settled`` (empty) says that nothing is left to do; from its time on
-the folder may be pruned. The other files are the keeper's.
+``run.json`` is the record. ``settled`` (empty) says that nothing is left to do; the folder may be
+pruned then. The other files are the keeper's.
 
-Two records survive a power cut for sure: the one that comes before the claim, without which the
-run would stay Pending for ever, and the one before the start. They are synchronized (fsync(2)),
-their folder as well, and for a new claim the ``runs`` folder: about 25 ms on a virtual disk. All
-others follow from these, from the keeper's files and from what the server says, and are written
-in 0.1 ms. Of them a power cut may leave an empty file; then ``run.json.sure`` is read, a link to
-the last sure record.
+Two records survive a power cut: the one before the claim, without which the run would stay Pending
+for ever, and the one before the start. They are synchronized (fsync(2)) with their folder, and for
+a new claim with the ``runs`` folder: about 25 ms on a virtual disk. All other records follow from
+these, from the keeper's files and from the server's state, and are written in 0.1 ms. A power cut
+may leave them empty; then ``run.json.sure`` is read, a link to the last sure record.
 
-Everything here blocks for as long as the disk does.
+Every call blocks for as long as the disk does.
 """
 
 from __future__ import annotations
@@ -43,23 +42,23 @@ SURE_PHASES = {Phase.CLAIMING, Phase.SPAWNING}
 SETTLED_FILE = "settled"
 PROBE_FILE = "room"
 PROBE_BYTES = 64 * 1024
-"""More than the files of a run need before it prints anything."""
+"""More than the files of a run need before its first output."""
 CORRUPT_SUFFIX = ".corrupt"
 
 _RECORD: TypeAdapter[RunRecord] = TypeAdapter(RunRecord)
 _STRAY_SECONDS = 3600.0
-"""A folder without record or process after so long belongs to a claim that was never made."""
+"""A folder without record or process belongs to no claim after so long."""
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
 class Save:
-    """A record to be written; afterwards also what went wrong."""
+    """A record to write, and afterwards the error, if any."""
 
     record: RunRecord
     is_last: bool = False
-    """Whether its claim is settled; without a reason it was never ours, and nothing is kept."""
+    """Whether its claim is settled. Without a reason it never was ours, and nothing is kept."""
     error: Exception | None = None
 
     @property
@@ -79,8 +78,6 @@ class RunFolders:
     def __init__(self, path: Path, sync: Callable[[str], None] = files.sync) -> None:
         self.path = path
         self._sync = sync
-
-    # -- writing -----------------------------------------------------------------------------
 
     def check(self) -> None:
         """Writes a file, to find out if there is room for records. StateFolderError: no."""
@@ -174,8 +171,6 @@ class RunFolders:
             os.close(files.open_own(str(path), os.O_WRONLY | os.O_CREAT))
         else:
             _remove(self._folder(save))
-
-    # -- reading -----------------------------------------------------------------------------
 
     def read(self, key: ClaimKey) -> RunRecord | None:
         """Returns the claim's record; None where there is none, or it is settled.

@@ -1,4 +1,4 @@
-"""The state folder: what of a worker survives it, and who may use it."""
+"""The state folder, which survives the worker and belongs to one worker at a time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..keeper.files import open_own, read_own
 from ..keeper.trust import holds_lock
 
 FORMAT = 1
-"""Version of the folder's layout. A newer one is refused; nothing is older yet."""
+"""Version of the folder's layout. A newer one is refused."""
 
 _FORMAT_FILE = "format"
 
@@ -147,9 +147,9 @@ def _make(folder: Path) -> None:
     while missing and os.path.lexists(missing[-1]):
         missing.pop()
     for path in reversed(missing):
-        with contextlib.suppress(FileExistsError):  # another worker makes it, too
+        with contextlib.suppress(FileExistsError):  # another worker creates it at the same time
             os.mkdir(path, 0o700)
-            os.chmod(path, 0o700)  # whatever the umask has taken away
+            os.chmod(path, 0o700)  # whatever the umask is
 
 
 def _check_owner(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Entry of the keeper, as ``python -I -S <this folder>`` or as ``python -m``.
 
-Isolated, the interpreter knows this file but not its package. The explicit package name of PEP
-366 makes the relative imports work, without a path to the house's other modules.
+An isolated interpreter knows this file but not its package. The explicit package name of PEP 366
+makes relative imports work, while the other packages cannot be found.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ if not __package__:
     import importlib
     import os
 
-    # The folder itself was put first, where its modules could pass for standard ones.
+    # The folder comes first in the path, so its modules could hide standard ones.
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [path for path in sys.path if os.path.abspath(path) != here]
     sys.path.append(os.path.dirname(here))

@@ -1,8 +1,8 @@
-"""Control groups (cgroups(7)): where a process is in one, and one of version 2 for each run.
+"""Control groups (cgroups(7)): finds the group of a process, and makes one for each run.
 
-Who sheds ancestry, session and environment is still in its group, and only the keeper's children
-enter one, so what is in it is proved to be the run's. No controllers are needed for that, hence
-groups with processes may lie below a group with processes, which is the keeper's own.
+A process that sheds its ancestry, session and environment is still in its group. Only children of
+the keeper enter a run's group, so what is in it belongs to the run. This takes version 2 without
+controllers, so the groups of runs may lie below the keeper's own, which has processes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PROCESSES = "cgroup.procs"
 
 
 class Cgroup:
-    """The group of one run, by its folder. One that is not there is like one that is empty."""
+    """The group of one run, by its folder. A missing group is like an empty one."""
 
     __slots__ = ("path",)
 
@@ -65,7 +65,7 @@ class Cgroup:
 
 
 class Cgroups:
-    """Owns: _folder (of the groups of one state folder's runs; None where there can be none)."""
+    """Owns: _folder (of the groups of a state folder's runs; None where there can be none)."""
 
     def __init__(self, folder: str | None) -> None:
         self._folder = folder
@@ -137,7 +137,7 @@ def of_run(pid: int, key: str) -> Cgroup | None:
 def own_group(proc: str = "/proc") -> str | None:
     """The folder of this process's own group, if groups may be created and filled below it."""
     for _, folder, _ in folders(proc=proc):
-        # To move between two groups one must be allowed to write to what is above them.
+        # Moving a process between groups takes write access to their common ancestor.
         if os.access(folder, os.W_OK | os.X_OK) and _may_write(folder):
             return folder
     return None
@@ -160,7 +160,7 @@ def folders(
     for root, mount in _mounts(os.path.join(proc, "self", "mountinfo"), version, controller):
         above = root.rstrip("/") + "/"
         inside = (path.rstrip("/") + "/").removeprefix(above)
-        if inside.startswith("/") or ".." in inside.split("/"):  # not to be seen through this one
+        if inside.startswith("/") or ".." in inside.split("/"):  # not visible through this mount
             continue
         yield version, os.path.join(mount, inside).rstrip("/"), mount
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 PROTOCOL = 2
-"""Version of the conversation on the socket. A keeper speaks this one only."""
+"""Version of the protocol on the socket, the only one that this keeper speaks."""
 WITHOUT_PROOF = 1
-"""The version of keepers that take anybody for their worker: worth a conversation all the same,
-since they hold runs."""
+"""The version of keepers that ask for no proof. A worker still speaks it, since they hold runs."""
 
 PROVE = "prove"
 UNPROVED = "unproved"
@@ -23,7 +22,7 @@ LOG = "keeper.log"
 RUNS = "runs"
 
 RECORD_FORMAT = 1
-"""Version of the two files that follow. Another one is not believed: it may mean other things."""
+"""Version of the two files that follow. Files of other versions are not read."""
 
 PROCESS_FILE = "process.json"
 """Identity of a run's process. Created exclusively, by the process itself, before it execs."""
@@ -48,4 +47,4 @@ CONTROL_TOKEN = "PREFECT__CONTROL_TOKEN"
 
 READY = b"ready\n"
 BUSY = b"busy\n"
-"""What a starting keeper says on its ready pipe: listening, or another one holds the lock."""
+"""What a starting keeper writes to its ready pipe: it listens, or another one holds the lock."""

@@ -1,11 +1,10 @@
-"""The control channel of one run's engine: it is told that it is cancelled before the signal.
+"""The control channel of a run's engine, which hears of its cancellation before the signal.
 
-As version 1 of the protocol of Prefect's runner has it: the engine connects to a loopback port and
-sends a token and a newline. Whatever else it says is discarded, but for the answer to our one
-byte.
+It is version 1 of the protocol of Prefect's runner: the engine connects to a loopback port and
+sends a token and a newline. It answers our one byte; all else that it sends is discarded.
 
-Every user of the machine reaches the port. So only connections of the run's own user are taken,
-and of those that have not shown the token the oldest has to go when there are too many.
+Every user of the machine can reach the port. So only the run's own user may connect, and when too
+many connections have not sent the token, the oldest of them is closed.
 """
 
 from __future__ import annotations
@@ -25,19 +24,19 @@ if TYPE_CHECKING:
 CANCEL = b"c"
 ACKNOWLEDGED = b"a"
 ANSWER_SECONDS = 10.0
-"""An engine answers within milliseconds, unless the machine has no time for it. One that gets its
-SIGTERM before it has understood reports Crashed, whatever it is told afterwards."""
+"""An engine answers within milliseconds, unless the machine is busy. One that gets SIGTERM before
+it has read our byte reports Crashed."""
 GREETING_SECONDS = 10.0
 MAX_STRANGERS = 4
-"""Connections that have not shown the token yet."""
+"""Connections that have not sent the token yet."""
 BACKLOG = 64
-"""Connections that the kernel keeps until they are looked at."""
+"""Connections that the kernel keeps until they are accepted."""
 
 
 class ControlChannel:
     """Owns: _listener, _strangers (no token yet, by age), _child (the engine's connection).
 
-    ``pid``: the run's own process, once it is there. Its user may be another one than ours.
+    ``pid``: the run's own process, once it exists. Its user may differ from ours.
     """
 
     def __init__(self, loop: Loop, token: str, listener: socket.socket | None) -> None:

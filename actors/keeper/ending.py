@@ -1,7 +1,7 @@
-"""Ending trees: signal, grace period, SIGKILL until nothing is left. Sweeps are the same.
+"""Ends process trees: a signal, the grace period, then SIGKILL until nothing is left.
 
-One look at the processes serves all runs that are ending, and looks take a fifth of one CPU at
-most, however many runs end at once.
+One scan of all processes serves all runs that are ending. Scans take a fifth of one CPU at most,
+however many runs end at once.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ LAST_LOOK_AGAIN = 0.25
 """Seconds that the pause between looks at one ending run grows to; it doubles each time."""
 
 MOST_EMPTY_LOOKS = 20
-"""Then what is left of the group cannot be seen from here, such as zombies of another parent."""
+"""After so many, what is left of the group is invisible, such as zombies of another parent."""
 
 LOOK_SHARE = 4
-"""After a look that took t seconds, none for at least so many t."""
+"""A scan is followed by a pause of at least so many times its own duration."""
 
 
 class Endings:
-    """Owns: _runs (those ending), _timer and _rest_until (when to look next)."""
+    """Owns: _runs (those that are ending), _timer and _rest_until (when to scan next)."""
 
     def __init__(self, loop: Loop, finished: Callable[[Run], None]) -> None:
         self._loop = loop

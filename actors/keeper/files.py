@@ -1,11 +1,11 @@
-"""Small JSON files that are either there completely or not at all, for their owner only.
+"""Small JSON files that exist completely or not at all, for their owner only.
 
-The folders that they are in let only their owner in. That need not have been so always, hence
-nothing is believed or written to that somebody else may have put there.
+Their folders admit only their owner now. They may have admitted others before, so no file of
+another user's is read or written.
 
-After a power cut that is only true of those that were synchronized (fsync(2)): 7 ms for a file
-and 3 ms for its folder on a virtual disk, far more on a busy one. So it is done where a loss would
-matter, and never by the keeper itself, whom everybody waits for.
+After a power cut, files are complete only if they were synchronized (fsync(2)). That takes 7 ms
+for a file and 3 ms for its folder on a virtual disk, far more on a busy one. So it is done where a
+loss would matter, and never in the keeper's own thread.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def open_own(path: str, flags: int) -> int:
 
     Raises OSError, also for a symbolic link (symlink(7)), another kind of file, another owner.
     """
-    # O_NONBLOCK: a FIFO must not be waited for; it means nothing for regular files (open(2)).
+    # O_NONBLOCK: do not wait at a FIFO. It has no effect on regular files (open(2)).
     safely = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         descriptor = os.open(path, flags | safely, 0o600)
@@ -93,7 +93,7 @@ def read(folder: str, name: str) -> Frame | None:
     """The JSON object in ``folder/name``; None when there is none, or it is not valid."""
     try:
         content = json.loads(read_own(os.path.join(folder, name)))
-    except (OSError, ValueError, RecursionError):  # the latter: it is nested too deeply
+    except (OSError, ValueError, RecursionError):  # RecursionError: nested too deeply
         return None
     return content if isinstance(content, dict) else None
 

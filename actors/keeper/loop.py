@@ -1,4 +1,4 @@
-"""A single-threaded event loop: descriptors, timers, and the one signal that matters."""
+"""A single-threaded event loop: descriptors, timers and signals."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WRITE = selectors.EVENT_WRITE
 
 
 class Timer:
-    """A call that is due later and can be called off."""
+    """A call that is due later and can be cancelled."""
 
     __slots__ = ("callback",)
 

@@ -1,10 +1,10 @@
-"""A run's output on its way from the pipe to bounded files. It never blocks the run.
+"""Moves a run's output from the pipe to bounded files. It never blocks the run.
 
-The first quarter of the bound keeps how the run began, the rest rotates and keeps how it ended.
-What is in between is dropped, and so is what the disk refuses (full, read-only).
+The first quarter of the bound keeps the beginning of the output. The rest rotates and keeps its
+end. What is in between is dropped, and so is what the disk refuses (full, read-only).
 
-On disk it lies in segments, each named by its offset in the whole stream. A gap between two
-segments is output that was dropped.
+Segments on disk are named by their offset in the whole stream. A gap between two segments is
+output that was dropped.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ CHUNK = 1024 * 1024
 """Bytes moved in one turn, so that one loud run does not starve the others."""
 
 RETRY_SECONDS = 1.0
-"""After a refusal the disk is left alone for so long."""
+"""Pause after the disk has refused a write."""
 
 MAX_SEGMENTS = 64
-"""A disk that is full now and then must not leave thousands of small files."""
+"""A disk that fills up again and again must not get thousands of small files."""
 
 _SPLICE = hasattr(os, "splice")  # Linux (splice(2)); elsewhere bytes go through our memory
 _FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK if _SPLICE else 0
@@ -132,9 +132,9 @@ class Output:
                 taken, kept = self._copy(pipe, target, min(budget, self._room))
         except BlockingIOError:
             return None
-        except OSError as error:  # the disk's doing, for reading from the pipe does not fail
+        except OSError as error:  # of the disk: reading from the pipe does not fail
             if self._splice and error.errno == errno.EINVAL:
-                self._splice = False  # a file system that cannot take it
+                self._splice = False  # a file system without splice
             else:
                 self._refuse()
             return self._move(pipe, budget)

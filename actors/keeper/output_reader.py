@@ -1,4 +1,4 @@
-"""A run's output as the worker sees it: from segments on disk to decoded lines."""
+"""Reads a run's output for the worker: from segments on disk to decoded lines."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .files import open_own
 from .output import Segment, list_segments
 
 MAX_LINE = 16 * 1024
-"""Characters. A longer line is cut: what a progress bar draws must not grow without end."""
+"""Characters. Longer lines are cut, such as those of a progress bar, which never end."""
 
 CHUNK = 64 * 1024
 """Bytes read in one turn."""
 
 
 class LineSplitter:
-    """From bytes to lines, whatever the cuts between them. Owns: _decoder, _partial."""
+    """Splits chunks of bytes, cut anywhere, into lines. Owns: _decoder, _partial."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")

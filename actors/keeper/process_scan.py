@@ -1,11 +1,10 @@
-"""Whose is which process: one look at all processes, shared by all runs that ask.
+"""Which process belongs to which run: one scan of all processes serves all runs.
 
 A process belongs to a run by the run's marker in its environment, by descent from the run's own
-process, by its session, by the run's control group, or because it was seen to belong before.
-Descent and session alone count only where the kernel vouches for them: below the run's living
-process, or below the keeper, which is the subreaper of whatever its runs orphan. A marker that
-names another run outweighs all of this but the control group, where nobody gets by chance. So
-nothing is signalled that is not proved ours.
+process, by its session, by the run's control group, or because an earlier scan found it. Descent
+and session alone count only below the run's living process, or below the keeper, which is the
+subreaper of all orphans of its runs. A marker of another run outweighs all of this except the
+control group, which no process enters by chance. So only processes of the run are signalled.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from .procfs import Stat
 
     class Tree(Protocol):
-        """What a scan has to know of a run."""
+        """What a scan needs to know of a run."""
 
         key: str
         pid: int
@@ -33,9 +32,9 @@ if TYPE_CHECKING:
         cgroup: Cgroup | None
         ours: bool
         known: set[tuple[int, int]]
-        """Whom the last scan found, by pid and start."""
+        """The members that the last scan found, by pid and start."""
         pid_given_away: bool
-        """Whether the kernel has given the pid to another process since; scans note it."""
+        """Whether the kernel has reused the pid; scans set it."""
 
         @property
         def exit(self) -> object:
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
 
 
 class ProcessScan:
-    """The processes of one look, with the index that questions about them need."""
+    """The processes of one scan, indexed."""
 
     def __init__(self, stats: Iterable[Stat], markers: dict[int, str], keeper: int | None) -> None:
         self._stats = {stat.pid: stat for stat in stats}
@@ -83,7 +82,7 @@ class ProcessScan:
         for stat in (*known, *self._of_session(run, root)):
             if self._may_be(stat, run):
                 found[stat.pid] = stat
-        # Asked after the look: whose pid was given away since then has another start by now.
+        # Read after the scan: a pid that was reused in between has another start.
         grouped = set() if run.cgroup is None else run.cgroup.pids()
         found.update({pid: self._stats[pid] for pid in grouped & self._stats.keys()})
         if root is None and not self._stats and run.ours and run.exit is None:
@@ -182,7 +181,7 @@ def send_group(group: int, members: list[Stat], number: int) -> bool:
 
 
 def _same(member: Stat) -> bool:
-    if member.start == procfs.UNREAD:  # our own child, not waited for yet: nobody else's pid
+    if member.start == procfs.UNREAD:  # our own child, not reaped yet: its pid is not reused
         return True
     now = procfs.stat(member.pid)
     return now is not None and now.start == member.start

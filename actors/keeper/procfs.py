@@ -1,7 +1,6 @@
-"""What the kernel says about processes: proc(5) read by hand, and who is who across reboots.
+"""Reads what the kernel says about processes (proc(5)).
 
-Where there is no ``/proc`` (macOS) every question has an empty answer: nothing is proved ours
-but our own children.
+Where there is no ``/proc`` (macOS) every answer is empty, so only our own children are known.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _MARKER = b"\0" + MARKER.encode("ascii") + b"="
 
 
 class Stat:
-    """The fields of ``/proc/<pid>/stat`` that tell where a process comes from."""
+    """The fields of ``/proc/<pid>/stat`` that are needed here."""
 
     __slots__ = ("command", "kernel", "parent", "pgrp", "pid", "session", "start", "state")
 
@@ -35,7 +34,7 @@ class Stat:
         self.session = int(rest[3])
         self.kernel = bool(int(rest[6]) & _PF_KTHREAD)
         self.start = int(rest[19])
-        """Clock ticks after boot: with the pid it names one process of this boot."""
+        """Clock ticks since boot: with the pid it identifies a process of this boot."""
 
     @property
     def alive(self) -> bool:
@@ -61,7 +60,7 @@ def unread(pid: int) -> Stat:
 def stat(pid: int) -> Stat | None:
     """The process ``pid`` now; None when there is none."""
     data = _read(f"/proc/{pid}/stat")
-    head, found, tail = data.rpartition(b")")  # the command may hold anything, even brackets
+    head, found, tail = data.rpartition(b")")  # the command may contain brackets
     if not found:
         return None
     fields = tail.split()

@@ -1,7 +1,8 @@
-"""The keeper as a program: detached, alone on its state folder, ready, and then turning."""
+"""The keeper as a program: detaches, locks its state folder, says that it is ready, and runs."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import io
@@ -15,11 +16,18 @@ from .cgroup import Cgroups, own_group
 from .constants import BUSY, LOCK, LOG, READY
 from .files import open_own
 from .keeper import Keeper, Options
-from .log import Log
 from .loop import Loop
 from .procfs import knows_connections
 from .spawn import NOT_DEFAULT, InheritedState
 from .trust import is_own_folder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+MAX_LOG_BYTES = 1024 * 1024
+OLD = ".old"
+"""A full log is kept under its name with this suffix, until the next one is full."""
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 
@@ -31,7 +39,7 @@ def main(arguments: list[str]) -> int:
     ``embedded`` and ``grace``: see Options.
     """
     given = json.loads(arguments[0])
-    if os.fork() > 0:  # whoever started us waits for this process, not for the keeper
+    if os.fork() > 0:  # the worker waits for this process, not for the keeper
         os._exit(0)
     os.setsid()
     os.chdir(given["state"])
@@ -110,3 +118,49 @@ def _become_subreaper() -> bool:
         return bool(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
     except (OSError, AttributeError):
         return False
+
+
+class Log(io.RawIOBase):
+    """The keeper's log. It is bounded, since a keeper lives for weeks.
+
+    What a full disk does not take is dropped: the run that it is about must go on.
+
+    Owns: _descriptor, _size (bytes in the file).
+    """
+
+    def __init__(
+        self, path: str, *, max_bytes: int = MAX_LOG_BYTES, onto: tuple[int, ...] = ()
+    ) -> None:
+        """Appends to ``path``, and redirects the descriptors ``onto`` to it. Raises OSError."""
+        self._path = path
+        self._max_bytes = max_bytes
+        self._onto = onto
+        self._descriptor = self._open()
+        self._size = os.fstat(self._descriptor).st_size
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        with contextlib.suppress(OSError):
+            if self._size + len(data) > self._max_bytes:
+                self._begin_anew()
+            self._size += os.write(self._descriptor, data)
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._descriptor)
+        super().close()
+
+    def _open(self) -> int:
+        descriptor = open_own(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        for other in self._onto:
+            os.dup2(descriptor, other)
+        return descriptor
+
+    def _begin_anew(self) -> None:
+        os.replace(self._path, self._path + OLD)
+        full, self._descriptor = self._descriptor, self._open()
+        os.close(full)
+        self._size = 0

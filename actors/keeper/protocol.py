@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     Handler = Callable[[Frame, int | None], None]
 
 MAX_FRAME = 16 * 1024 * 1024
-"""Bytes. Above what execve(2) takes as arguments and environment, below what hurts."""
+"""Bytes, more than execve(2) takes as arguments and environment."""
 MAX_HELLO = 4096
-"""Bytes of a frame from a peer that has not proved to be the worker."""
+"""Bytes of a frame from a peer that has not proved that it is the worker."""
 
 _HEADER = 4
 _READ = 256 * 1024
@@ -76,7 +76,7 @@ class Decoder:
 def _parse(body: bytes) -> Frame:
     try:
         frame = json.loads(body)
-    except (ValueError, RecursionError) as error:  # the latter: it is nested too deeply
+    except (ValueError, RecursionError) as error:  # RecursionError: nested too deeply
         raise ProtocolError(f"a message is not JSON: {error}") from error
     if not isinstance(frame, dict):
         raise ProtocolError("a message is not a JSON object")
@@ -86,7 +86,7 @@ def _parse(body: bytes) -> Frame:
 class FrameSocket:
     """Owns: _socket, _out (what is not sent yet), _descriptors (received, not claimed yet).
 
-    ``max_frame``: bytes that a frame from the other side may have.
+    ``max_frame``: the most bytes that a received frame may have.
     """
 
     def __init__(self, connection: socket.socket, max_frame: int = MAX_FRAME) -> None:

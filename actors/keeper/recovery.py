@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 LOOK_AGAIN = 1.0
 """Seconds between looks at a process that is no child of ours, where there is no pidfd."""
 MAX_OUTPUT = 16 * 1024 * 1024
-"""Bytes kept of the output of a run whose bound is not known any more."""
+"""Bytes of output that are kept for a run whose own bound is unknown."""
 
 
 class Recovery:
-    """Takes up what a former keeper recorded. Owns nothing: the runs go to ``runs``."""
+    """Resumes what a former keeper recorded. Owns nothing: the runs go to ``runs``."""
 
     def __init__(self, loop: Loop, inherited: InheritedState, runs: Runs) -> None:
         self._loop = loop
@@ -63,7 +63,7 @@ class Recovery:
             self._runs.add(run)
             if not run.swept:
                 self._runs.go_on(run)
-        elif restarted:  # nothing that runs now has anything to do with it
+        elif restarted:  # no process that runs now belongs to it
             run.exit = dict(LOST)
             run.exit_position = run.output.position
             run.rebooted = run.swept = True
@@ -144,7 +144,7 @@ def _pipe(pid: int) -> int | None:
 def _open_pipe(note: Frame) -> int | None:
     """Opens the reading end of the run's pipe through the run's own descriptor."""
     folder = f"/proc/{note['pid']}/fd"
-    with contextlib.suppress(OSError):  # it just ended, or does not let itself be looked at
+    with contextlib.suppress(OSError):  # it just ended, or is not readable
         for name in os.listdir(folder):
             path = os.path.join(folder, name)
             if os.readlink(path) == f"pipe:[{note.get('pipe')}]":

@@ -11,16 +11,16 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import NoReturn
 
     from .cgroup import Cgroup, Cgroups
+    from .helpers import Helpers
     from .protocol import Frame
 
 _NAME = re.compile(r"tmp[0-9a-f]{12}prefect")
 
 
 class TempDir:
-    """A directory that was made for a run, by its path, and by device and inode if they are known.
+    """A directory that was made for a run. ``identity``: its device and inode, if known.
 
     Only what can be such a directory is removed, whatever a record says.
     """
@@ -98,37 +98,14 @@ class RunResources:
                 os.rmdir(self.temp_dir.path)
 
 
-class TempDirs:
-    """Owns: _removals (children that remove a directory, and what to do after each)."""
+def remove_temp_dir(directory: TempDir, helpers: Helpers, then: Callable[[], None]) -> None:
+    """Removes ``directory`` with all that is in it, then calls ``then``.
 
-    def __init__(self) -> None:
-        self._removals: dict[int, Callable[[], None]] = {}
-
-    def remove(self, directory: TempDir | None, then: Callable[[], None]) -> None:
-        """Removes ``directory`` with all that is in it, then calls ``then``.
-
-        An empty one is removed at once. A full one may hold a repository of any size, so a child
-        does it.
-        """
-        if directory is None or _is_done_with(directory):
-            then()
-            return
-        try:
-            child = os.fork()
-        except OSError:  # no process to have: the directory stays
-            then()
-            return
-        if child == 0:
-            _remove_and_exit(directory.path)
-        self._removals[child] = then
-
-    def reaped(self, pid: int) -> bool:
-        """A child ended; whether it was one of these."""
-        then = self._removals.pop(pid, None)
-        if then is None:
-            return False
+    An empty one is removed at once. A full one may hold a repository of any size, so a child does
+    it; if there is no process to be had, the directory stays.
+    """
+    if _is_done_with(directory) or not helpers.start(lambda: _remove_tree(directory.path), then):
         then()
-        return True
 
 
 def _is_done_with(directory: TempDir) -> bool:
@@ -145,18 +122,14 @@ def _is_done_with(directory: TempDir) -> bool:
     return True
 
 
-def _remove_and_exit(path: str) -> NoReturn:
-    try:
-        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-        for _, folders, names, descriptor in os.fwalk(path, topdown=False):
-            os.fchmod(descriptor, 0o700)
-            for name in names:
-                _remove_entry(name, descriptor)
-            for name in folders:
-                _remove_entry(name, descriptor, folder=True)
-        os.rmdir(path)
-    finally:
-        os._exit(0)
+def _remove_tree(path: str) -> None:
+    for _, folders, names, descriptor in os.fwalk(path, topdown=False):
+        os.fchmod(descriptor, 0o700)
+        for name in names:
+            _remove_entry(name, descriptor)
+        for name in folders:
+            _remove_entry(name, descriptor, folder=True)
+    os.rmdir(path)
 
 
 def _remove_entry(name: str, descriptor: int, *, folder: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""The runs that the keeper holds: watched, ended, recorded, told."""
+"""The runs that the keeper holds: watches, ends and records them, and tells the worker."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from . import files, procfs
 from .constants import EXIT_FILE, FORGOTTEN_FILE
 from .control import ControlChannel
 from .ending import Endings
-from .flushing import Flusher
+from .helpers import Flusher, Helpers
 from .loop import READ
 from .process_scan import send
-from .run_resources import TempDir, TempDirs
+from .run_resources import TempDir, remove_temp_dir
 from .table import LOST, exit_of
 
 TYPE_CHECKING = False
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from .table import Run
 
 LEFTOVER_GRACE = 2.0
-"""Seconds that what a run left behind has between SIGTERM and SIGKILL."""
+"""Seconds between SIGTERM and SIGKILL for processes that outlive their run."""
 SAVE_AGAIN = 5.0
-"""Seconds until a full or read-only disk is asked again to take an exit status."""
+"""Seconds until an exit status is written again to a full or read-only disk."""
 TELL_OUTPUT = 0.02
-"""Seconds that news of output wait for more of it."""
+"""Seconds in which news of output are collected."""
 
 
 class Runs:
@@ -48,8 +48,8 @@ class Runs:
         self.table: dict[str, Run] = {}
         self._by_pid: dict[int, Run] = {}
         self._endings = Endings(loop, self._tree_gone)
-        self._temp_dirs = TempDirs()
-        self._flusher = Flusher(loop)
+        self._helpers = Helpers()
+        self._flusher = Flusher(loop, self._helpers)
         self._news: set[str] = set()
         self._news_timer: Timer | None = None
         self.on_change: Callable[[], None] = lambda: None
@@ -147,7 +147,7 @@ class Runs:
                 break
             if pid in self._by_pid:
                 self.exited(self._by_pid[pid], exit_of(status, usage))
-            elif not (self._temp_dirs.reaped(pid) or self._flusher.reaped(pid)):
+            elif not self._helpers.reaped(pid):
                 unknown(pid, exit_of(status, usage))
         self._endings.hurry()
 
@@ -189,7 +189,11 @@ class Runs:
         self._pump(run)
         if run.ends_leftovers:
             self._close_pipe(run)
-        self._temp_dirs.remove(TempDir.noted(run.note), lambda: self._over(run))
+        directory = TempDir.noted(run.note)
+        if directory is None:
+            self._over(run)
+        else:
+            remove_temp_dir(directory, self._helpers, lambda: self._over(run))
 
     def _over(self, run: Run) -> None:
         if run.cgroup is not None:

@@ -1,10 +1,10 @@
-"""The keeper's socket: one worker at a time, and proof that it is the one.
+"""The keeper's socket. It serves one worker at a time, which has to prove that it is the worker.
 
-The worker is who holds the lock of the state folder. It proves so by sending the descriptor of
-the locked file, once it was asked to: on its way the descriptor holds the lock, so it must not lie
-unread with a keeper that hangs while the worker's successor wants the folder.
+The worker holds the lock of the state folder. As proof it sends the descriptor of the locked file
+when it is asked to. It does not send it unasked, since the descriptor holds the lock: it could lie
+unread in the socket of a keeper that hangs, while another worker wants the folder.
 
-A peer that has proved nothing is a stranger: it may say hello, shortly and soon.
+A peer without proof is a stranger: it may only send a short hello, within some seconds.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     Handler = Callable[["Peer", Frame, int | None], None]
 
 MAX_STRANGERS = 8
-"""When there are more, the oldest is hung up on."""
+"""When there are more, the oldest is disconnected."""
 STRANGER_SECONDS = 10.0
-"""Time for a proof; a worker needs milliseconds."""
+"""Time for the proof; a worker needs milliseconds."""
 
 
 class Peer:
-    """A connection. Owns: _socket, was_asked (for its proof)."""
+    """A connection. Owns: _socket, was_asked (for the proof)."""
 
     def __init__(self, server: Server, frames: FrameSocket) -> None:
         self._server = server

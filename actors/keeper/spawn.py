@@ -1,9 +1,8 @@
 """From an order to a process: fork(2), prepare, execve(2).
 
-The process itself creates its ``process.json``, exclusively, as its last deed before it becomes
-the command. So no command ever runs that is not recorded, and of several attempts for one claim
-one at most gets to run, whoever is killed in between. (vfork or posix_spawn would save 0.2 ms and
-offer no moment for this.)
+The child creates its own ``process.json``, exclusively, just before it becomes the command. So
+every command that runs is recorded, and of several attempts for one claim at most one runs,
+whoever is killed in between. (vfork or posix_spawn would save 0.2 ms but leave no time for this.)
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ if TYPE_CHECKING:
     from .protocol import Frame
 
 CAUGHT = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""The signals that the keeper's loop handles."""
+"""Signals that the keeper's loop handles."""
 NOT_DEFAULT = (*CAUGHT, signal.SIGPIPE, signal.SIGXFSZ)
-"""Those, and the ones that a starting Python ignores: all that a run gets back."""
+"""Those, and the ones that Python ignores: runs get the default of all of them."""
 
 
 class InheritedState:
-    """What every run gets back as it was before the keeper changed it for itself."""
+    """What the keeper inherited and changed for itself; every run gets it back."""
 
     def __init__(self, umask: int, open_files: tuple[int, int]) -> None:
         self.umask = umask
@@ -45,7 +44,7 @@ class InheritedState:
 
 
 class Order:
-    """A process to start, as the worker's frame tells it. Raises SpawnFailed."""
+    """A process to start, from the worker's frame. Raises SpawnFailed."""
 
     def __init__(self, frame: Frame) -> None:
         self.key: str = frame["key"]
@@ -61,7 +60,7 @@ class Order:
 
 
 class Started:
-    """A forked process: its record, and the reading ends of its output and of its exec_status."""
+    """A forked process: its record, and the reading ends of its two pipes."""
 
     __slots__ = ("exec_status", "note", "output", "pid")
 
@@ -70,7 +69,7 @@ class Started:
         self.note = note
         self.output = output
         self.exec_status = exec_status
-        """At its end without a word: the command runs. Else: why it does not."""
+        """Closed without data once the command runs; else it says why it does not."""
 
 
 def run_environment(order: Order, extra: Mapping[str, str]) -> dict[str, str]:
@@ -171,7 +170,7 @@ def _become(
         recorded = True
         if os.getppid() != keeper:
             raise ProcessLookupError(errno.ESRCH, "the keeper is gone")
-        files.sync(order.folder)  # this child's wait: the keeper sees to others meanwhile
+        files.sync(order.folder)  # only this child waits for the disk
         stage = "exec"
         _execute(order.argv, env)
     except BaseException as error:

@@ -1,4 +1,4 @@
-"""Why a process could not be started, in words a person can act on."""
+"""Why a process could not be started, in words that a person can act on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class SpawnFailed(Exception):
 
 
 class RecordRefused(SpawnFailed):
-    """The run's record finds no room on the disk, which is not the run's fault: ask again."""
+    """The disk takes no record of the run, which is not the run's fault: ask again."""
 
 
 DISK_FULL_OR_BROKEN = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO}

@@ -1,4 +1,4 @@
-"""Spawn orders under way: at most one process per claim, however often it is ordered."""
+"""Pending starts: at most one process per claim, however often it is ordered."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Pending:
-    """A process that was forked and has not yet said whether it became the command."""
+    """A forked process that has not become the command yet."""
 
     def __init__(self, order: Order, started: Started, control: ControlChannel | None) -> None:
         self.order = order
@@ -38,7 +38,7 @@ class Pending:
 
 
 class Spawner:
-    """Owns: _pending (key -> forked process whose exec_status is open)."""
+    """Owns: _pending (by key)."""
 
     def __init__(
         self, loop: Loop, inherited: InheritedState, cgroups: Cgroups, runs: Runs, resume: Resume

@@ -1,4 +1,4 @@
-"""The keeper's table: a run from its order to its end, and what of it is on disk."""
+"""The keeper's table: the state of each run, and its records on disk."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ FIRST_LOOK_AGAIN = 0.005
 
 
 class Ending:
-    """What was ordered for one tree, and how far it is."""
+    """The order to end one tree, and its progress."""
 
     def __init__(self, number: int, deadline: float) -> None:
         self.number = number
         self.deadline = deadline
-        """On the loop's clock: SIGKILL from then on."""
+        """SIGKILL is sent from then on (loop's clock)."""
         self.signalled = False
         self.killing = False
         self.pause = FIRST_LOOK_AGAIN
         self.due = 0.0
         self.empty_looks = 0
-        """Looks in a row that found nothing, although the kernel says that something is there."""
+        """Scans in a row without members, although the kernel says that some are there."""
 
 
 class Run:
@@ -59,7 +59,7 @@ class Run:
         """Whether it is the keeper's own child; a former keeper's child is only watched."""
         self.exit: Frame | None = None
         self.exit_position = 0
-        """How far the output was when the process ended: all that it printed itself."""
+        """The position of the output when the process ended: all that it printed itself."""
         self.swept = False
         self.rebooted = False
         self.leftovers: dict[tuple[int, int], tuple[str, str]] = {}
@@ -69,11 +69,11 @@ class Run:
         self.control: ControlChannel | None = None
         self.forgotten = False
         self.is_unrecorded = False
-        """Whether the disk has not taken its end yet."""
+        """Whether its end could not be written yet."""
         self.pid_given_away = False
         """Whether the kernel has given the pid to another process since."""
         self.pidfd: int | None = None
-        """Through it the end of a process is seen that is not the keeper's child."""
+        """Tells the end of a process that is not the keeper's child."""
 
     @classmethod
     def from_note(cls, folder: str, note: Frame, pipe: int | None, *, ours: bool) -> Run:
@@ -144,7 +144,7 @@ def exit_of(status: int, usage: resource.struct_rusage) -> Frame:
 
 
 LOST: Frame = {"code": None, "ended_at": None}
-"""The end of a process that nobody waited for."""
+"""The exit of a process that nobody waited for."""
 
 
 def recorded(runs_folder: str) -> Iterator[tuple[str, Frame | None]]:

@@ -1,4 +1,4 @@
-"""Whom the keeper believes: which processes, folders and files it takes for its own user's."""
+"""Checks that a lock, a peer or a folder is our own user's."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Adapter to the operating system: the keeper of all runs, and what the worker says to it."""
+"""Adapter to the operating system: the client of the keeper, and the memory of process trees."""

@@ -24,32 +24,33 @@ _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 Frame = dict[str, Any]
 
 ANSWER_SECONDS = 30.0
-"""A keeper answers within milliseconds. One that is stopped, or whose disk is stuck, does not; and
-a start may wait for a directory on a slow network."""
+"""A keeper answers within milliseconds, unless it is stopped or its disk is stuck. A start may
+wait for a directory on a slow network, too."""
 
 _MAX_PATH = 100
 """Characters that an address of a Unix socket may have everywhere (unix(7): 108 on Linux)."""
 
 
 class ConnectionLost(Exception):
-    """The keeper is gone, or does not talk to us any more."""
+    """The connection to the keeper is closed."""
 
 
 class NoAnswer(Exception):
-    """The keeper did not answer in time. What it was asked for may be done, or may be yet."""
+    """The keeper did not answer in time. It may have done what it was asked, or do it later."""
 
     def __init__(self, *, silent: bool) -> None:
         super().__init__()
         self.silent = silent
-        """Whether it has said nothing at all since it was asked."""
+        """Whether it has sent nothing at all since it was asked."""
 
 
 class KeeperConnection:
-    """Requests out, answers and facts in. Owns: _socket, _answers (request id -> future), _room.
+    """Sends requests, receives answers and facts.
 
-    No answer within ``answer_seconds`` is an error of that request only. The conversation goes
-    on: a keeper that was stopped goes on where it was, and an embedded one ends its runs when
-    its worker hangs up.
+    A request that is not answered within ``answer_seconds`` fails alone. The connection stays: a
+    keeper that was stopped may continue, and an embedded one ends its runs with its connection.
+
+    Owns: _socket, _answers (request id -> future), _room.
     """
 
     def __init__(
@@ -69,11 +70,11 @@ class KeeperConnection:
         self._answer_seconds = answer_seconds
         self._frames = 0
         self._room = asyncio.Event()
-        """Whether all that was said has left: to a keeper that reads nothing, no more is said."""
+        """Set while nothing waits to be sent: a keeper that reads nothing gets no more."""
         self._room.set()
         self._open = True
         self.ended = self._loop.create_future()
-        """Done once the connection is over, whoever ended it."""
+        """Done once the connection is closed, by either side."""
         self._loop.add_reader(self._socket.fileno(), self._readable)
 
     async def request(self, frame: Frame, descriptor: int | None = None) -> Frame:
@@ -112,7 +113,7 @@ class KeeperConnection:
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(ConnectionLost())
-        if not self.ended.done():  # whoever waited for it may have given up
+        if not self.ended.done():  # its waiter may have been cancelled
             self.ended.set_result(None)
         self._lost(self)
 

@@ -174,7 +174,7 @@ class KeeperLauncher:
         """Sends a new keeper the held descriptors and pending orders, and takes its table."""
         for key, what in self._held.names():
             held = self._held.find(key, what)
-            if held is not None:  # while we waited the keeper may have told us more
+            if held is not None:  # it may have been dropped while we waited
                 descriptor, token = held
                 frame = {"op": "adopt", "key": key, "what": what, "token": token}
                 frame["position"] = self._rows.get(key, {}).get("position", 0)
@@ -182,7 +182,7 @@ class KeeperLauncher:
         answer = await connection.request({"op": "table"})
         rows = {row["key"]: row for row in answer["runs"]}
         for key, row in self._rows.items():
-            if key not in rows:  # its folder is gone: nobody will ever know more
+            if key not in rows:  # its folder is gone: nothing more will be known
                 lost = row["exit"] or {"code": None}
                 rows[key] = {**row, "exit": lost, "swept": True, "piped": False}
         for row in rows.values():

@@ -1,4 +1,4 @@
-"""The worker's link to the folder's keeper: found or started, and mended when it breaks."""
+"""The worker's link to the folder's keeper: finds or starts it, and reconnects."""
 
 from __future__ import annotations
 
@@ -19,19 +19,18 @@ from .starting import KeeperOptions, start_keeper
 
 ATTEMPTS = 100
 ATTEMPT_PAUSE = 0.05
-"""Times and seconds between them: a former keeper may be on its way out, or a new one in."""
+"""Attempts and seconds between them: a former keeper may be ending, or a new one starting."""
 FIRST_RETRY = 0.1
 LAST_RETRY = 5.0
-"""Seconds between attempts to get a keeper back; doubled each time."""
+"""Seconds between attempts to reconnect; doubled each time."""
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
 Heard = Callable[[Frame, int | None], None]
-"""Takes each frame that the keeper sends, and the descriptor that came with it, which is closed
-afterwards."""
+"""Receives each frame of the keeper and its descriptor, which is closed afterwards."""
 
 TakeUp = Callable[[KeeperConnection], Awaitable[None]]
-"""Called on each new connection before anybody else may use it."""
+"""Called on each new connection before anybody else uses it."""
 
 
 class WorkerFolder(Protocol):
@@ -49,8 +48,8 @@ class WorkerFolder(Protocol):
 
 
 class KeeperLink:
-    """Owns: _connection (the living one), _attempt (to get one), _mending (until there is one),
-    _taken_over (why there will be none), _protocol (the version that the keeper speaks).
+    """Owns: _connection, _attempt (to connect), _mending (attempts in the background),
+    _taken_over (why it will not connect again), _protocol (the version that the keeper speaks).
     """
 
     def __init__(
@@ -142,7 +141,7 @@ class KeeperLink:
     def _attempted(self, attempt: asyncio.Task[KeeperConnection]) -> None:
         self._attempt = None
         if not attempt.cancelled():
-            attempt.exception()  # told to whoever waits; nobody may be
+            attempt.exception()  # whoever waits gets it; perhaps nobody does
 
     async def _connect(self) -> KeeperConnection:
         for _ in range(ATTEMPTS):
@@ -191,7 +190,7 @@ class KeeperLink:
                 pass
             case "version" if answer["protocol"] in {PROTOCOL, WITHOUT_PROOF}:
                 self._protocol = answer["protocol"]
-                raise ConnectionLost  # it has hung up; the next attempt speaks its version
+                raise ConnectionLost  # it has closed; the next attempt speaks its version
             case "version":
                 raise KeeperError(
                     f"The keeper of {self._folder} speaks version {answer['protocol']} of the "

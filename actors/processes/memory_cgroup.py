@@ -1,6 +1,6 @@
-"""What control groups say of memory (cgroups(7), the kernel's cgroup-v2 and v1 documents).
+"""Memory of control groups (cgroups(7), the kernel's cgroup-v2 and v1 documents).
 
-Everything is read from files that the kernel makes up; what is not there is None.
+What the kernel's files do not tell is None.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Starting a keeper and waiting until it listens."""
+"""Starts a keeper and waits until it listens."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from .connection import ANSWER_SECONDS
 
 _PROGRAM = Path(__file__).parents[1] / "keeper"
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR")
-"""All that an interpreter needs to start; the rest could hold secrets and would stay for days."""
+"""What an interpreter needs to start. Others may hold secrets, and a keeper lives long."""
 
 START_SECONDS = 30.0
-"""A machine under load starts an interpreter within a second; this is for one that swaps."""
+"""A busy machine starts an interpreter within a second; one that swaps takes longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeeperOptions:
-    """How a keeper that we start behaves."""
+    """How a new keeper behaves."""
 
     linger_seconds: float = 30.0
-    """It ends after so long without runs and without a worker."""
+    """Without runs and without a worker, it ends after so long."""
     embedded: bool = False
-    """It ends with this worker's connection, and ends its runs before."""
+    """It ends with this worker's connection, after its runs."""
     end_grace_seconds: float = 5.0
-    """Embedded: seconds that runs have then between SIGTERM and SIGKILL."""
+    """Embedded: seconds between SIGTERM and SIGKILL at its end."""
     answer_seconds: float = ANSWER_SECONDS
-    """What it has not answered after so long has failed for now."""
+    """A request without an answer fails after so long."""
 
 
 async def start_keeper(folder: Path, options: KeeperOptions) -> bool:

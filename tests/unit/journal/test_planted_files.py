@@ -13,8 +13,9 @@ from actors.domain.ids import FlowRunId, new_transition_id
 from actors.domain.run import new_run
 from actors.journal.run_folders import RunFolders, Save
 from actors.keeper import files
+from actors.keeper.helpers import Helpers
 from actors.keeper.output_reader import tail
-from actors.keeper.run_resources import TempDir, TempDirs
+from actors.keeper.run_resources import TempDir, remove_temp_dir
 from actors.keeper.table import note_of, recorded
 from tests.support.builders import a_run
 from tests.support.users import NOBODY, as_root
@@ -102,7 +103,7 @@ def test_a_record_that_is_nested_too_deeply_is_not_believed(tmp_path: Path) -> N
 def removed(directory: TempDir) -> bool:
     """Whether the directory, which is empty, was removed."""
     over: list[bool] = []
-    TempDirs().remove(directory, lambda: over.append(True))
+    remove_temp_dir(directory, Helpers(), lambda: over.append(True))
     assert over == [True]
     return not os.path.lexists(directory.path)
 

@@ -21,7 +21,7 @@ from actors.domain.run import new_run
 from actors.journal.run_folders import RunFolders, Save
 from actors.journal.state_folder import StateFolder
 from actors.keeper import files
-from actors.keeper.flushing import GATHER_SECONDS, Flusher
+from actors.keeper.helpers import GATHER_SECONDS, Flusher, Helpers
 from actors.keeper.runs import Runs
 from actors.keeper.table import Run
 from tests.support.builders import a_run
@@ -140,7 +140,8 @@ def test_exits_are_brought_to_the_disk_by_one_child_while_the_keeper_turns(tmp_p
     loop, stuck, other = ManualLoop(), tmp_path / "stuck", tmp_path / "other"
     for path in (stuck, other):
         os.mkfifo(path)  # to open it takes as long as nobody writes to it
-    flusher = Flusher(loop)
+    helpers = Helpers()
+    flusher = Flusher(loop, helpers)
     flusher.later(str(stuck))
     loop.advance(GATHER_SECONDS)
     flusher.later(str(other))
@@ -148,8 +149,8 @@ def test_exits_are_brought_to_the_disk_by_one_child_while_the_keeper_turns(tmp_p
     for path in (stuck, other):
         os.close(os.open(path, os.O_WRONLY))  # which takes as long as nobody reads
         pid, _ = os.wait()
-        assert flusher.reaped(pid)
-        assert not flusher.reaped(pid)
+        assert helpers.reaped(pid)
+        assert not helpers.reaped(pid)
         loop.advance(GATHER_SECONDS)
     with pytest.raises(ChildProcessError):
         os.wait()

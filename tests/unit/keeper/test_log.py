@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.keeper.log import Log
+from actors.keeper.program import Log
 from actors.keeper.runs import SAVE_AGAIN, Runs
 from actors.keeper.table import Run
 from tests.unit.keeper.manual_loop import ManualLoop
