@@ -21,7 +21,9 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from tests.integration.prefect.kit import Place, WorkerProgram, shell, until
+from tests.integration.prefect.kit import Place, shell
+from tests.integration.prefect.waiting import until
+from tests.integration.prefect.workers import WorkerProgram
 from tests.support.prefect_server import PrefectServer, interpreter
 
 FROZEN_SECONDS: Final = 10.0

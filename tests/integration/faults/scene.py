@@ -20,7 +20,9 @@ from typing import Any, Final, Self
 from actors.journal.state_folder import StateFolder
 from actors.keeper import procfs
 from tests.integration.keeper.kit import PATIENCE, ended, keepers_of, marked
-from tests.integration.prefect.kit import Place, WorkerProgram, shell, until
+from tests.integration.prefect.kit import Place, shell
+from tests.integration.prefect.waiting import until
+from tests.integration.prefect.workers import WorkerProgram
 from tests.support.fault_proxy import FaultProxy
 
 BEGIN: Final = 'echo "$ACTOR_WORKER_RUN $$" >> "$1/ran-$PREFECT__FLOW_RUN_ID"; '

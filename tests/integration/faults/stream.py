@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from actors.domain.exit_status import explain
 from tests.integration.faults.scene import GATED, Scene, told
-from tests.integration.prefect.kit import TERMINAL, moment, until
+from tests.integration.prefect.kit import TERMINAL, moment
+from tests.integration.prefect.waiting import until
 
 AFTERWARDS: Final = 60.0
 """Seconds from the end of a run to that of the next, at most, once nobody disturbs any more."""

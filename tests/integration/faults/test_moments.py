@@ -11,7 +11,8 @@ from typing import Final
 import pytest
 
 from tests.integration.faults.scene import GATED, Scene, at_once, told
-from tests.integration.prefect.kit import WorkerProgram, until
+from tests.integration.prefect.waiting import until
+from tests.integration.prefect.workers import WorkerProgram
 from tests.support.faults import Moment, Which, proposing, to
 
 pytestmark = pytest.mark.slow

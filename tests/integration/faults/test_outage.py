@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.integration.faults.scene import GATED, Scene, logged
-from tests.integration.prefect.kit import until
+from tests.integration.prefect.waiting import until
 from tests.support.faults import Moment, proposing
 
 pytestmark = pytest.mark.slow

@@ -18,7 +18,8 @@ import pytest
 from tests.integration.faults.scene import GATED, Scene, dumped, told
 from tests.integration.faults.stream import Stream
 from tests.integration.faults.weather import forecast
-from tests.integration.prefect.kit import WorkerProgram, until
+from tests.integration.prefect.waiting import until
+from tests.integration.prefect.workers import WorkerProgram
 from tests.support.faults import fair
 
 pytestmark = pytest.mark.slow

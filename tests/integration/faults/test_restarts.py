@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.faults.scene import GATED, Scene, logged, told
 from tests.integration.faults.weather import storm
-from tests.integration.prefect.kit import until
+from tests.integration.prefect.waiting import until
 from tests.support.faults import fair
 
 pytestmark = pytest.mark.slow

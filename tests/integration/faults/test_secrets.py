@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from tests.integration.faults.scene import GATED, Scene, logged
-from tests.integration.prefect.kit import until
+from tests.integration.prefect.waiting import until
 from tests.support.faults import Fault, Request
 
 pytestmark = pytest.mark.slow

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Final
 
-from tests.integration.prefect.kit import Place, until
+from tests.integration.prefect.kit import Place
+from tests.integration.prefect.waiting import until
 
 PAGE: Final = 200
 """Servers answer no more at once."""

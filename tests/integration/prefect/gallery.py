@@ -14,7 +14,8 @@ from functools import cached_property
 from typing import Any, Final
 
 from tests.integration.prefect.flow_programs import BROKEN_FLOW
-from tests.integration.prefect.kit import PATIENCE, TERMINAL, Place, until
+from tests.integration.prefect.kit import TERMINAL, Place
+from tests.integration.prefect.waiting import PATIENCE, until
 
 CANCELLED: Final = ("sleeps", "ignores_sigterm")
 """Flows that are cancelled once they are running."""

@@ -1,64 +1,32 @@
-"""Workers, pools and questions for tests against real Prefect servers."""
+"""Work pools, and what users do with them, for tests against real Prefect servers."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shlex
 import signal
-import subprocess
-import sys
-import threading
-import time
 import urllib.request
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager, suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.error import HTTPError
 from urllib.parse import quote
 
-from actors import ActorSystem, Settings
-from actors.domain.ports import Orchestrator
+from actors import Settings
 from actors.prefect_api.settings.profile import load_profile
 from tests.integration.keeper.kit import ended
 from tests.integration.prefect.flow_programs import BROKEN_FLOW, write_flows
+from tests.integration.prefect.waiting import PATIENCE, until
+from tests.integration.prefect.workers import ACTOR_WORKER, ROOT, Connect, Worker, WorkerProgram
 from tests.support.prefect_admin import PrefectAdmin
 from tests.support.prefect_server import PrefectServer
 
-PATIENCE: Final = 60.0
-"""Seconds until a wait for something that must happen counts as failed."""
-
-PAUSE: Final = 0.1
-"""Seconds between two questions to a server."""
-
 TERMINAL: Final = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
-
-ACTOR_WORKER: Final = (sys.executable, "-m", "actors")
-ROOT: Final = Path(__file__).parents[3]
-
-T = TypeVar("T")
-
-Connect = Callable[[], AbstractAsyncContextManager[Orchestrator]]
-"""Gives a worker its orchestrator, on the worker's loop."""
-
-
-def until(
-    ask: Callable[[], T], true: Callable[[T], object] = bool, *, patience: float = PATIENCE
-) -> T:
-    """Ask until the answer is as wanted; that answer. Fails with the last one after ``patience``.
-
-    Servers tell nobody of what changes, so that asking again is how to wait for it.
-    """
-    end = time.monotonic() + patience
-    while not true(answer := ask()):
-        assert time.monotonic() < end, f"after {patience:g} s it is still {answer!r}"
-        time.sleep(PAUSE)
-    return answer
 
 
 def shell(script: str, *arguments: str) -> str:
@@ -68,7 +36,7 @@ def shell(script: str, *arguments: str) -> str:
 
 @dataclass
 class Place:
-    """A work pool of its own on a server, a folder, and the hands of a user."""
+    """A work pool of its own on a server, a folder, and what a user does with them."""
 
     server: PrefectServer
     folder: Path
@@ -217,7 +185,12 @@ class Place:
     ) -> Iterator[WorkerProgram]:
         """``actor-worker start`` as a process; killed at the end if it is still there."""
         environment = self._environment(variables, url)
-        program = WorkerProgram(self, [*command, "start"], options, environment, cwd)
+        whole = [
+            *(*command, "start", "--pool", self.pool, "--python", self.python),
+            *("--state-dir", str(self.folder / "state"), "--query-seconds", "0.5"),
+            *("--log-format", "json", *options),
+        ]
+        program = WorkerProgram(self.folder, whole, environment, cwd)
         try:
             yield program
         finally:
@@ -231,123 +204,6 @@ class Place:
         }
         own = self.variables() | ({"PREFECT_API_URL": url} if url else {})
         return inherited | own | dict(variables or {})
-
-
-class Worker:
-    """A worker in a thread of this process. Whatever ends it early is raised at the end."""
-
-    def __init__(self, settings: Settings, connect: Connect | None = None) -> None:
-        self._settings = settings
-        self._connect = connect
-        self._up = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._leave: asyncio.Event | None = None
-        self._system: ActorSystem | None = None
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="worker")
-
-    def __enter__(self) -> Worker:
-        self._thread.start()
-        assert self._up.wait(PATIENCE)
-        if self._failure is not None:
-            self._thread.join()
-            raise self._failure
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._loop is not None and self._leave is not None and self._thread.is_alive():
-            with suppress(RuntimeError):  # it closed its loop meanwhile
-                self._loop.call_soon_threadsafe(self._leave.set)
-        self._thread.join(PATIENCE)
-        assert not self._thread.is_alive()
-
-    def finish(self) -> None:
-        """Let it see its runs through, take no more, and stop."""
-        assert self._loop is not None
-        assert self._system is not None
-        self._loop.call_soon_threadsafe(self._system.drain)
-        self.stopped()
-
-    def stopped(self) -> None:
-        """Wait until it has stopped by itself; raises what it gave up with."""
-        self._thread.join(PATIENCE)
-        assert not self._thread.is_alive()
-        if self._failure is not None:
-            raise self._failure
-
-    def _work(self) -> None:
-        try:
-            asyncio.run(self._life())
-        except Exception as error:
-            self._failure = error
-        finally:
-            self._up.set()
-
-    async def _life(self) -> None:
-        self._loop, self._leave = asyncio.get_running_loop(), asyncio.Event()
-        async with AsyncExitStack() as stack:
-            other = None
-            if self._connect is not None:
-                other = await stack.enter_async_context(self._connect())
-            self._system = system = ActorSystem(self._settings, orchestrator=other)
-            await stack.enter_async_context(system)
-            self._up.set()
-            over = asyncio.ensure_future(system.wait())
-            leave = asyncio.ensure_future(self._leave.wait())
-            await asyncio.wait([over, leave], return_when=asyncio.FIRST_COMPLETED)
-            leave.cancel()
-            if over.done():
-                over.result()
-            over.cancel()
-            await asyncio.wait([over, leave])
-
-
-class WorkerProgram:
-    """``actor-worker start`` as a process of its own; what it prints is in a file."""
-
-    def __init__(
-        self,
-        place: Place,
-        command: Sequence[str],
-        options: tuple[str, ...],
-        environment: dict[str, str],
-        cwd: Path,
-    ) -> None:
-        self.log = place.folder / f"worker-{uuid.uuid4().hex[:8]}.log"
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [
-                    *(*command, "--pool", place.pool),
-                    *("--python", place.python, "--state-dir", str(place.folder / "state")),
-                    *("--query-seconds", "0.5", "--log-format", "json", *options),
-                ],
-                env={"ACTOR_WORKER_EMBEDDED": "true"} | environment,
-                cwd=cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-
-    @property
-    def printed(self) -> str:
-        return self.log.read_text()
-
-    def said(self, words: str) -> None:
-        """Wait until it has printed these words."""
-        until(lambda: self.printed, lambda printed: words in printed)
-
-    def ended(self) -> int:
-        """Wait until it has ended by itself; its exit code."""
-        return self.process.wait(PATIENCE)
-
-    def terminate(self) -> None:
-        """Ask it to stop."""
-        self.process.send_signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """End it, if it is there, as a machine would: without a chance to say anything."""
-        self.process.kill()
-        self.process.wait()
 
 
 def get(url: str) -> tuple[int, Any]:

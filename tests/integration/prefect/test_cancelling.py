@@ -8,7 +8,8 @@ import socket
 import pytest
 
 from tests.integration.prefect.flow_programs import BOOTS_FOREVER
-from tests.integration.prefect.kit import Place, shell, until
+from tests.integration.prefect.kit import Place, shell
+from tests.integration.prefect.waiting import until
 
 EVERY_SERIES = pytest.mark.series()
 

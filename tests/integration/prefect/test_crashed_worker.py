@@ -6,7 +6,8 @@ from functools import partial
 
 import pytest
 
-from tests.integration.prefect.kit import Place, shell, until
+from tests.integration.prefect.kit import Place, shell
+from tests.integration.prefect.waiting import until
 
 LASTING = {"ACTOR_WORKER_EMBEDDED": "false"}
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.integration.prefect.gallery import Gallery, Picture
-from tests.integration.prefect.kit import Place, until
+from tests.integration.prefect.kit import Place
+from tests.integration.prefect.waiting import until
 
 pytestmark = pytest.mark.series()
 

@@ -13,7 +13,8 @@ import pytest
 from actors import ProcessWorker
 from actors.domain.errors import OrchestratorError
 from actors.prefect_api.settings.profile import load_profile
-from tests.integration.prefect.kit import PATIENCE, Place, get, until
+from tests.integration.prefect.kit import Place, get
+from tests.integration.prefect.waiting import PATIENCE, until
 
 NOBODY = "http://127.0.0.1:9/api"
 """Port 9 is discard's: nothing listens there."""

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.prefect.conftest import cleanly
-from tests.integration.prefect.kit import PATIENCE, Place, get, shell, until
+from tests.integration.prefect.kit import Place, get, shell
+from tests.integration.prefect.waiting import PATIENCE, until
 from tests.support.ports import held_port
 from tests.support.prefect_server import PrefectServer, interpreter
 

@@ -8,7 +8,8 @@ from contextlib import ExitStack
 import pytest
 
 from tests.integration.load.kit import all_completed
-from tests.integration.prefect.kit import Place, shell, until
+from tests.integration.prefect.kit import Place, shell
+from tests.integration.prefect.waiting import until
 
 EVERY_SERIES = pytest.mark.series()
 

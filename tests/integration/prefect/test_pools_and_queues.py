@@ -9,7 +9,8 @@ from structlog.testing import capture_logs
 
 from actors.domain.errors import SettingsError
 from actors.job.configuration import default_base_job_template
-from tests.integration.prefect.kit import Place, shell, until
+from tests.integration.prefect.kit import Place, shell
+from tests.integration.prefect.waiting import until
 
 EVERY_SERIES = pytest.mark.series()
 

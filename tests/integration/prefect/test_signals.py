@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from actors.journal.state_folder import StateFolder
-from tests.integration.prefect.kit import Place, WorkerProgram, shell, until
+from tests.integration.prefect.kit import Place, shell
+from tests.integration.prefect.waiting import until
+from tests.integration.prefect.workers import WorkerProgram
 
 LASTING = {"ACTOR_WORKER_EMBEDDED": "false"}
 

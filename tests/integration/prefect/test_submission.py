@@ -13,7 +13,8 @@ from actors.domain.model import Proposal, StateType, Verdict
 from actors.prefect_api.client import PrefectApi
 from actors.prefect_api.http.session import Session
 from actors.runtime import LoopClock
-from tests.integration.prefect.kit import Connect, Place, shell
+from tests.integration.prefect.kit import Place, shell
+from tests.integration.prefect.workers import Connect
 
 EVERY_SERIES = pytest.mark.series()
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.prefect.kit import ACTOR_WORKER, Place
+from tests.integration.prefect.kit import Place
+from tests.integration.prefect.workers import ACTOR_WORKER
 from tests.support.trap import EVERYTHING, TEMPTING, Trap
 
 SCRIPT = Path(sys.executable).with_name("actor-worker")
