@@ -485,6 +485,9 @@ class Dispatcher(AsyncioActor):
         if held is None:
             return
         known = held.situation
+        if record is not None and record.phase is Phase.OVER:  # all was done but saying so
+            self._settled(key, record.reason)
+            return
         if record is None:
             # A full disk never took it: its claim is enough to find out how far it came.
             log.error("run.unrecorded", flow_run_id=known.run.id)

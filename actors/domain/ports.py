@@ -214,7 +214,10 @@ class Journal(Protocol):
         """
 
     async def record(self, key: ClaimKey) -> RunRecord | None:
-        """The claim's record; None where there is none, it is settled, or it is corrupt."""
+        """The claim's record, of a settled one with phase OVER.
+
+        None where there is none, or it is corrupt, or the claim was settled without a reason.
+        """
 
     async def open_records(self) -> list[RunRecord]:
         """The records of claims that are not settled. Corrupt ones are quarantined, not raised."""

@@ -173,18 +173,17 @@ class RunFolders:
             _remove(self._folder(save))
 
     def read(self, key: ClaimKey) -> RunRecord | None:
-        """Returns the claim's record; None where there is none, or it is settled.
+        """Returns the claim's record; None where there is none.
 
         A corrupt one is quarantined. StateFolderError: a newer version wrote it.
         """
         folder = self.path / key
-        if _settled(folder):
-            return None
         return self._read(folder / RECORD_FILE) or self._read(folder / SURE_FILE)
 
     def read_all(self) -> list[RunRecord]:
         """Returns all records that are not settled. StateFolderError: as ``read``."""
-        found = (self.read(ClaimKey(folder.name)) for folder in self._folders())
+        opened = (folder for folder in self._folders() if not _settled(folder))
+        found = (self.read(ClaimKey(folder.name)) for folder in opened)
         return [record for record in found if record is not None]
 
     def prune(self, now: float, keep_seconds: float, keep_count: int) -> int:

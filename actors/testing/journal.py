@@ -58,7 +58,10 @@ class MemoryJournal:
 
     async def record(self, key: ClaimKey) -> RunRecord | None:
         """See the port."""
-        return next((record for record in await self.open_records() if record.key == key), None)
+        await self.open_records()
+        record = self.records.get(key)
+        is_gone = record is None or (record.phase is Phase.OVER and record.reason is None)
+        return None if is_gone else record
 
     async def open_records(self) -> list[RunRecord]:
         """See the port."""

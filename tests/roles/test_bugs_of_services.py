@@ -159,3 +159,39 @@ def test_a_bug_that_stays_in_reading_the_record_ends_the_run_with_a_word() -> No
         await world.until(lambda: not world.keeper.alive())
 
     play(story)
+
+
+def test_a_run_whose_supervisor_fails_while_its_record_is_closed_is_not_started_again() -> None:
+    """A command that reported nothing is still Pending by our claim when it is over."""
+
+    async def story(world: WorkerWorld) -> None:
+        world.keeper.script = lambda process: process.end(0)
+        run = world.server.schedule(POOL, job_variables={"command": "true"})
+        closing, goes_on = asyncio.Event(), asyncio.Event()
+
+        async def delay() -> None:
+            await goes_on.wait()
+
+        class SlowToClose(MemoryJournal):
+            async def close(self, record: RunRecord) -> None:
+                closing.set()
+                self.delay = delay
+                await super().close(record)
+
+        world.journal = SlowToClose()
+        wiring = await world.start()
+        await closing.wait()
+        [name] = world.supervisors()
+        supervisor = wiring.directory.find(name)
+        assert supervisor is not None
+        supervisor.kill()
+        await supervisor.joined()
+        goes_on.set()
+        world.keeper.script = world.engine
+        await world.until_state(world.server.schedule(POOL), StateType.COMPLETED)
+        await world.until_settled()
+        assert await world.in_hand() == ()
+        assert world.server.run(run).state.type is StateType.PENDING
+        assert len(world.keeper.spawned) == 2
+
+    play(story)

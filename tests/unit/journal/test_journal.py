@@ -73,9 +73,10 @@ async def test_a_settled_claim_is_not_open(state: StateFolder) -> None:
     record = a_record()
     async with journal_on(state) as journal:
         await journal.save(record)
-        await journal.close(replace(record, phase=Phase.OVER, reason=Reason.EXITED))
+        settled = replace(record, phase=Phase.OVER, reason=Reason.EXITED)
+        await journal.close(settled)
         assert await journal.open_records() == []
-        assert await journal.record(record.key) is None
+        assert await journal.record(record.key) == settled
     assert (state.runs / record.key / "settled").exists()
 
 
@@ -87,6 +88,7 @@ async def test_of_a_claim_that_never_became_a_run_nothing_is_kept(state: StateFo
         for one in (record, other):
             await journal.save(one)
         await journal.close(replace(record, phase=Phase.OVER))
+        assert await journal.record(record.key) is None
     assert [folder.name for folder in state.runs.iterdir()] == [other.key]
 
 
