@@ -11,15 +11,10 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 
 from . import procfs
-from .loop import READ
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .loop import Loop, Timer
+from .loop import READ, Loop, Timer
 
 CANCEL = b"c"
 ACKNOWLEDGED = b"a"

@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 
 from . import procfs
+from .loop import Loop, Timer
 from .process_scan import ProcessScan, send, send_group
+from .procfs import Stat
 from .table import FIRST_LOOK_AGAIN, Ending, Run
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .loop import Loop, Timer
-    from .procfs import Stat
 
 LAST_LOOK_AGAIN = 0.25
 """Seconds that the pause between looks at one ending run grows to; it doubles each time."""

@@ -16,9 +16,7 @@ import json
 import os
 import stat
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from .protocol import Frame
+from .protocol import Frame
 
 
 def open_own(path: str, flags: int) -> int:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable, Iterable
 
 from . import files
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from .loop import Loop, Timer
+from .loop import Loop, Timer
 
 GATHER_SECONDS = 0.5
 """Pause before files are synchronized, so that runs that end together share one child."""

@@ -6,24 +6,17 @@ import os
 import signal
 import sys
 
+from .cgroup import Cgroups
 from .constants import COULD_NOT_START, NOT_NOW, PROTOCOL, RUNS
-from .protocol import ProtocolError
+from .loop import Loop, Timer
+from .protocol import Frame, ProtocolError
 from .recovery import Recovery
 from .runs import Runs
-from .server import Server
-from .spawn import CAUGHT
+from .server import Peer, Server
+from .spawn import CAUGHT, InheritedState
 from .spawn_errors import RecordRefused, SpawnFailed
 from .spawner import Spawner
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from .cgroup import Cgroups
-    from .loop import Loop, Timer
-    from .protocol import Frame
-    from .server import Peer
-    from .spawn import InheritedState
-    from .table import Run
-
+from .table import Run
 
 FIRST_WORKER = 10.0
 """Seconds that a new keeper waits at least for the worker that started it."""

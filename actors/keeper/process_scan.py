@@ -12,16 +12,15 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Iterable
 
 from . import procfs
+from .cgroup import Cgroup
+from .procfs import Stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Protocol
-
-    from .cgroup import Cgroup
-    from .procfs import Stat
 
     class Tree(Protocol):
         """What a scan needs to know of a run."""

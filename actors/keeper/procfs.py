@@ -9,12 +9,9 @@ import os
 import re
 import socket
 import sys
+from collections.abc import Iterator
 
 from .constants import MARKER
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _PF_KTHREAD = 0x00200000  # include/linux/sched.h
 _MARKER = b"\0" + MARKER.encode("ascii") + b"="

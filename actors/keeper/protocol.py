@@ -12,14 +12,14 @@ import json
 import os
 import socket
 from collections import deque
+from collections.abc import Callable
 
 TYPE_CHECKING = False  # importing typing costs a tenth of the keeper's memory
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
-    Frame = dict[str, Any]
-    Handler = Callable[[Frame, int | None], None]
+Frame = dict[str, "Any"]
+Handler = Callable[[Frame, int | None], None]
 
 MAX_FRAME = 16 * 1024 * 1024
 """Bytes, more than execve(2) takes as arguments and environment."""

@@ -9,21 +9,16 @@ import contextlib
 import os
 import re
 import sys
+from collections.abc import Iterable, Iterator
 
 from . import cgroup, procfs
 from .constants import RECORD_FORMAT
-from .loop import READ
+from .loop import READ, Loop
+from .procfs import Stat
+from .protocol import Frame
+from .runs import Runs
+from .spawn import InheritedState
 from .table import LOST, Run, exit_of_former, rebooted, recorded, still_there
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from .loop import Loop
-    from .procfs import Stat
-    from .protocol import Frame
-    from .runs import Runs
-    from .spawn import InheritedState
 
 LOOK_AGAIN = 1.0
 """Seconds between looks at a process that is no child of ours, where there is no pidfd."""

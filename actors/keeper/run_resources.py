@@ -7,14 +7,11 @@ import os
 import re
 import stat
 import sys
+from collections.abc import Callable, Mapping
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from .cgroup import Cgroup, Cgroups
-    from .helpers import Helpers
-    from .protocol import Frame
+from .cgroup import Cgroup, Cgroups
+from .helpers import Helpers
+from .protocol import Frame
 
 _NAME = re.compile(r"tmp[0-9a-f]{12}prefect")
 

@@ -6,24 +6,18 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 
 from . import files, procfs
 from .constants import EXIT_FILE, FORGOTTEN_FILE
 from .control import ControlChannel
 from .ending import Endings
 from .helpers import Flusher, Helpers
-from .loop import READ
+from .loop import READ, Loop, Timer
 from .process_scan import send
+from .protocol import Frame
 from .run_resources import TempDir, remove_temp_dir
-from .table import LOST, exit_of
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .loop import Loop, Timer
-    from .protocol import Frame
-    from .table import Run
+from .table import LOST, Run, exit_of
 
 LEFTOVER_GRACE = 2.0
 """Seconds between SIGTERM and SIGKILL for processes that outlive their run."""

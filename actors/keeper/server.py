@@ -13,20 +13,14 @@ import contextlib
 import os
 import socket
 import sys
+from collections.abc import Callable
 
 from .constants import PROTOCOL, PROVE, SOCKET, UNPROVED, WORKER_LOCK
-from .loop import READ, WRITE
-from .protocol import MAX_FRAME, MAX_HELLO, FrameSocket, ProtocolError
+from .loop import READ, WRITE, Loop, Timer
+from .protocol import MAX_FRAME, MAX_HELLO, Frame, FrameSocket, ProtocolError
 from .trust import holds_lock, is_same_user
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .loop import Loop, Timer
-    from .protocol import Frame
-
-    Handler = Callable[["Peer", Frame, int | None], None]
+Handler = Callable[["Peer", Frame, int | None], None]
 
 MAX_STRANGERS = 8
 """When there are more, the oldest is disconnected."""

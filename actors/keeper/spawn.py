@@ -14,18 +14,17 @@ import os
 import resource
 import signal
 import time
+from collections.abc import Mapping
 
 from . import files, procfs, spawn_errors
+from .cgroup import Cgroups
 from .constants import MARKER, NOT_FOR_RUNS, NOT_FOR_RUNS_PREFIXES, PROCESS_FILE, RECORD_FORMAT
+from .protocol import Frame
 from .run_resources import RunResources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import NoReturn
-
-    from .cgroup import Cgroups
-    from .protocol import Frame
 
 CAUGHT = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals that the keeper's loop handles."""

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 
 from . import spawn
+from .cgroup import Cgroups
 from .constants import CONTROL_PORT, CONTROL_TOKEN
 from .control import ControlChannel
-from .loop import READ
-from .spawn import Order
+from .loop import READ, Loop
+from .protocol import Frame
+from .runs import Runs
+from .spawn import InheritedState, Order, Started
 from .spawn_errors import SpawnFailed
 from .table import Run, note_of
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .cgroup import Cgroups
-    from .loop import Loop
-    from .protocol import Frame
-    from .runs import Runs
-    from .spawn import InheritedState, Started
-
-    Resume = Callable[[str, Frame], Run]
-    Answer = Callable[[Run | SpawnFailed], None]
+Resume = Callable[[str, Frame], Run]
+Answer = Callable[[Run | SpawnFailed], None]
 
 
 class Pending:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
+from collections.abc import Iterator, Mapping
 
 from . import cgroup, files, procfs
 from .constants import EXIT_FILE, FORGOTTEN_FILE, PROCESS_FILE, RECORD_FORMAT
+from .control import ControlChannel
 from .output import Output
+from .protocol import Frame
+from .spawn import InheritedState
 from .trust import is_own_folder
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import resource
-    from collections.abc import Iterator, Mapping
-
-    from .control import ControlChannel
-    from .protocol import Frame
-    from .spawn import InheritedState
-
-    Kinds = Mapping[str, type | tuple[type, ...]]
+Kinds = Mapping[str, type | tuple[type, ...]]
 
 _RSS_UNIT = 1 if os.uname().sysname == "Darwin" else 1024
 """Bytes that one of ``ru_maxrss`` stands for (getrusage(2))."""
