@@ -33,28 +33,28 @@ FILE_THREADS: Final = 4
 """How many files are read at a time."""
 
 FILE_PATIENCE_SECONDS: Final = 1.0
-"""How long the end waits for a file that a disk does not give."""
+"""How long the end waits for a disk that does not answer."""
 
 
 class EnginePython:
-    """The interpreter that has Prefect: found at once, checked beside the start.
+    """The interpreter that has Prefect: found at once, checked while the worker starts.
 
-    Owns: _check. Runs wait for its answer; nothing else does.
+    Owns: _check. Only runs wait for it.
     """
 
     def __init__(self, python: Path) -> None:
         self.version = prefect_python.version_by_files(python) or "3"
-        """Of its Prefect; only "3" where its files do not tell more."""
+        """Of its Prefect; "3" where its files do not tell more."""
         self._check = asyncio.create_task(
             prefect_python.check(python), name="check of Prefect's Python"
         )
 
     async def __call__(self) -> str:
-        """Its path. SettingsError: it has no Prefect, or does not work."""
+        """The interpreter's path. SettingsError: it has no Prefect, or does not work."""
         return str((await asyncio.shield(self._check)).executable)
 
     def on_failure(self, tell: Callable[[Exception], object]) -> None:
-        """Call ``tell`` with the error of a check that failed or will fail."""
+        """Call ``tell`` with the error if the check fails, now or later."""
 
         def checked(check: asyncio.Task[prefect_python.PrefectPython]) -> None:
             error = None if check.cancelled() else check.exception()
@@ -64,14 +64,13 @@ class EnginePython:
         self._check.add_done_callback(checked)
 
     async def aclose(self) -> None:
-        """Check no longer."""
         self._check.cancel()
         await asyncio.wait([self._check])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adapters:
-    """What was opened for one worker."""
+    """The adapters of one worker."""
 
     name: str
     hostname: str
@@ -84,19 +83,18 @@ class Adapters:
     python: EnginePython
     profile: LiveProfile
     environment: Mapping[str, str]
-    """The worker's own, as it was at the start; runs inherit it."""
+    """The worker's own at its start; runs inherit it."""
     inherited_secrets: frozenset[str]
-    """What is secret in it."""
+    """The secrets in it."""
     maintenance_until: Callable[[], float | None]
     """Until when, on the monotonic clock, the server has announced maintenance."""
 
     @property
     def secrets(self) -> frozenset[str]:
-        """What must be masked whatever a job says; more of it when a key has been rotated."""
+        """What to mask in any case; a rotated key adds to it."""
         return self.profile.secrets | self.inherited_secrets
 
     def job_preparer(self, settings: Settings) -> JobPreparer:
-        """Who prepares this worker's runs."""
         return JobPreparer(
             orchestrator=self.orchestrator,
             folder=self.journal.folder,
@@ -119,7 +117,7 @@ async def open_adapters(
     journal: Journal | None = None,
     lock: int | None = None,
 ) -> Adapters:
-    """Open what is not passed in; ``opened`` closes that again, in reverse.
+    """Open the adapters that are not passed in; ``opened`` closes them, in reverse.
 
     ``lock`` is the state folder's lock that the program before a re-exec handed over.
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import assert_never
 
 from ..domain.errors import InvalidJob, NotFound
 from ..domain.ids import ClaimKey, FlowId
@@ -20,13 +22,22 @@ from ..job import job as jobs
 from ..job.environment import run_environment
 from ..job.job import Job, build_job, needs_engine
 from ..job.prepared_job import PreparedJob
-from ..job.template import Resolved, populate, resolve
-from .template_values import fetch
+from ..job.template import (
+    BlockIdRef,
+    BlockRef,
+    Populated,
+    Reference,
+    Resolved,
+    VariableRef,
+    populate,
+    references,
+    resolve,
+)
 
 FLOWS_REMEMBERED = 1_000
 
 FLOW_SECONDS = 60.0
-"""How long a flow is remembered: its tags, which are in events, may be changed."""
+"""How long a flow is remembered: its tags, which are in events, may change."""
 
 
 async def _no_settings() -> Mapping[str, str]:
@@ -37,11 +48,10 @@ async def _no_settings() -> Mapping[str, str]:
 class JobPreparer:
     """Prepares the jobs of one worker.
 
-    ``engine_python`` answers which interpreter has Prefect; it raises a WorkerError when there is
-    none. ``base_env`` is the worker's own environment. ``prefect_env`` answers which Prefect
-    settings reach a run that starts now, ``secrets`` what is masked whatever the
-    job says: a key may be rotated meanwhile. What the run's whole environment and ``base_env``
-    have under names of secrets is masked as well, whoever set it.
+    ``engine_python`` returns the interpreter that has Prefect, or raises WorkerError. ``base_env``
+    is the worker's own environment. ``prefect_env`` returns the Prefect settings for a run that
+    starts now, ``secrets`` what to mask in any case: a key may be rotated meanwhile. Variables of
+    ``base_env`` and of the run's environment that are named like secrets are masked as well.
     """
 
     orchestrator: Orchestrator
@@ -104,7 +114,7 @@ class JobPreparer:
         return deployment
 
     async def _flow(self, run: FlowRun) -> Flow:
-        """Many runs are of few flows, so that each is read once in a while only."""
+        """Many runs share few flows, so each flow is read once in a while."""
         known, read_at = self._flows.get(run.flow_id, (None, 0.0))
         if known is not None and self.monotonic() - read_at < FLOW_SECONDS:
             return known
@@ -128,7 +138,7 @@ class JobPreparer:
         populated = populate(
             pool.base_job_template, variables, run.job_variables, environ=self.base_env
         )
-        return resolve(populated, await fetch(self.orchestrator, populated))
+        return resolve(populated, await fetch_values(self.orchestrator, populated))
 
     async def _order(
         self,
@@ -151,7 +161,7 @@ class JobPreparer:
                 worker_name=self.worker,
                 job_env=job.env,
             ),
-            # The keeper works elsewhere: a relative directory is meant from the worker's.
+            # relative to the worker's directory, not to the keeper's
             working_dir=None if job.working_dir is None else job.working_dir.absolute(),
             control_channel=job.is_engine,
             nice=job.limits.nice,
@@ -169,3 +179,47 @@ def uses_runner(run: FlowRun, deployment: Deployment | None, pool: WorkPool | No
         return False
     command = populated.get("command")
     return isinstance(command, str) and jobs.uses_runner((command,))
+
+
+async def fetch_values(orchestrator: Orchestrator, populated: Populated) -> dict[Reference, Json]:
+    """The blocks and variables that ``populated`` and its blocks refer to, each fetched once.
+
+    What the server does not have is absent; other kinds of OrchestratorError pass through.
+    """
+    values: dict[Reference, Json] = {}
+    asked: set[Reference] = set()
+    while missing := references(populated, values) - asked:
+        asked |= missing
+        values |= await read_references(orchestrator, missing)
+    return values
+
+
+async def read_references(
+    orchestrator: Orchestrator, wanted: Collection[Reference]
+) -> dict[Reference, Json]:
+    """The values of ``wanted``, read concurrently, without those that do not exist."""
+    found: dict[Reference, Json] = {}
+
+    async def read(reference: Reference) -> None:
+        with suppress(NotFound):  # the template decides whether that matters
+            found[reference] = await _read(orchestrator, reference)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for reference in set(wanted):
+                group.create_task(read(reference))
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return found
+
+
+async def _read(orchestrator: Orchestrator, reference: Reference) -> Json:
+    match reference:
+        case BlockRef(type_slug, name):
+            return await orchestrator.read_block_by_name(type_slug, name)
+        case BlockIdRef(id):
+            return await orchestrator.read_block_by_id(id)
+        case VariableRef(name):
+            return await orchestrator.read_variable(name)
+        case _:
+            assert_never(reference)

@@ -1,4 +1,4 @@
-"""Prefect's settings as this worker goes by them, while its credentials are being changed."""
+"""Prefect's settings of a worker whose credentials may be rotated."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ READ_SECONDS: Final = 5.0
 
 
 class LiveProfile:
-    """The settings of the worker's start, with the credentials that are found now.
+    """The settings of the worker's start, with the current credentials.
 
-    Someone who rotates a key changes it in the profile and revokes the old one some time later. A
-    run that starts in between needs the new one; all else stays as it was at the start, so that
-    runs speak to the server that their worker speaks to.
+    A key is first changed in the profile and revoked some time later. A run that starts in between
+    needs the new key. All other settings stay as they were at the start, so that runs speak to the
+    same server as their worker.
 
-    The files are read in one of ``threads``. Who asks while they are being read shares the
-    reading: hundreds of runs that start at once cost one or two.
+    A thread of ``threads`` reads the files. Callers share a reading that is under way, so that
+    hundreds of runs that start at once cost one or two.
 
-    Owns: _profile (what was read last), _secrets (of all that was ever read: what a run with
-    the old key prints is masked as well) and _reading (the task that is at it).
+    Owns: _profile (what was read last), _secrets (of every profile that was read: output of runs
+    with the old key is masked, too) and _reading (the task that reads).
     """
 
     def __init__(
@@ -45,19 +45,15 @@ class LiveProfile:
 
     @property
     def secrets(self) -> frozenset[str]:
-        """What must be masked wherever it turns up."""
         return self._secrets
 
     async def credentials(self) -> Credentials:
-        """As they are found now. SettingsError: the settings cannot be read."""
+        """The current credentials. SettingsError: the settings cannot be read."""
         await self._refresh()
         return self._profile.credentials()
 
     async def environment(self) -> dict[str, str]:
-        """Variables for the process of a run that starts now.
-
-        While the settings cannot be read, those that were read last.
-        """
+        """Variables for a run that starts now; the last known ones if the files are unreadable."""
         try:
             await self._refresh()
             self._trouble.settle()
@@ -86,4 +82,4 @@ class LiveProfile:
     def _was_read(self, reading: asyncio.Task[None]) -> None:
         self._reading = None
         if not reading.cancelled():
-            reading.exception()  # whoever asked may wait no more
+            reading.exception()  # retrieved: its caller may have stopped waiting

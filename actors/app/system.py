@@ -26,7 +26,7 @@ from .wiring import Wiring, WorkerPlan, WorkerPorts, start_actors
 HEALTH_TIMEOUT_SECONDS = 5.0
 
 SHUTDOWN_SECONDS = 30.0
-"""How long the actors may take to end once told to, deliveries of remarks and events included."""
+"""How long the actors may take to stop, deliveries of logs and events included."""
 
 
 class ActorSystem:
@@ -71,7 +71,7 @@ class ActorSystem:
     # -- life --------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        """Start everything; the actors are up afterwards, whether the server answers or not."""
+        """Start everything; afterwards the actors are up, whether or not the server answers."""
         async with AsyncExitStack() as opened:
             await self._start(opened)
             self._resources = opened.pop_all()
@@ -83,11 +83,10 @@ class ActorSystem:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End the actors and give everything back."""
         await self._resources.aclose()
 
     async def wait(self) -> None:
-        """Return when the worker has stopped. WorkerError: it had to give up; it says why."""
+        """Return when the worker has stopped. WorkerError: it had to give up, and why."""
         guardian = self._running().guardian
         await guardian.joined()
         if guardian.failure is not None:
@@ -119,7 +118,6 @@ class ActorSystem:
         return await reporter.request(CurrentHealth(), timeout=HEALTH_TIMEOUT_SECONDS)
 
     async def runs(self) -> tuple[Situation, ...]:
-        """Every run in hand."""
         dispatcher = self._running().directory.address("dispatcher")
         return await dispatcher.request(RunsInHand(), timeout=HEALTH_TIMEOUT_SECONDS)
 
@@ -130,14 +128,13 @@ class ActorSystem:
 
     @property
     def secrets(self) -> frozenset[str]:
-        """What must be masked in logs; more of it when a key has been rotated."""
+        """What to mask in logs; a rotated key adds to it."""
         if self._adapters is None:
             return self.settings.prefect.secrets() | secrets_in_environment(os.environ)
         return self._adapters.secrets
 
     @property
     def adapters(self) -> Adapters:
-        """What the worker has opened on the outside."""
         if self._adapters is None:
             raise RuntimeError("The system is not running: use it within `async with`.")
         return self._adapters
@@ -207,7 +204,7 @@ class ActorSystem:
 
 
 def _as_worker_error(failure: BaseException) -> WorkerError:
-    """A failure in words for a person: its own, or those of what has caused it."""
+    """The first WorkerError among a failure and its causes, or a new one that names them."""
     reason: BaseException | None = failure
     while reason is not None:
         if isinstance(reason, WorkerError):

@@ -1,4 +1,4 @@
-"""What the worker is doing at this moment, into its log: for SIGUSR1."""
+"""Writes what the worker is doing into its log, at a SIGUSR1."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ log = asked_for("actors.dump")
 
 
 class Dumper:
-    """Writes a dump whenever one is asked for, one after the other, by calling ``write``.
+    """Calls ``write`` for each dump that is requested, one after the other.
 
-    Owns: _wanted (whether another one is to be begun) and _writing (the one under way). Requests
-    that come while one is written get one new dump together: it shows what is going on then.
+    Owns: _wanted (whether another dump is to begin) and _writing (the one under way). Requests
+    during a dump share the next one.
     """
 
     def __init__(self, write: Callable[[], Awaitable[None]]) -> None:
@@ -27,17 +27,16 @@ class Dumper:
         self._writing: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """There is something to dump from now on. What was asked for before is written."""
+        """From now on there is something to dump; earlier requests are served."""
         self._up = True
         self._go_on()
 
     def request(self) -> None:
-        """Write a dump that begins now or later."""
         self._wanted = True
         self._go_on()
 
     async def finish(self) -> None:
-        """Return when everything that was asked for is written, if it can be."""
+        """Return when every requested dump is written."""
         while self._writing is not None and not self._writing.done():
             await asyncio.wait([self._writing])
 
@@ -56,13 +55,13 @@ class Dumper:
 
 
 async def dump_to_log(system: ActorSystem) -> None:
-    """A line for each actor with its mailbox, then a line for each run in hand."""
+    """Logs a line for each actor with its mailbox, then a line for each run in hand."""
     reports = dump(system.wiring.directory)
     for report in reports:
         log.info("dump.actor", **asdict(report))
     try:
         runs = await system.runs()
-    except Exception as error:  # the rest is worth having whatever is wrong with the Dispatcher
+    except Exception as error:  # the other lines help even if the Dispatcher does not answer
         log.warning("dump.runs_unknown", error=repr(error))
         return
     for situation in runs:

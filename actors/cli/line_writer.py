@@ -1,4 +1,4 @@
-"""Lines to a stream whose reader may be slow, stuck or gone, without ever waiting for it."""
+"""Writes lines to a stream whose reader may be slow, stuck or gone, and never waits for it."""
 
 from __future__ import annotations
 
@@ -20,15 +20,14 @@ FLUSH_SECONDS: Final = 2.0
 class LineWriter:
     """Writes whole lines to a stream; a line that cannot be written is counted, never raised.
 
-    It goes past Python's buffers: after a broken pipe they would hold what nobody reads, and
-    spoil the exit code with it when the interpreter flushes them at its end. A thread does the
-    writing, since a pipe that nobody reads blocks whoever writes to it, and to make it
-    non-blocking would change it for all programs that share it. Streams without a descriptor are
-    written to directly. ``on_lost`` is called with the number of lines that were lost because
-    too much was held already, once there is room again.
+    It bypasses Python's buffers: after a broken pipe they would still hold lines, whose flush at
+    the interpreter's end would change the exit code. A thread writes, because a pipe that nobody
+    reads blocks its writer, and a non-blocking pipe would be non-blocking for all programs that
+    share it. Streams without a descriptor are written to directly. ``on_lost`` gets the number of
+    lines that were lost because too much was held, once there is room again.
 
-    Owns: _waiting and _size (lines that are to be written, and their bytes), _unsaid (lost lines
-    that ``on_lost`` was not told of), _thread.
+    Owns: _waiting and _size (lines to be written, and their bytes), _unreported (lost lines that
+    ``on_lost`` does not know of), _thread.
     """
 
     def __init__(
@@ -49,7 +48,7 @@ class LineWriter:
         self._changed = threading.Condition(threading.RLock())
         self._waiting: deque[bytes] = deque()
         self._size = 0
-        self._unsaid = 0
+        self._unreported = 0
         self._closed = False
         self._thread: threading.Thread | None = None
         self.dropped = 0
@@ -64,7 +63,7 @@ class LineWriter:
         with self._changed:
             if self._closed or self._size + len(data) > self._held_bytes:
                 self.dropped += 1
-                self._unsaid += 1
+                self._unreported += 1
                 return
             self._waiting.append(data)
             self._size += len(data)
@@ -72,18 +71,18 @@ class LineWriter:
                 self._thread = threading.Thread(target=self._write, name="log", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
-            self._say_what_was_lost()
+            self._report_lost()
 
     # structlog calls a method named after the level
     msg = log = debug = info = warning = warn = error = critical = fatal = exception = line
 
     def flush(self, seconds: float = FLUSH_SECONDS) -> bool:
-        """Wait until all is written or lost, at most for so long; whether it is."""
+        """Wait at most ``seconds`` until all is written or lost; whether it is."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._waiting, seconds)
 
     def close(self, seconds: float = FLUSH_SECONDS) -> None:
-        """Write what can be written within ``seconds``, and nothing more."""
+        """Write what can be written within ``seconds``, and no more."""
         flushed = self.flush(seconds)
         with self._changed:
             self._closed = True
@@ -91,10 +90,10 @@ class LineWriter:
         if flushed and self._thread is not None:
             self._thread.join()
 
-    def _say_what_was_lost(self) -> None:
-        """Not before half of the room is free: it would be said for every other line."""
-        if self._unsaid and self._on_lost is not None and self._size <= self._held_bytes / 2:
-            lost, self._unsaid = self._unsaid, 0
+    def _report_lost(self) -> None:
+        """Once half of the room is free; earlier, it would report after every other line."""
+        if self._unreported and self._on_lost is not None and self._size <= self._held_bytes / 2:
+            lost, self._unreported = self._unreported, 0
             self._on_lost(lost)
 
     def _write_directly(self, text: str) -> None:
@@ -104,13 +103,13 @@ class LineWriter:
             self.dropped += 1
 
     def _write(self) -> None:
-        """The thread. Signals are for others: a process may be holding them back on purpose."""
+        """The thread's target. It blocks signals, which the process may hold back on purpose."""
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         assert self._descriptor is not None
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._closed)
-                if self._closed:  # what is waiting still was given up
+                if self._closed:  # the remaining lines are given up
                     return
                 data = self._waiting[0]
             written = _write_all(self._descriptor, data)
@@ -122,11 +121,11 @@ class LineWriter:
 
 
 def _write_all(descriptor: int, data: bytes) -> bool:
-    """Whether all of it could be written; waits for as long as it takes."""
+    """Whether all of it was written, however long that takes."""
     while data:
         try:
             data = data[os.write(descriptor, data) :]
-        except BlockingIOError:  # somebody who shares it has made it non-blocking
+        except BlockingIOError:  # another program that shares it has made it non-blocking
             poll = select.poll()
             poll.register(descriptor, select.POLLOUT)
             poll.poll()

@@ -2,9 +2,9 @@
 
 On a terminal lines are pretty, elsewhere they are JSON, one object a line:
 ``{"timestamp": ..., "level": ..., "event": "run.exited", "worker": ..., "flow_run_id": ...}``.
-What is known about a line's run (flow_run_id, flow_run_name, job_name, pid) is bound by whoever
-logs, or by ``structlog.contextvars`` around it; worker and pool are bound here. Fields that are
-None are left out. Secrets are masked in every text before it is written.
+The caller, or ``structlog.contextvars`` around it, binds what is known of a run (flow_run_id,
+flow_run_name, job_name, pid); worker and pool are added here. Fields that are None are left out.
+Secrets are masked in every text before it is written.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Mask = Callable[[str], str]
 
 
 _FIRST = ("timestamp", "level", "event")
-"""What every line has, and has first, for whoever reads it with their eyes."""
+"""The fields that every line has, and has first, for people who read it."""
 
 
 def no_mask(text: str) -> str:
@@ -36,7 +36,7 @@ def no_mask(text: str) -> str:
 class LogPipe:
     """The installed pipe. ``mask`` and ``context`` may be replaced while it is in use.
 
-    ``context`` is asked for every line what to put on it: the worker's name, its pool.
+    ``context`` returns the fields to add to each line: the worker's name, its pool.
     """
 
     def __init__(
@@ -90,25 +90,21 @@ class LogPipe:
 
     @property
     def dropped(self) -> int:
-        """Lines that could not be written."""
         return self._writer.dropped
 
     def print(self, words: str) -> None:
-        """Say something to people, on stdout."""
+        """Write a line for people, to stdout."""
         if self._people is None:
             self._people = LineWriter(sys.stdout)
         self._people.line(words)
 
     def flush(self, seconds: float = FLUSH_SECONDS) -> None:
-        """Wait until every line is written or lost, at most for so long."""
+        """Wait at most ``seconds`` until every line is written or lost."""
         for writer in filter(None, (self._people, self._writer)):
             writer.flush(seconds)
 
     def close(self) -> None:
-        """Take the pipe out again and leave logging as it was before.
-
-        Where nobody reads, the last lines are given up after a while.
-        """
+        """Restore logging as it was before. Lines that nobody reads are given up after a while."""
         root = logging.getLogger()
         root.removeHandler(self._handler)
         root.setLevel(self._previous_level)
@@ -158,7 +154,7 @@ def configure(
 
 
 def asked_for(name: str) -> FilteringBoundLogger:
-    """A logger of lines that somebody has asked for: they come whatever the level is."""
+    """A logger for lines that a person has requested: the level does not stop them."""
     logger: FilteringBoundLogger = structlog.wrap_logger(
         None,
         wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
@@ -169,7 +165,7 @@ def asked_for(name: str) -> FilteringBoundLogger:
 
 def _say_lost(lines: int) -> None:
     structlog.get_logger(__name__).warning(
-        "log.lines_lost", lines=lines, hint="Whoever reads the log did not read for a while."
+        "log.lines_lost", lines=lines, hint="The reader of the log did not read for a while."
     )
 
 
@@ -184,7 +180,7 @@ class _Foreign(logging.Handler):
         try:
             self._writer.line(self.format(record))
         except Exception as error:
-            # a line that cannot be put into words must not become a failure of what was said
+            # the code that logs must not fail because its line cannot be formatted
             self._writer.line(f"a log line of {record.name} could not be formatted: {error!r}")
 
 

@@ -1,4 +1,4 @@
-"""Errors that nobody awaits: asyncio hands them to the event loop, which would log every one."""
+"""Limits the log lines about errors that nobody awaits; asyncio's own handler logs each one."""
 
 from __future__ import annotations
 
@@ -35,7 +35,6 @@ class LoopErrors:
         self._kinds: dict[object, _Kind] = {}
 
     def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Handle what asyncio reports in ``context``."""
         error: BaseException | None = context.get("exception")
         name = _kind_of(error, str(context.get("message")))
         if name not in self._kinds and len(self._kinds) >= KINDS:

@@ -108,7 +108,6 @@ def quickstart(once: bool, remove: bool, folder: str | None, python: str | None)
     looked at, until Ctrl-C.
     """
     from .quickstart.folder import QuickstartFolder, default_folder
-    from .quickstart.program import Quickstart
     from .quickstart.program import remove as remove_all
     from .quickstart.program import run as run_quickstart
 
@@ -119,11 +118,11 @@ def quickstart(once: bool, remove: bool, folder: str | None, python: str | None)
     if remove:
         remove_all(place, sys.stdout)
         return 0
-    return run_quickstart(Quickstart(folder=place, python=python, once=once), sys.stdout)
+    return run_quickstart(place, sys.stdout, python=python, once=once)
 
 
 def run(arguments: Sequence[str], *, platform: str = sys.platform) -> int:
-    """Carry out a command line; its exit code. What goes wrong is said on stderr in words."""
+    """Carry out a command line; its exit code. Errors are explained on stderr."""
     from ..domain.errors import SettingsError, WorkerError
 
     try:
@@ -143,7 +142,7 @@ def run(arguments: Sequence[str], *, platform: str = sys.platform) -> int:
     except WorkerError as error:
         return _complain(error, FAILURE)
     except BrokenPipeError:
-        # nobody reads the help any more; what is left in the buffer must not be flushed later
+        # the reader of the help has gone; the rest of the buffer must not be flushed later
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILURE
     return code if isinstance(code, int) else 0

@@ -1,4 +1,4 @@
-"""Signals to the worker. Asking it to stop again is asking more firmly."""
+"""Signals to the worker. Each further stop signal asks more firmly."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ log = structlog.get_logger(__name__)
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 Step = Callable[[int], None]
-"""What one more signal sets off; it is told the signal's number."""
+"""What the next signal does; it gets the signal's number."""
 
 
 @contextmanager
 def stop_signals(steps: Sequence[tuple[str, Step]]) -> Iterator[None]:
-    """Let each stop signal set off the next of ``steps`` while inside; the last one stays.
+    """While inside, each stop signal takes the next of ``steps``; the last step repeats.
 
-    A step's name is what the log says will happen. Outside, the signals do what they do by
-    default.
+    The log shows a step's name. Outside, the signals have their default effect.
     """
     loop = asyncio.get_running_loop()
     asked = 0

@@ -27,11 +27,11 @@ MAX_STATUS: Final = 512
 class Systemd:
     """The ServiceNotifier port over systemd's socket. It never waits.
 
-    Owns: _unsent, messages that the socket had no room for. They are sent before the next one,
-    of too many the newest.
+    Owns: _unsent, messages that the socket had no room for. They go before the next one; only the
+    newest are kept.
 
-    What cannot be sent is said in the debug log alone: a manager that went away is no reason to
-    do anything else than before.
+    Only the debug log says what could not be sent: a manager that has gone changes nothing for the
+    worker.
     """
 
     def __init__(self, address: str, *, watchdog_seconds: float | None = None) -> None:
@@ -44,7 +44,7 @@ class Systemd:
     def from_environment(
         cls, environ: Mapping[str, str] = os.environ, *, pid: int | None = None
     ) -> Systemd | None:
-        """The systemd that started this process (``pid``, default: our own); None without one."""
+        """The systemd that started this process (``pid``, default: ours); None without one."""
         address = environ.get("NOTIFY_SOCKET", "")
         if not address.startswith(("/", "@")) or len(address) < 2:
             return None
@@ -52,32 +52,26 @@ class Systemd:
 
     @property
     def watchdog_seconds(self) -> float | None:
-        """See the port."""
         return self._watchdog_seconds
 
     def ready(self) -> None:
-        """See the port."""
         self._send("READY=1")
 
     def reloading(self) -> None:
-        """See the port. The time tells systemd which READY=1 comes after it."""
+        # the time tells systemd which READY=1 comes after it
         now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._send("RELOADING=1", f"MONOTONIC_USEC={now}")
 
     def stopping(self) -> None:
-        """See the port."""
         self._send("STOPPING=1")
 
     def extend(self, seconds: float) -> None:
-        """See the port."""
         self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1_000_000)}")
 
     def status(self, text: str) -> None:
-        """See the port."""
         self._send(f"STATUS={' '.join(text.split())[:MAX_STATUS]}")
 
     def beat(self) -> None:
-        """See the port."""
         if self._watchdog_seconds is not None:
             self._send("WATCHDOG=1")
 

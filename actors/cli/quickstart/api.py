@@ -1,4 +1,4 @@
-"""What quickstart asks of the server: a pool, deployments, runs, and one cancellation."""
+"""What quickstart requests of the server: a pool, deployments, runs, and one cancellation."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ class SampleRun:
 
 
 class ServerApi:
-    """Prefect's HTTP API at ``url``, which ends in ``/api``, for whoever knows ``authorization``.
+    """Prefect's HTTP API at ``url``, which ends in ``/api``.
 
-    That is ``user:password``, as PREFECT_API_AUTH_STRING has it.
+    ``authorization`` is ``user:password``, as in PREFECT_API_AUTH_STRING.
     """
 
     def __init__(self, url: str, authorization: str) -> None:
@@ -62,12 +62,11 @@ class ServerApi:
         self._session = requests.Session()
         user, _, password = authorization.partition(":")
         self._session.auth = (user, password)
-        # a proxy from the environment has no business on this machine
+        # the server is on this machine: no proxy of the environment
         self._session.trust_env = False
         self._session.mount(url, HTTPAdapter(max_retries=_WHEN_BUSY))
 
     def close(self) -> None:
-        """Give the connections back."""
         self._session.close()
 
     def version(self) -> str:
@@ -75,17 +74,17 @@ class ServerApi:
         return str(self._request("GET", f"{self.url}/admin/version", seconds=_STARTING_SECONDS))
 
     def pages(self) -> str:
-        """The address below which the server has its pages.
+        """The address of the server's pages.
 
-        Prefect 3.8 has two kinds. Those at ``/`` show errors to a person who follows a link before
-        giving the authorization; those at ``/v2`` ask for it.
+        Prefect 3.8 has two kinds. Those at ``/`` show errors to a person who follows a link
+        without authorization; those at ``/v2`` ask for it.
         """
         address = self.url.removesuffix("/api")
         base = self._request("GET", f"{address}/ui-settings").get("v2_base_url") or ""
         return f"{address}{base}"
 
     def ensure_pool(self) -> None:
-        """Create the work pool unless it is there from an earlier time."""
+        """Create the work pool unless it exists."""
         self._ask("POST", "/work_pools/", {"name": POOL, "type": "process"}, fine=409)
 
     def deploy(self, flow: str, entrypoint: str, folder: Path) -> str:
@@ -115,7 +114,6 @@ class ServerApi:
         return _sample_run(answer, flow)
 
     def look(self, run: SampleRun) -> SampleRun:
-        """The run as it is now."""
         return _sample_run(self._ask("GET", f"/flow_runs/{run.id}"), run.flow)
 
     def cancel(self, run: SampleRun) -> None:

@@ -17,19 +17,19 @@ from platformdirs import user_data_path
 from ...domain.errors import StateFolderError
 
 MARK: Final = "made-by-actor-worker-quickstart"
-"""A file that says whose the folder is: only a folder with it is ever removed."""
+"""A file that marks the folder as ours: only a folder with it is ever removed."""
 
 FLOWS: Final = "sample_flows.py"
 USER: Final = "quickstart"
 
 
 def default_folder() -> Path:
-    """Where quickstart keeps its things unless told otherwise: in the user's data folder."""
+    """Without ``--dir``: in the user's data folder."""
     return user_data_path("actor-worker") / "quickstart"
 
 
 class QuickstartFolder:
-    """The folder ``path``; nothing is made before :meth:`prepare`."""
+    """The folder ``path``; :meth:`prepare` creates it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.expanduser().absolute()
@@ -63,18 +63,13 @@ class QuickstartFolder:
 
     @property
     def authorization(self) -> str:
-        """What the server's API asks for, as ``user:password``; :meth:`prepare` makes it.
-
-        It stays the same from one quickstart to the next, so that browsers may keep it.
-        """
+        """``user:password`` for the server's API; it stays, so that browsers may keep it."""
         return self.authorization_file.read_text("ascii").strip()
 
     def prepare(self) -> None:
-        """Make the folder and what is in it; flows that a person has changed are kept.
+        """Create the folder, for this user alone; flows that a person has changed are kept.
 
-        Only this user can look into it.
-
-        StateFolderError: it cannot be made, or it holds something that is not ours.
+        StateFolderError: it cannot be created, or it holds something that is not ours.
         """
         self._refuse_what_is_not_ours()
         try:
@@ -94,7 +89,7 @@ class QuickstartFolder:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the folder against another quickstart. StateFolderError: one is there already."""
+        """Keep other quickstarts out. StateFolderError: one is running in it."""
         with self._mark.open("r+") as mark:
             try:
                 fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -114,7 +109,7 @@ class QuickstartFolder:
         return self._mark.exists()
 
     def remove(self) -> None:
-        """Remove the folder with all that is in it, and the one around it if we left it empty."""
+        """Remove the folder, and the parent that we created if it is empty."""
         try:
             shutil.rmtree(self.path)
         except OSError as error:
@@ -128,7 +123,7 @@ class QuickstartFolder:
 
     def _ensure_authorization(self) -> None:
         if not self.authorization_file.exists():
-            # whole or not at all, for it is kept
+            # written whole or not at all, because it stays
             new = self.authorization_file.with_suffix(".new")
             new.touch(mode=0o600)
             new.write_text(f"{USER}:{secrets.token_urlsafe(24)}\n", "ascii")

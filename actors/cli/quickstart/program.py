@@ -1,4 +1,4 @@
-"""The story that quickstart tells, step by step."""
+"""Quickstart's steps: server, pool and deployments, worker, runs, table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import socket
 import sys
 import time
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -38,17 +37,6 @@ EXPECTED: Final = {
 """The sample flows, and how a run of each is to end."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quickstart:
-    """What was asked for."""
-
-    folder: QuickstartFolder
-    python: str | None = None
-    """As ``--python`` says it; None: found."""
-    once: bool = False
-    """Whether to end when the sample runs are over, instead of serving on."""
-
-
 def remove(folder: QuickstartFolder, stream: TextIO) -> None:
     """Remove what a quickstart in ``folder`` made. StateFolderError: it is still running."""
     if not folder.exists():
@@ -60,23 +48,24 @@ def remove(folder: QuickstartFolder, stream: TextIO) -> None:
     print(f"Removed {folder.path} and everything in it.", file=stream)
 
 
-def run(quickstart: Quickstart, stream: TextIO) -> int:
-    """Run the whole story; 0 when every run ended as expected, else 1.
+def run(
+    folder: QuickstartFolder, stream: TextIO, *, python: str | None = None, once: bool = False
+) -> int:
+    """Run the sample flows; 0 when every run ended as expected, else 1.
 
-    Without ``once`` it goes on until KeyboardInterrupt. WorkerError: something could not be done.
-    Everything that was started is ended, however this ends; a KeyboardInterrupt meanwhile makes
-    it quick.
+    ``python`` is the value of ``--python``; None: found. With ``once`` it ends when the runs are
+    over, else at a KeyboardInterrupt. WorkerError: something could not be done. All programs that
+    it started are ended in every case; a further KeyboardInterrupt kills them.
     """
     screen = Screen(stream)
-    folder = quickstart.folder
-    python = asyncio.run(check(find(quickstart.python)))
+    prefect = asyncio.run(check(find(python)))
     folder.prepare()
     with ExitStack() as at_end:
         at_end.enter_context(folder.held())
         sweep(folder)
         at_end.callback(sweep, folder)
         try:
-            return _story(quickstart, python, screen, at_end)
+            return _run(folder, prefect, once, screen, at_end)
         except BaseException:
             screen.break_off()
             raise
@@ -84,10 +73,13 @@ def run(quickstart: Quickstart, stream: TextIO) -> int:
             screen.say("Stopping the worker and the server.")
 
 
-def _story(
-    quickstart: Quickstart, python: PrefectPython, screen: Screen, at_end: ExitStack
+def _run(
+    folder: QuickstartFolder,
+    python: PrefectPython,
+    once: bool,
+    screen: Screen,
+    at_end: ExitStack,
 ) -> int:
-    folder = quickstart.folder
     screen.say(f"Everything is kept in {folder.path}")
     listener = at_end.enter_context(listen(folder.port))
     folder.port = listener.getsockname()[1]
@@ -97,7 +89,7 @@ def _story(
 
     screen.begin(f"Starting a Prefect {python.version} server at {address}")
     server = start_server(folder, python.executable, listener)
-    listener.close()  # if the server ends, nobody listens
+    listener.close()  # the server has its own descriptor: if it ends, nobody listens
     at_end.callback(server.end, END_SECONDS)
     _until_it_answers(server, api, screen)
     screen.end("ready")
@@ -122,7 +114,7 @@ def _story(
     as_expected = all(EXPECTED[run.flow] == run.state for run in runs)
     if not as_expected:
         screen.say("Not every run ended as it should have: see the two logs.")
-    if quickstart.once:
+    if once:
         screen.say(f"To look at these pages, let it serve: {folder.command}")
     else:
         screen.say(
@@ -135,7 +127,7 @@ def _story(
 
 
 def _serve(programs: tuple[Program, ...], screen: Screen) -> None:
-    """Return when a person has had enough; WorkerError when a program ends by itself."""
+    """Return at Ctrl-C. WorkerError: a program ended by itself."""
     with suppress(KeyboardInterrupt):
         screen.say("The server and the worker go on. Ctrl-C ends both.")
         while True:
@@ -146,9 +138,9 @@ def _serve(programs: tuple[Program, ...], screen: Screen) -> None:
 
 
 def listen(port: int | None = None) -> socket.socket:
-    """A socket that listens on ``port``, so that links from before are good, or any other one.
+    """A socket that listens on ``port``, so that earlier links stay good, or else on any port.
 
-    WorkerError: there is none.
+    WorkerError: no port is free.
     """
     for wanted in (port, 0):
         if wanted is not None:
@@ -158,10 +150,10 @@ def listen(port: int | None = None) -> socket.socket:
 
 
 def start_server(folder: QuickstartFolder, python: Path, listener: socket.socket) -> Program:
-    """A Prefect server on SQLite that serves ``listener``; all of it is in ``folder``.
+    """A Prefect server on SQLite that serves ``listener`` and keeps everything in ``folder``.
 
-    Whoever may write to it has code run here, by the worker: that needs the authorization, which
-    its pages ask for, and pages of other sites may not even try.
+    Write access to it means running code here, through the worker. So it asks for the
+    authorization, and CORS keeps pages of other sites out.
     """
     port = listener.getsockname()[1]
     address = f"http://{HOST}:{port}"
@@ -175,8 +167,8 @@ def start_server(folder: QuickstartFolder, python: Path, listener: socket.socket
             folder,
             PREFECT_SERVER_API_AUTH_STRING=folder.authorization,
             PREFECT_SERVER_CORS_ALLOWED_ORIGINS=address,
-            # its pages ask for the API where these say, and are unpacked here instead of
-            # into Prefect's own package
+            # where the pages find the API, and where the server unpacks them: by default into
+            # Prefect's own package
             PREFECT_SERVER_API_HOST=HOST,
             PREFECT_SERVER_API_PORT=str(port),
             PREFECT_SERVER_UI_API_URL=f"{address}/api",
@@ -189,7 +181,7 @@ def start_server(folder: QuickstartFolder, python: Path, listener: socket.socket
 
 
 def start_worker(folder: QuickstartFolder, python: Path, api_url: str) -> Program:
-    """Our worker, as the command that a person would type."""
+    """The worker, started as a person would start it."""
     return Program(
         "The worker",
         [
@@ -232,7 +224,7 @@ def _until_it_answers(server: Program, api: ServerApi, screen: Screen) -> None:
 def _until_over(
     runs: list[SampleRun], api: ServerApi, programs: tuple[Program, ...], screen: Screen
 ) -> list[SampleRun]:
-    """Follow the runs until all are over or the time is; cancel the one that wants it."""
+    """Follow the runs until all are over or time is up; cancel the one that waits for that."""
     deadline = time.monotonic() + RUNS_SECONDS
     cancelled = False
     while not all(run.over for run in runs) and time.monotonic() < deadline:

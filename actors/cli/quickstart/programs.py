@@ -1,8 +1,8 @@
-"""The two programs beside quickstart, from their start to the end of the last process of theirs.
+"""The server and the worker as programs, from their start to the end of their last process.
 
-Each is started in a session of its own, so that Ctrl-C reaches quickstart alone and it can end
-them in order. They and whatever they start have the folder's own TMPDIR in their environment, by
-which they are found again, also when an earlier quickstart was killed.
+Each has a session of its own, so that Ctrl-C reaches quickstart alone, which ends them in order.
+They and their children have the folder's TMPDIR in their environment. By it they are found, even
+after an earlier quickstart was killed.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ MARK: Final = "TMPDIR"
 """The variable by which a process of a quickstart is known: it names a place in its folder."""
 
 SWEEP_SECONDS: Final = 5.0
-"""How long a process that is swept up may take to follow SIGTERM."""
+"""How long :func:`sweep` waits after SIGTERM before SIGKILL."""
 
 _OURS: Final = ("PREFECT_", "ACTOR_WORKER_")
 
 
 def environment(folder: QuickstartFolder, **more: str) -> dict[str, str]:
-    """The environment of a program in ``folder``: ours, without settings meant for other ones."""
+    """The environment of a program in ``folder``: ours without settings of Prefect or workers."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
     return (
         kept
@@ -74,7 +74,7 @@ class Program:
             )
 
     def must_live(self) -> None:
-        """WorkerError with its last words when the program has ended by itself."""
+        """WorkerError: the program has ended by itself; with the end of its log."""
         if (code := self._process.poll()) is not None:
             raise WorkerError(
                 f"{self.title} ended by itself with exit code {code}. Its last words"
@@ -88,24 +88,20 @@ class Program:
         return "\n".join(f"  {line}" for line in kept)
 
     def end(self, seconds: float) -> None:
-        """Ask it to end, and kill it when it has not after ``seconds``."""
+        """Send SIGTERM, and after ``seconds`` SIGKILL."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
-            self.kill()
-
-    def kill(self) -> None:
-        """End it at once."""
-        self._process.kill()
-        self._process.wait()
+            self._process.kill()
+            self._process.wait()
 
 
 def sweep(folder: QuickstartFolder, *, seconds: float = SWEEP_SECONDS) -> int:
-    """End every process that a quickstart in ``folder`` started and that is still there.
+    """End the processes that a quickstart in ``folder`` left; their number.
 
-    Returns their number. Each is told by the mark in its environment, never by its pid alone.
+    A process counts by the mark in its environment, never by its pid.
     """
     found = [process for process in psutil.process_iter() if _is_marked(process, folder)]
     for process in found:

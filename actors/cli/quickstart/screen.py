@@ -1,4 +1,4 @@
-"""What quickstart shows: steps with their progress, and the table at the end."""
+"""Quickstart's output: steps with their progress, and the table at the end."""
 
 from __future__ import annotations
 
@@ -22,11 +22,9 @@ class Screen:
         self._since = 0.0
 
     def say(self, text: str = "") -> None:
-        """Write a line."""
         print(text, file=self._stream, flush=True)
 
     def begin(self, step: str) -> None:
-        """Announce a step that takes a while."""
         self._step, self._since = step, time.monotonic()
         print(f"{step} ...", end="" if self._live else "\n", file=self._stream, flush=True)
 
@@ -42,7 +40,7 @@ class Screen:
         self.say(f"\r{line}" if self._live else f"  {outcome} after {self._seconds():.1f} s")
 
     def break_off(self) -> None:
-        """Leave the line of a step that did not end."""
+        """End the line of a step that did not finish."""
         if self._live:
             self.say()
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from actors.app.template_values import fetch, resolve
+from actors.app.job_preparer import fetch_values, read_references
 from actors.domain.errors import Unavailable
 from actors.job.template import BlockIdRef, BlockRef, Reference, VariableRef
 from actors.testing.orchestrator import InMemoryOrchestrator
@@ -39,7 +39,7 @@ def test_references_are_fetched_once_each_and_at_the_same_time() -> None:
             BlockIdRef(block_id),
             VariableRef("var"),
         ]
-        assert await resolve(server, wanted) == {
+        assert await read_references(server, wanted) == {
             BlockRef("secret", "name"): {"value": "s"},
             BlockIdRef(block_id): {"value": "s"},
             VariableRef("var"): [1],
@@ -52,7 +52,7 @@ def test_references_are_fetched_once_each_and_at_the_same_time() -> None:
 def test_what_does_not_exist_is_absent() -> None:
     server = InMemoryOrchestrator(ManualClock())
     wanted: list[Reference] = [BlockRef("secret", "no"), BlockIdRef("no"), VariableRef("no")]
-    assert asyncio.run(resolve(server, wanted)) == {}
+    assert asyncio.run(read_references(server, wanted)) == {}
 
 
 def test_other_errors_pass_through_as_they_are() -> None:
@@ -61,7 +61,7 @@ def test_other_errors_pass_through_as_they_are() -> None:
 
     server = InMemoryOrchestrator(ManualClock(), faults=fail)
     with pytest.raises(Unavailable, match="away"):
-        asyncio.run(resolve(server, [VariableRef("a"), VariableRef("b")]))
+        asyncio.run(read_references(server, [VariableRef("a"), VariableRef("b")]))
 
 
 def test_variables_named_within_blocks_are_fetched_too() -> None:
@@ -71,7 +71,7 @@ def test_variables_named_within_blocks_are_fetched_too() -> None:
         server.world.add_block("json", "outer", {"value": "{{ prefect.variables.inner }}"})
         server.world.variables["inner"] = "found"
         populated = {"env": {"A": "{{ prefect.blocks.json.outer }}"}}
-        assert await fetch(server, populated) == {
+        assert await fetch_values(server, populated) == {
             BlockRef("json", "outer"): {"value": "{{ prefect.variables.inner }}"},
             VariableRef("inner"): "found",
         }
@@ -84,7 +84,7 @@ def test_nothing_is_asked_where_nothing_is_named() -> None:
     async def main() -> None:
         asked = Asked()
         server = InMemoryOrchestrator(ManualClock(), faults=asked)
-        assert await fetch(server, {"env": {"A": "b"}}) == {}
+        assert await fetch_values(server, {"env": {"A": "b"}}) == {}
         assert not asked.operations
 
     asyncio.run(main())
