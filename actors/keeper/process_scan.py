@@ -69,6 +69,10 @@ class ProcessScan:
                     markers[stat.pid] = found
         return cls(stats, markers, keeper)
 
+    def marked(self, key: str) -> list[Stat]:
+        """The living processes whose environment names the run ``key``."""
+        return self._marked.get(key, [])
+
     def members(self, run: Tree) -> list[Stat]:
         """The living processes of the run, its own one first."""
         root = self._stats.get(run.pid)
@@ -76,7 +80,7 @@ class ProcessScan:
             run.pid_given_away = True
         if root is not None and (root.start != run.start or run.exit is not None):
             root = None
-        found = {stat.pid: stat for stat in self._marked.get(run.key, [])}
+        found = {stat.pid: stat for stat in self.marked(run.key)}
         known = [self._stats[pid] for pid, start in run.known if self._is_there(pid, start)]
         for stat in (*known, *self._of_session(run, root)):
             if self._may_be(stat, run):
@@ -150,22 +154,19 @@ class ProcessScan:
 
 def send(member: Stat, number: int) -> None:
     """Signals exactly this process: if its pid was reused, nobody gets the signal."""
-    if not hasattr(os, "pidfd_open"):
-        _send_checked(member, number)
-        return
-    try:
+    handle = None
+    with contextlib.suppress(AttributeError, OSError):  # an old kernel, or no descriptor left
         handle = os.pidfd_open(member.pid)
-    except ProcessLookupError:
-        return
-    except OSError:  # a kernel before 5.3, or no descriptor left
-        _send_checked(member, number)
-        return
     try:
         if _same(member):
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                signal.pidfd_send_signal(handle, number)
+                if handle is None:
+                    os.kill(member.pid, number)
+                else:
+                    signal.pidfd_send_signal(handle, number)
     finally:
-        os.close(handle)
+        if handle is not None:
+            os.close(handle)
 
 
 def send_group(group: int, members: list[Stat], number: int) -> bool:
@@ -184,9 +185,3 @@ def _same(member: Stat) -> bool:
         return True
     now = procfs.stat(member.pid)
     return now is not None and now.start == member.start
-
-
-def _send_checked(member: Stat, number: int) -> None:
-    if _same(member):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(member.pid, number)

@@ -11,9 +11,10 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 
-from . import cgroup, procfs
+from . import cgroup
 from .constants import RECORD_FORMAT
 from .loop import READ, Loop
+from .process_scan import ProcessScan
 from .procfs import Stat
 from .protocol import Frame
 from .runs import Runs
@@ -42,7 +43,7 @@ class Recovery:
                 unknown.append(folder)
             else:
                 self.resume(folder, note)
-        for folder, note in living_unrecorded(unknown, self._inherited):
+        for folder, note in living_unrecorded(unknown, self._inherited) if unknown else ():
             print(f"{note['key']}: its record is broken, but it lives", file=sys.stderr)
             self.resume(folder, note)
 
@@ -95,17 +96,14 @@ def living_unrecorded(
     The run's own process is the oldest one that leads a session. If that has ended, the oldest of
     the others stands for it.
     """
-    wanted = {os.path.basename(folder): folder for folder in folders}
-    oldest: dict[str, Stat] = {}
-    for stat in procfs.processes() if wanted else ():
-        key = procfs.marker(stat.pid) if stat.alive else None
-        if key in wanted and (key not in oldest or _place(stat) < _place(oldest[key])):
-            oldest[key] = stat
-    for key, stat in oldest.items():
-        yield wanted[key], _note(key, stat, inherited)
+    scan = ProcessScan.take()
+    for folder in folders:
+        key = os.path.basename(folder)
+        if living := scan.marked(key):
+            yield folder, _note(key, min(living, key=_precedence), inherited)
 
 
-def _place(stat: Stat) -> tuple[bool, int, int]:
+def _precedence(stat: Stat) -> tuple[bool, int, int]:
     return (stat.pid != stat.session, stat.start, stat.pid)
 
 

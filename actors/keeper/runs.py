@@ -210,25 +210,20 @@ class Runs:
 
     def record(self, run: Run) -> None:
         """Records how ``run`` ended, now or as soon as the disk takes it."""
-        trouble = self._try_to_record(run)
-        if trouble is None:
-            self._flusher.later(os.path.join(run.folder, EXIT_FILE), run.folder)
-            if run.is_unrecorded:
-                print(f"{run.key}: its exit is recorded now", file=sys.stderr)
-        else:
-            if not run.is_unrecorded:
-                print(f"{run.key}: its exit cannot be recorded yet: {trouble}", file=sys.stderr)
-            self._loop.call_later(SAVE_AGAIN, lambda: self._record_again(run))
-        run.is_unrecorded = trouble is not None
-
-    def _try_to_record(self, run: Run) -> OSError | None:
         try:
             run.save_exit()
         except FileNotFoundError:
             print(f"{run.key}: its folder is gone", file=sys.stderr)
         except OSError as error:
-            return error
-        return None
+            if not run.is_unrecorded:
+                print(f"{run.key}: its exit cannot be recorded yet: {error}", file=sys.stderr)
+            run.is_unrecorded = True
+            self._loop.call_later(SAVE_AGAIN, lambda: self._record_again(run))
+            return
+        self._flusher.later(os.path.join(run.folder, EXIT_FILE), run.folder)
+        if run.is_unrecorded:
+            print(f"{run.key}: its exit is recorded now", file=sys.stderr)
+        run.is_unrecorded = False
 
     def _record_again(self, run: Run) -> None:
         if run.is_unrecorded:
