@@ -10,7 +10,7 @@ import structlog
 from ..domain.errors import SettingsError
 from ..domain.log_once import Complaint
 from ..domain.ports import Threads
-from ..prefect_api.http.options import Credentials
+from ..prefect_api.http.session_options import Credentials
 from ..prefect_api.settings.profile import PrefectProfile
 
 log = structlog.get_logger("actors.profile")

@@ -30,6 +30,7 @@ from ..domain.model import (
     WorkQueue,
 )
 from .http.concurrency import Priority
+from .http.responses import RouteMissing
 from .http.retry import LONGEST_WAIT
 from .http.session import Session
 from .models import (
@@ -55,7 +56,6 @@ from .requests import (
     scheduled_body,
     state_body,
 )
-from .responses import RouteMissing
 
 _log = structlog.get_logger(__name__)
 

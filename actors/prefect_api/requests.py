@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 
-from ..domain.errors import InvalidRequest
 from ..domain.ids import FlowRunId
 from ..domain.model import Json, LogLine, Proposal, StateType, WorkerEvent
 
@@ -121,25 +119,3 @@ def events_body(events: Iterable[WorkerEvent]) -> Json:
 def _storable(text: str) -> str:
     """``text`` without NUL, which PostgreSQL cannot store."""
     return text.replace("\x00", "")
-
-
-def encoded(body: Json) -> bytes:
-    """``body`` as JSON in UTF-8; halves of surrogate pairs become question marks."""
-    try:
-        text = json.dumps(body, ensure_ascii=False, allow_nan=False, default=_plain)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise InvalidRequest(f"the request cannot be written as JSON: {error}") from None
-    return text.encode("utf-8", "replace")
-
-
-def _plain(value: object) -> Json:
-    """JSON for the other types in domain objects: read-only mappings, tuples, datetimes."""
-    match value:
-        case Mapping():
-            return dict(value)
-        case datetime():
-            return value.isoformat()
-        case set() | frozenset() | Sequence() if not isinstance(value, bytes):
-            return list(value)
-        case _:
-            raise TypeError(f"{type(value).__name__} is not JSON")

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 import pytest
 
 from actors.prefect_api.client import PrefectApi
-from actors.prefect_api.http.options import SessionOptions
 from actors.prefect_api.http.session import Session
+from actors.prefect_api.http.session_options import SessionOptions
 from tests.support.http_server import Received, Reply, ScriptedServer
 from tests.support.manual_clock import ManualClock
 

@@ -117,7 +117,7 @@ def test_a_block_that_is_not_there(exchange: Exchange) -> None:
 
 @captured("heartbeat")
 def test_a_heartbeat_that_a_busy_server_turned_away_is_sent_again(exchange: Exchange) -> None:
-    """As it was seen of 3.0.0: 503, and 204 two seconds later (contract 2.5)."""
+    """As it was seen of 3.0.0: 503, and 204 two seconds later."""
     asked = exchange["request"]
     pool = exchange["path"].split("/")[3]
     busy = exchange | {"status": 503, "answer": None}

@@ -10,8 +10,8 @@ import pytest
 from actors.domain.errors import Unauthorized
 from actors.domain.model import StateType
 from actors.prefect_api.client import PrefectApi
-from actors.prefect_api.http.options import Credentials, SessionOptions
 from actors.prefect_api.http.session import Session
+from actors.prefect_api.http.session_options import Credentials, SessionOptions
 from actors.runtime import LoopClock
 from tests.contract.worlds import RealWorld, connected
 from tests.support.prefect_server import PrefectServer, interpreter

@@ -1,4 +1,4 @@
-"""What servers answer to proposed states (contract section 6.3), the real ones and ours."""
+"""What servers answer to proposed states, the real ones and ours."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from actors.domain.ids import DeploymentId, FlowRunId
 from actors.domain.model import LogLine, StateType, WorkerEvent
 from actors.domain.ports import Orchestrator
 from actors.prefect_api.client import PrefectApi
-from actors.prefect_api.http.options import Credentials, SessionOptions
 from actors.prefect_api.http.session import Session
+from actors.prefect_api.http.session_options import Credentials, SessionOptions
 from actors.runtime import LoopClock
 from actors.testing.orchestrator import InMemoryOrchestrator
 from actors.testing.state_rules import OnFull

@@ -1,14 +1,14 @@
-"""How many requests may be under way at once, and whose turn it is.
+"""How many requests may be in flight at once, and which one is next.
 
-As many as make use of the server, after the rules of TCP's congestion control. Each full round of
-answers is compared with how long such requests take when no other is in flight. Where they take
-hardly longer the server bears more, and the number grows by one. Where they take nearly twice as
-long, or longer, the last one won nothing, and the number falls by one. An overloaded server halves
-it: one that answers 429 or 503, not in time, or after far longer than usual. Once the number has
-fallen it takes many rounds to grow.
+The limit adapts to the server, much like TCP's congestion control. The times of each full round of
+answers are compared with what such requests take when no other is in flight. If they are hardly
+longer, the server bears more, and the limit grows by one. If they are nearly twice as long, the
+last request in flight gained nothing, and the limit falls by one. A server is overloaded if it
+answers 429 or 503, not in time, or far later than usual: that halves the limit. A limit that has
+fallen takes many rounds to grow.
 
-A Prefect server on SQLite takes one write at a time, and may freeze altogether while one waits for
-another's lock: there it comes to one write in flight, seldom two. Reads have a gate of their own.
+A Prefect server on SQLite does one write at a time, and may freeze while one waits for another's
+lock: there the limit settles at one write, seldom two. Reads have a limiter of their own.
 """
 
 from __future__ import annotations
@@ -22,77 +22,74 @@ from enum import IntEnum
 from typing import Final
 
 CAUTIOUS_ROUNDS: Final = 20
-"""Rounds of fast answers for one more request in flight, once the number has fallen."""
+"""Rounds of fast answers until the limit grows, once it has fallen."""
 
 FIRST_ROUNDS: Final = 5
-"""Rounds of one request before there may ever be two: what is usual is learned in them."""
+"""Rounds of one request until the limit first grows, to learn what is usual."""
 
 FAST: Final = 1.5
-"""So many times the usual time is still fast: the server bears more."""
+"""Up to this multiple of the usual time, an answer is fast: the server bears more."""
 
 SLOW: Final = 1.75
-"""From so many times the usual time on the last request in flight won nothing.
+"""From this multiple of the usual time on, the last request in flight gained nothing.
 
 A server that does one thing at a time takes twice as long for each of two.
 """
 
 FAST_SECONDS: Final = 0.02
-"""What takes no longer is fast, whatever is usual."""
+"""An answer within this time is fast, whatever is usual."""
 
 OVERLOADED: Final = 10.0
-"""From so many times the usual time on the server is overloaded."""
+"""From this multiple of the usual time on, the server is overloaded."""
 
 OVERLOADED_SECONDS: Final = 1.0
-"""But nothing that took less says so."""
+"""But not if the answer took less than this."""
 
 UNKNOWN_SECONDS: Final = 1.0
-"""What is assumed to be usual before anything is known."""
+"""The usual time of requests that were never measured."""
 
 FAIR_TURN: Final = 8
-"""Each so-many-th place goes to the request that has waited longest, so that none starves."""
+"""Every 8th permit goes to the request that has waited longest, so that none starves."""
 
 
 class Priority(IntEnum):
-    """Who goes first when not all can."""
+    """The order in which requests wait."""
 
     VITAL = 0
-    """Polls and heartbeats: few, one after the other; they wait for nobody."""
+    """Polls and heartbeats: few, one after the other. They never wait."""
     STATE = 1
     """Claims and reports."""
     READ = 2
-    """What is needed to start a run."""
+    """Reads that the start of a run needs."""
     DETAIL = 3
-    """What may come later: pids, labels, logs, events."""
+    """Whatever may come later: pids, labels, logs, events."""
 
 
 class UsualSeconds:
-    """How long requests of one kind take when no other is in flight: a moving average.
+    """A moving average of the time that requests of one kind take when no other is in flight.
 
-    It falls fast and rises slowly, so that one hanging request does not become the usual.
+    It falls fast and rises slowly, so that one hanging request hardly changes it.
     """
 
     def __init__(self) -> None:
         self._seconds: dict[Hashable, float] = {}
 
     def of(self, kind: Hashable) -> float:
-        """The seconds that are usual; a guess for a kind that was never measured."""
         return self._seconds.get(kind, UNKNOWN_SECONDS)
 
     def knows(self, kind: Hashable) -> bool:
-        """Whether such a request was ever measured."""
         return kind in self._seconds
 
     def measured(self, kind: Hashable, seconds: float) -> None:
-        """A request took so long, alone; or no longer than is usual in spite of others."""
         before = self._seconds.setdefault(kind, seconds)
         pace = 0.5 if seconds < before else 0.1
         self._seconds[kind] = before + pace * (min(seconds, 2 * before) - before)
 
 
 class AdaptiveLimit:
-    """The pure rule. A *ticket* is the number of a request in order of admission.
+    """The rule, without waiting. A *ticket* numbers the requests in order of admission.
 
-    Owns: _limit; _paces, how many times the usual time each answer of this round took.
+    ``_paces`` are the times of this round's answers, as multiples of the usual time.
     """
 
     def __init__(self, *, maximum: int, start: int | None = None) -> None:
@@ -105,23 +102,23 @@ class AdaptiveLimit:
 
     @property
     def value(self) -> int:
-        """How many requests may be in flight now; at least 1."""
+        """How many requests may be in flight; at least 1."""
         return self._limit
 
     def admitted(self) -> int:
-        """Count one more request as sent and return its ticket."""
+        """Count one more request and return its ticket."""
         self._last_ticket += 1
         return self._last_ticket
 
     def is_latest(self, ticket: int) -> bool:
-        """Whether nothing was admitted since."""
+        """Whether no request was admitted since."""
         return ticket == self._last_ticket
 
     def answered(self, ticket: int, seconds: float, *, usual: float, full: bool = True) -> None:
-        """An answer came after so many seconds.
+        """An answer came after so many seconds; ``usual`` are those of such a request alone.
 
-        ``usual`` are the seconds that such a request takes when no other is in flight. ``full``:
-        as many were in flight as may be, so that the answer tells how the server bears that.
+        ``full``: as many were in flight as the limit allows. Only then the answer tells whether
+        the server bears that many.
         """
         if seconds > max(OVERLOADED * usual, OVERLOADED_SECONDS):
             self.overloaded(ticket)
@@ -131,9 +128,9 @@ class AdaptiveLimit:
                 self._end_round(sum(self._paces) / len(self._paces))
 
     def overloaded(self, ticket: int) -> None:
-        """The request with this ticket met an overloaded server: halve.
+        """The request with this ticket met an overloaded server: halve the limit.
 
-        Requests that were already under way when the number last fell say nothing new.
+        Requests that were in flight when the limit last fell say nothing new.
         """
         if ticket > self._fallen_at:
             self._fall_to(self._limit // 2)
@@ -162,8 +159,8 @@ class AdaptiveLimit:
 
 
 @dataclass(slots=True, kw_only=True)
-class Passage:
-    """One request on its way through the gate."""
+class Permit:
+    """One request that may be in flight."""
 
     ticket: int
     was_alone: bool
@@ -171,116 +168,116 @@ class Passage:
     was_full: bool
     """Whether as many were in flight as the limit allows, itself included."""
     counts: bool
-    """Whether it takes up one of the places that the limit allows."""
+    """Whether it counts towards the limit."""
 
 
 _Waiting = tuple[Priority, int, asyncio.Future[None]]
 
 
-class Gate:
-    """Lets requests through by priority, as many at once as the limit allows.
+class ConcurrencyLimiter:
+    """Grants permits by priority, as many at once as the limit allows.
 
-    One that hangs gives its place to the next (:meth:`hangs`), up to the limit's maximum in all.
+    A request that hangs stops counting (:meth:`release_early`), but there are never more in flight
+    than the limit's maximum.
     """
 
     def __init__(self, limit: AdaptiveLimit) -> None:
         self.limit = limit
         self.usual = UsualSeconds()
         self._counting = 0
-        self._through = 0
+        self._held = 0
         self._vital = 0
         self._arrivals = 0
-        self._admissions = 0
+        self._grants = 0
         self._waiting: list[_Waiting] = []
 
     @property
     def in_flight(self) -> int:
-        """Requests that are through and not done."""
-        return self._through + self._vital
+        return self._held + self._vital
 
     @asynccontextmanager
-    async def pass_through(self, priority: Priority) -> AsyncIterator[Passage]:
-        """Wait for a place and hold it; vital requests need none."""
+    async def permit(self, priority: Priority) -> AsyncIterator[Permit]:
+        """Wait for a permit and hold it; vital requests get one at once."""
         vital = priority is Priority.VITAL
         if vital:
             self._vital += 1
         else:
-            await self._enter(priority)
-        passage = Passage(
+            await self._acquire(priority)
+        permit = Permit(
             ticket=self.limit.admitted(),
             was_alone=self.in_flight == 1,
             was_full=not vital and self._counting >= self.limit.value,
             counts=not vital,
         )
         try:
-            yield passage
+            yield permit
         finally:
-            self.hangs(passage)
+            self.release_early(permit)
             if vital:
                 self._vital -= 1
             else:
-                self._through -= 1
-            self._admit_waiting()
+                self._held -= 1
+            self._grant()
 
-    def hangs(self, passage: Passage) -> None:
-        """This request waits for its answer for too long to hold up others: they may go on."""
-        if passage.counts:
-            passage.counts = False
+    def release_early(self, permit: Permit) -> None:
+        """This request hangs: it holds up no other from now on."""
+        if permit.counts:
+            permit.counts = False
             self._counting -= 1
-            self._admit_waiting()
+            self._grant()
 
-    def answered(self, passage: Passage, kind: Hashable, seconds: float) -> None:
-        """Learn from an answer how many requests this server bears."""
-        was_alone = passage.was_alone and self.limit.is_latest(passage.ticket)
+    def answered(self, permit: Permit, kind: Hashable, seconds: float) -> None:
+        """Learn from an answer how many requests the server bears."""
+        was_alone = permit.was_alone and self.limit.is_latest(permit.ticket)
         if was_alone or (self.usual.knows(kind) and seconds < self.usual.of(kind)):
             self.usual.measured(kind, seconds)
         self.limit.answered(
-            passage.ticket,
+            permit.ticket,
             seconds,
             usual=self.usual.of(kind),
-            full=passage.was_full and self.usual.knows(kind),
+            full=permit.was_full and self.usual.knows(kind),
         )
 
     @property
-    def _has_place(self) -> bool:
-        return self._counting < self.limit.value and self._through < self.limit.maximum
+    def _has_room(self) -> bool:
+        return self._counting < self.limit.value and self._held < self.limit.maximum
 
-    def _take_place(self) -> None:
+    def _take(self) -> None:
         self._counting += 1
-        self._through += 1
+        self._held += 1
 
-    def _give_back_place(self) -> None:
+    def _give_back(self) -> None:
         self._counting -= 1
-        self._through -= 1
+        self._held -= 1
 
-    async def _enter(self, priority: Priority) -> None:
-        if not self._waiting and self._has_place:
-            self._take_place()
+    async def _acquire(self, priority: Priority) -> None:
+        if not self._waiting and self._has_room:
+            self._take()
             return
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._arrivals += 1
-        waiting = (priority, self._arrivals, place)
+        waiting = (priority, self._arrivals, granted)
         insort(self._waiting, waiting)
         try:
-            await place
+            await granted
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
-                self._give_back_place()  # the place was ours already: pass it on
-                self._admit_waiting()
+            if granted.done() and not granted.cancelled():
+                self._give_back()  # granted already: pass it on
+                self._grant()
             elif waiting in self._waiting:
                 self._waiting.remove(waiting)
             raise
 
-    def _admit_waiting(self) -> None:
-        while self._waiting and self._has_place:
-            self._admissions += 1
-            fair = self._admissions % FAIR_TURN == 0
+    def _grant(self) -> None:
+        while self._waiting and self._has_room:
+            self._grants += 1
+            fair = self._grants % FAIR_TURN == 0
             waiting = min(self._waiting, key=_arrival) if fair else self._waiting[0]
             self._waiting.remove(waiting)
-            place = waiting[2]
-            if not place.done():
-                self._take_place()
-                place.set_result(None)
+            granted = waiting[2]
+            if not granted.done():
+                self._take()
+                granted.set_result(None)
 
 
 def _arrival(waiting: _Waiting) -> int:

@@ -1,4 +1,4 @@
-"""The token that a server with CSRF protection wants on every change (contract section 2.4)."""
+"""The CSRF token: with protection, servers demand it for every request that changes something."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Final
 
 from ...domain.errors import OrchestratorError, Unavailable
 from ...domain.model import Json
-from ..responses import RouteMissing
-from .exchange import Answer
+from .exchange import HttpResponse
+from .responses import RouteMissing
 
 CHANGING_METHODS: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
@@ -20,10 +20,10 @@ Fetch = Callable[[str], Awaitable[Json]]
 
 
 class CsrfGuard:
-    """Holds one client's token: fetched before the first change and again when it expires.
+    """The token of one client, fetched before the first change and again when it expires.
 
-    A server without protection says so once and is not asked again, unless it then refuses a
-    change for want of a token (it was restarted with other settings).
+    A server without protection is not asked again, unless it later rejects a change for lack of
+    a token (it was restarted with other settings).
     """
 
     def __init__(self, *, enabled: bool) -> None:
@@ -37,23 +37,23 @@ class CsrfGuard:
         self._failure: OrchestratorError | None = None
 
     async def headers(self, method: str, fetch: Fetch, now: datetime) -> Mapping[str, str]:
-        """The headers for a request of this method; errors of ``fetch`` pass through."""
+        """The CSRF headers of a request; raises the errors of ``fetch``."""
         if method not in CHANGING_METHODS:
             return {}
         arrived = self._fetches
         async with self._turn:
             if self._wanted and self._is_stale(now):
                 if self._failure is not None and self._fetches > arrived:
-                    raise self._failure  # of a fetch that we waited for: no use in another one
+                    raise self._failure  # another request has just tried, while this one waited
                 await self._refresh(fetch, now)
         if not self._wanted or self._token is None:
             return {}
         return {"Prefect-Csrf-Token": self._token, "Prefect-Csrf-Client": self._client}
 
-    def refused(self, answer: Answer, sent: Mapping[str, str]) -> bool:
-        """Whether the token is why this request was refused; then it is forgotten.
+    def refused(self, answer: HttpResponse, sent: Mapping[str, str]) -> bool:
+        """Whether a request with the headers ``sent`` was rejected because of its token.
 
-        ``sent`` are the request's headers. Any other 403 is final.
+        Then the next one fetches a new token. Any other 403 is final.
         """
         if answer.status != 403 or not self._supported:
             return False
@@ -88,7 +88,7 @@ class CsrfGuard:
         self._token = token
         self._expiration = _moment(answer.get("expiration"))
         if self._expiration is not None and self._expiration <= now:
-            self._expiration = None  # the clocks differ: the server will tell when it is over
+            self._expiration = None  # the clocks differ: the server will reject it in time
 
 
 def _moment(value: Json) -> datetime | None:

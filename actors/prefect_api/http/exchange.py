@@ -1,4 +1,4 @@
-"""One exchange with the server: what is sent, what comes back, and calling it off half-way."""
+"""One HTTP exchange: the request, the response or failure, and cancelling it half-way."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outgoing:
-    """A request as it is put on the wire; every retry sends exactly this ``body`` again."""
+class HttpRequest:
+    """A request as it is sent; every retry sends exactly this ``body`` again."""
 
     method: str
     url: str
@@ -21,7 +21,7 @@ class Outgoing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class HttpResponse:
     """What the server answered; header names in lower case, the body decompressed."""
 
     status: int
@@ -29,67 +29,63 @@ class Answer:
     body: bytes = field(repr=False)
 
 
-class Trouble(StrEnum):
-    """Why an exchange brought no answer."""
+class NoResponse(StrEnum):
+    """Why an exchange brought no response."""
 
     UNREACHABLE = "unreachable"
-    """No connection came about: nothing was sent."""
+    """There was no connection: nothing was sent."""
     BROKEN = "broken"
-    """The connection ended before the answer was complete."""
+    """The connection ended before the response was complete."""
     TIMED_OUT = "timed out"
-    """The answer, or the next piece of it, did not come in time."""
-    UNTRUSTED = "untrusted"
-    """The TLS certificate was not accepted."""
+    """The response, or the next piece of it, did not come in time."""
     UNUSABLE = "unusable"
-    """An answer came that cannot be used: too large, compressed wrongly, redirected in circles."""
-    MISCONFIGURED = "misconfigured"
-    """The request could not be formed: wrong address, header, proxy or certificate file."""
+    """A retry would fail alike: certificate, address, proxy, size or redirect of the response."""
 
 
 class ExchangeFailed(Exception):
-    """An exchange brought no answer; the message says why, in words for a person."""
+    """An exchange brought no response; the message says why, in words for a person."""
 
-    def __init__(self, trouble: Trouble, message: str) -> None:
+    def __init__(self, reason: NoResponse, message: str) -> None:
         super().__init__(message)
-        self.trouble = trouble
+        self.reason = reason
 
 
-class CalledOff(Exception):
-    """The exchange was called off (deadline, cancelled caller, closing session)."""
+class ExchangeCancelled(Exception):
+    """The exchange was cancelled: deadline, cancelled caller, closing session."""
 
 
-class Lifeline:
-    """Lets any thread call off an exchange that another thread is blocked in.
+class CancelHandle:
+    """Lets any thread cancel an exchange that another thread is blocked in.
 
-    A server that drips one byte at a time never meets a socket's timeout, so the only sure way
-    to get the thread back is to shut the socket down under it. The lock keeps that from hitting
-    a connection which went back to the pool and serves another exchange by now.
+    A server that sends one byte at a time never meets a socket's timeout, so the only sure way
+    to free the thread is to shut down its socket. The lock prevents shutting down a connection
+    that went back to the pool and serves another exchange by now.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
-        self.called_off = False
+        self.cancelled = False
         self.reused_connection = False
 
-    def hold(self, sock: object, *, reused: bool = False) -> None:
-        """Tie the exchange to its socket. CalledOff: it is too late."""
+    def attach(self, sock: object, *, reused: bool = False) -> None:
+        """The exchange uses this socket now. ExchangeCancelled: it is cancelled already."""
         with self._lock:
-            if self.called_off:
-                raise CalledOff
+            if self.cancelled:
+                raise ExchangeCancelled
             if isinstance(sock, socket.socket):
                 self._socket = sock
             self.reused_connection = reused
 
-    def let_go(self) -> None:
-        """The exchange is over: its socket is none of ours any more."""
+    def detach(self) -> None:
+        """The exchange is over and has no socket any more."""
         with self._lock:
             self._socket = None
 
-    def call_off(self) -> None:
+    def cancel(self) -> None:
         """End the exchange now; harmless when it is over."""
         with self._lock:
-            self.called_off = True
+            self.cancelled = True
             if self._socket is not None:
                 with suppress(OSError):  # closed by now
                     socket.socket.shutdown(self._socket, socket.SHUT_RDWR)

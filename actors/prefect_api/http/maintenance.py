@@ -1,4 +1,4 @@
-"""Maintenance that a server has announced, and who waits for its end."""
+"""Maintenance that the server has announced, and the requests that wait for its end."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ...domain.log_once import Complaint
 from ...domain.ports import Clock
 
 LONG_WAIT: Final = 60.0
-"""Seconds from which on a wait is logged."""
+"""Waits of at least so many seconds are logged."""
 
 SHORTEST_SLEEP: Final = 2.0
-"""Seconds that are waited even when other requests are answered: those may be elsewhere."""
+"""Seconds to wait at least, even if the server answers other requests meanwhile."""
 
 _log = structlog.get_logger(__name__)
 
 
 class Maintenance:
-    """Owns: _until, when it is over on the monotonic clock; _sleeps, who waits since when."""
+    """``_sleeps`` are the waits in progress, and when they began."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -30,13 +30,13 @@ class Maintenance:
 
     @property
     def until(self) -> float | None:
-        """When it is over, or was; None: the server has never announced any."""
+        """Its end on the monotonic clock, maybe past; None: the server has never announced any."""
         return self._until
 
     async def wait(self, seconds: float, *, asked: float | None) -> None:
-        """Wait for so long, but no longer than until the server has answered another request.
+        """Wait for ``seconds``, or until the server has answered another request.
 
-        ``asked`` are the seconds that the server wished for.
+        ``asked`` are the seconds of the server's Retry-After header.
         """
         now = self._clock.monotonic()
         self._until = max(now + seconds, self._until or now)
@@ -56,7 +56,7 @@ class Maintenance:
             sleep.cancel()
 
     def is_over(self) -> None:
-        """The server has answered: whatever was announced, nobody need wait any longer."""
+        """The server has answered a request, so nobody needs to wait any longer."""
         now = self._clock.monotonic()
         self._long_wait.settle()
         if self._until is not None:
@@ -66,6 +66,6 @@ class Maintenance:
                 sleep.cancel()
 
     def close(self) -> None:
-        """Wake all who wait."""
+        """End all waits."""
         for sleep in self._sleeps:
             sleep.cancel()

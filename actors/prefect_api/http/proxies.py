@@ -1,4 +1,4 @@
-"""Which proxy a request goes through, after the usual environment variables."""
+"""Which proxy a request goes through, by ``HTTP_PROXY``, ``NO_PROXY`` and the like."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 
 def proxies_from(environ: Mapping[str, str]) -> dict[str, str]:
-    """``{"http": url, "https": url, "all": url, "no": hosts}`` from ``HTTP_PROXY`` and the like.
+    """``{"http": url, "https": url, "all": url, "no": hosts}``, as far as they are set.
 
-    Lower-case names win, as in curl and requests. In a CGI program ``HTTP_PROXY`` is what a
-    visitor sent in a header, so it is ignored there.
+    Lower-case names win, as in curl and requests. A CGI program has the header ``Proxy`` of its
+    visitor as ``HTTP_PROXY``, so that is ignored there.
     """
     found: dict[str, str] = {}
     for scheme in ("http", "https", "all", "no"):
@@ -25,7 +25,7 @@ def proxies_from(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def proxies_for(url: str, proxies: Mapping[str, str]) -> dict[str, str]:
-    """The part of ``proxies`` that applies to ``url``; empty when it is to be reached directly."""
+    """The ``proxies`` that apply to ``url``; none if ``NO_PROXY`` names its host."""
     parts = urlsplit(url)
     host = (parts.hostname or "").lower()
     if any(_covers(entry, host, parts.port) for entry in proxies.get("no", "").split(",")):
@@ -34,7 +34,7 @@ def proxies_for(url: str, proxies: Mapping[str, str]) -> dict[str, str]:
 
 
 def _covers(entry: str, host: str, port: int | None) -> bool:
-    """Whether an entry of ``NO_PROXY`` means this host: itself, a parent domain, a network, *."""
+    """Whether an entry of ``NO_PROXY`` is this host, a parent domain, its network, or ``*``."""
     entry = entry.strip().lower()
     if entry == "*":
         return True

@@ -1,4 +1,4 @@
-"""When a request is sent again, and how long to wait before: pure rules (contract section 2.5)."""
+"""Whether to send a request again, and after how long: the rules of Prefect's own client."""
 
 from __future__ import annotations
 
@@ -10,35 +10,33 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 RETRIED_STATUSES: Final = frozenset({408, 429, 502, 503})
-"""Statuses that Prefect's own client retries, whatever the method."""
-
+"""Statuses that Prefect's client retries, whatever the method."""
 
 LONGEST_WAIT: Final = 3600.0
-"""Seconds that a server may have us wait at most, whatever it asks for."""
+"""The longest wait in seconds, whatever the server asks for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """Prefect's retry ladder: 2, 4, 8, 16, 32 seconds, or what the server asks for, jittered."""
+    """Waits 2, 4, 8, 16, 32 seconds, or what the server asks for, with jitter."""
 
     max_retries: int = 5
-    """Further sends after the first one (``PREFECT_CLIENT_MAX_RETRIES``)."""
+    """``PREFECT_CLIENT_MAX_RETRIES``."""
     jitter_factor: float = 0.2
-    """How far a wait may stretch; 0 turns jitter off (``PREFECT_CLIENT_RETRY_JITTER_FACTOR``)."""
+    """``PREFECT_CLIENT_RETRY_JITTER_FACTOR``: by what part a wait may grow; 0: no jitter."""
     extra_codes: frozenset[int] = frozenset()
-    """Further statuses to retry (``PREFECT_CLIENT_RETRY_EXTRA_CODES``)."""
+    """``PREFECT_CLIENT_RETRY_EXTRA_CODES``: further statuses to retry."""
 
     def retries(self, status: int) -> bool:
-        """Whether an answer with this status is worth another send."""
         return status in RETRIED_STATUSES or status in self.extra_codes
 
     def delay(
         self, sends: int, retry_after: float | None, uniform: Callable[[float, float], float]
     ) -> float:
-        """Seconds to wait after the send number ``sends`` that counted (0 under maintenance).
+        """Seconds to wait after ``sends`` sends; those during maintenance do not count.
 
-        ``retry_after`` is what the server asked for, in seconds; it is not undercut, but an hour
-        is the most that is waited. ``uniform(a, b)`` draws a random number between the two.
+        ``retry_after`` are the seconds that the server asks for: the wait is not shorter, but at
+        most an hour. ``uniform(a, b)`` draws a random number between ``a`` and ``b``.
         """
         if retry_after is not None:
             asked = min(retry_after, LONGEST_WAIT)
@@ -50,10 +48,9 @@ class RetryPolicy:
 
 
 def _clamped_exponential(factor: float, uniform: Callable[[float, float], float]) -> float:
-    """A draw from an exponential distribution of mean 1, kept within ``[low, 1 + factor]``.
+    """A draw from an exponential distribution of mean 1, cut to ``[low, 1 + factor]``.
 
-    ``low`` is chosen so that as much probability lies between it and the median as between the
-    median and the upper bound; the mean so stays about 1 (0.824 for a factor of 0.2).
+    ``low`` is such that half of the draws stay below the median, which keeps the mean near 1.
     """
     high = 1 + factor
     low = 0.0 if high >= 50 else math.log2(2**high / (2**high - 1))
@@ -62,10 +59,10 @@ def _clamped_exponential(factor: float, uniform: Callable[[float, float], float]
 
 
 def parse_retry_after(value: str | None, now: datetime) -> float | None:
-    """The seconds that a ``Retry-After`` header asks for; None when it says nothing usable.
+    """The seconds that a ``Retry-After`` header asks for; None: it is unusable.
 
-    Both forms of RFC 9110 are read: a number of seconds (fractions too) and an HTTP date, of
-    which a past one means 0. ``now`` is timezone-aware.
+    Both forms of RFC 9110 are read: a number of seconds, also with a fraction, and an HTTP date.
+    A past date means 0.
     """
     if value is None:
         return None

@@ -1,7 +1,7 @@
-"""A few threads for blocking calls, and no trace of them afterwards.
+"""A pool of daemon threads for blocking calls.
 
-The executor of the standard library keeps its threads until they finish even when the program
-wants to end; a thread that hangs in a name lookup would hold the worker back. These are daemons.
+The interpreter waits for the threads of :class:`concurrent.futures.ThreadPoolExecutor` before it
+exits, so one that hangs in a name lookup would hold up the worker's end.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class ThreadPool:
     async def run(self, call: Callable[[], T]) -> T:
         """The result of ``call``, made in one of the threads. RuntimeError: the pool is closed.
 
-        When the waiter is cancelled, a call that has not begun is dropped; one that has begun
-        goes on unheard, so make it end by other means.
+        If the caller is cancelled, a call that has not begun is dropped. One that has begun goes
+        on, so end it by other means.
         """
         if self._closed:
             raise RuntimeError("this thread pool is closed")
@@ -41,13 +41,13 @@ class ThreadPool:
         short = not self._idle.acquire(blocking=False) and len(self._threads) < self._size
         self._queue.put((future, call))
         if short:
-            # only now: it would call itself idle if it found nothing to do at first, and the next
-            # call would wait for it instead of for a thread of its own
+            # After put(): a thread that finds nothing to do counts as idle, and the next call
+            # would get no thread of its own.
             self._start_thread()
         return await asyncio.wrap_future(future)
 
     async def aclose(self, *, patience_seconds: float = 5.0) -> None:
-        """End the threads; one that is stuck after the patience is left behind as a daemon."""
+        """End the threads; one that is stuck for ``patience_seconds`` is left behind."""
         if self._closed:
             return
         self._closed = True

@@ -1,14 +1,13 @@
-"""One HTTP exchange through requests, blocking, in whatever thread it is called from.
+"""HTTP exchanges over the library `requests`, which block the thread that makes them.
 
-This is the only module that imports requests; it is itself imported when the first request is
-made, in a thread, because that costs about a tenth of a second.
+Only this module imports requests. It is imported in a thread with the first request, because that
+takes about a tenth of a second.
 """
 
 from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Final
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -20,8 +19,16 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import InsecureRequestWarning, NewConnectionError
 
-from .exchange import Answer, CalledOff, ExchangeFailed, Lifeline, Outgoing, Trouble
+from .exchange import (
+    CancelHandle,
+    ExchangeCancelled,
+    ExchangeFailed,
+    HttpRequest,
+    HttpResponse,
+    NoResponse,
+)
 from .proxies import proxies_for
+from .session_options import SessionOptions
 
 MAX_REDIRECTS: Final = 10
 
@@ -30,7 +37,7 @@ _FOLLOWED_BY_GET: Final = frozenset({301, 302, 303, 307, 308})
 _PUBLIC_HEADERS: Final = frozenset(
     {"accept", "accept-encoding", "content-type", "user-agent", "x-prefect-api-version"}
 )
-"""Headers that may be shown to another server after a redirect; all others may be secret."""
+"""Headers that another server may see after a redirect; all others may be secret."""
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
@@ -42,23 +49,10 @@ _current = threading.local()
 class Transport:
     """A requests session with its pool of connections; may be used from several threads."""
 
-    def __init__(
-        self,
-        *,
-        connections: int,
-        timeout_seconds: float,
-        verify: bool | str,
-        proxies: Mapping[str, str],
-        max_response_bytes: int,
-    ) -> None:
-        self._timeout = timeout_seconds
-        self._verify = verify
-        self._proxies = proxies
-        self._max_bytes = max_response_bytes
-        if verify is False:
-            urllib3.disable_warnings(
-                InsecureRequestWarning
-            )  # of each request; the session said it
+    def __init__(self, options: SessionOptions, *, connections: int) -> None:
+        self._options = options
+        if options.verify is False:  # the session has warned once; not with each request
+            urllib3.disable_warnings(InsecureRequestWarning)
         self._session = requests.Session()
         self._session.trust_env = False  # no netrc, no REQUESTS_CA_BUNDLE: the profile decides
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -66,157 +60,158 @@ class Transport:
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
 
-    def exchange(self, outgoing: Outgoing, lifeline: Lifeline) -> Answer:
-        """Send ``outgoing``, follow redirects, read the answer.
+    def exchange(self, request: HttpRequest, handle: CancelHandle) -> HttpResponse:
+        """Send ``request``, follow redirects, read the response.
 
-        Raises ExchangeFailed, or CalledOff when ``lifeline`` was pulled meanwhile.
+        Raises ExchangeFailed, or ExchangeCancelled once ``handle`` is cancelled.
         """
-        _current.lifeline = lifeline
+        _current.handle = handle
         try:
-            answer = self._follow(outgoing, lifeline)
-            if lifeline.called_off:  # the end of the connection may look like one of the answer
-                raise CalledOff
-            return answer
-        except (CalledOff, ExchangeFailed):
+            response = self._follow(request, handle)
+            if handle.cancelled:  # the cut connection may look like the end of the response
+                raise ExchangeCancelled
+            return response
+        except (ExchangeCancelled, ExchangeFailed):
             raise
         except Exception as error:
-            if lifeline.called_off:
-                raise CalledOff from error
-            raise _failure(error, self._verify) from error
+            if handle.cancelled:
+                raise ExchangeCancelled from error
+            raise _failure(error, self._options.verify) from error
         finally:
-            _current.lifeline = None
-            lifeline.let_go()
+            _current.handle = None
+            handle.detach()
 
     def close(self) -> None:
         """Close the idle connections."""
         self._session.close()
 
-    def _follow(self, outgoing: Outgoing, lifeline: Lifeline) -> Answer:
-        if lifeline.called_off:
-            raise CalledOff
-        followed = _FOLLOWED_BY_GET if outgoing.method == "GET" else _FOLLOWED
+    def _follow(self, request: HttpRequest, handle: CancelHandle) -> HttpResponse:
+        if handle.cancelled:
+            raise ExchangeCancelled
+        followed = _FOLLOWED_BY_GET if request.method == "GET" else _FOLLOWED
         for _ in range(MAX_REDIRECTS + 1):
-            answer = self._send(outgoing, lifeline)
-            target = answer.headers.get("location")
-            if answer.status not in followed or not target:
-                return answer
-            outgoing = redirected(outgoing, target)
+            response = self._send(request, handle)
+            target = response.headers.get("location")
+            if response.status not in followed or not target:
+                return response
+            request = redirected(request, target)
         raise ExchangeFailed(
-            Trouble.UNUSABLE, f"the server redirected more than {MAX_REDIRECTS} times"
+            NoResponse.UNUSABLE, f"the server redirected more than {MAX_REDIRECTS} times"
         )
 
-    def _send(self, outgoing: Outgoing, lifeline: Lifeline) -> Answer:
+    def _send(self, request: HttpRequest, handle: CancelHandle) -> HttpResponse:
         try:
-            return self._send_once(outgoing)
+            return self._send_once(request)
         except requests.ConnectionError as error:
-            # An idle connection that the server closed just now (uvicorn does after 5 s) is no
-            # failure of the server: the same bytes go out again at once on a new connection.
+            # The server may just have closed an idle connection (uvicorn does after 5 s). That is
+            # no failure: send the same bytes again on a new connection.
             closed = isinstance(_root(error), ConnectionError)
-            if not closed or not lifeline.reused_connection or lifeline.called_off:
+            if not closed or not handle.reused_connection or handle.cancelled:
                 raise
-        return self._send_once(outgoing)
+        return self._send_once(request)
 
-    def _send_once(self, outgoing: Outgoing) -> Answer:
-        request = requests.Request(
-            outgoing.method, outgoing.url, headers=dict(outgoing.headers), data=outgoing.body
+    def _send_once(self, request: HttpRequest) -> HttpResponse:
+        prepared = requests.Request(
+            request.method, request.url, headers=dict(request.headers), data=request.body
         ).prepare()
         response = self._session.send(
-            request,
+            prepared,
             stream=True,
             allow_redirects=False,
-            timeout=self._timeout,
-            verify=self._verify,
-            proxies=proxies_for(outgoing.url, self._proxies),
+            timeout=self._options.timeout_seconds,
+            verify=self._options.verify,
+            proxies=proxies_for(request.url, self._options.proxies),
         )
         with response:
             headers = {name.lower(): value for name, value in response.headers.items()}
             body = self._body(response)
             framed = "content-length" in headers or "transfer-encoding" in headers
             if not body and not framed and response.status_code not in (204, 304):
-                # Half a header reads as a whole one to http.client when the connection ends there.
-                raise ExchangeFailed(Trouble.BROKEN, "the connection broke within the answer")
-            return Answer(status=response.status_code, headers=headers, body=body)
+                # http.client takes a header that is cut off for a complete one.
+                raise ExchangeFailed(NoResponse.BROKEN, "the connection broke within the answer")
+            return HttpResponse(status=response.status_code, headers=headers, body=body)
 
     def _body(self, response: requests.Response) -> bytes:
+        limit = self._options.max_response_bytes
         parts: list[bytes] = []
         size = 0
         for part in response.iter_content(_CHUNK):
             size += len(part)
-            if size > self._max_bytes:
+            if size > limit:
                 raise ExchangeFailed(
-                    Trouble.UNUSABLE, f"the answer is larger than {self._max_bytes:,} bytes"
+                    NoResponse.UNUSABLE, f"the answer is larger than {limit:,} bytes"
                 )
             parts.append(part)
         return b"".join(parts)
 
 
-def redirected(outgoing: Outgoing, location: str) -> Outgoing:
-    """The request to where the server points. ExchangeFailed: it must not go there.
+def redirected(request: HttpRequest, location: str) -> HttpRequest:
+    """The request to the ``location`` of a redirect. ExchangeFailed: it must not go there.
 
-    Another scheme, host or port is another server: it gets no credentials, and no body, which
-    may hold secrets and would be taken for granted.
+    Another scheme, host or port is another server. It gets neither credentials nor a body, which
+    may hold secrets.
     """
-    url = urljoin(outgoing.url, location)
-    old, new = urlsplit(outgoing.url), urlsplit(url)
+    url = urljoin(request.url, location)
+    old, new = urlsplit(request.url), urlsplit(url)
     if new.scheme not in ("http", "https"):
         raise ExchangeFailed(
-            Trouble.UNUSABLE, f"the server redirected to an address of scheme {new.scheme!r}"
+            NoResponse.UNUSABLE, f"the server redirected to an address of scheme {new.scheme!r}"
         )
-    headers = outgoing.headers
+    headers = request.headers
     if _server_of(old) != _server_of(new):
-        if outgoing.body is not None:
+        if request.body is not None:
             origin = f"{new.scheme}://{new.netloc.rpartition('@')[2]}"
             raise ExchangeFailed(
-                Trouble.UNUSABLE,
+                NoResponse.UNUSABLE,
                 f"the server redirected the request to another server, {origin}, which is not "
                 "followed: set PREFECT_API_URL to the address that is meant",
             )
         headers = {k: v for k, v in headers.items() if k.lower() in _PUBLIC_HEADERS}
-    return Outgoing(method=outgoing.method, url=url, headers=headers, body=outgoing.body)
+    return HttpRequest(method=request.method, url=url, headers=headers, body=request.body)
 
 
 def _server_of(url: SplitResult) -> tuple[str, str | None, int | None]:
-    """Scheme, host and port. ValueError: the port is none."""
+    """Scheme, host and port. ValueError: the port is not a number."""
     return url.scheme, url.hostname, url.port or _DEFAULT_PORTS.get(url.scheme)
 
 
 def _failure(error: Exception, verify: bool | str) -> ExchangeFailed:
-    """What a library's exception means; every exception has a meaning here."""
+    """An ExchangeFailed for any exception of the libraries."""
     match error:
         case requests.exceptions.SSLError():
             return ExchangeFailed(
-                Trouble.UNTRUSTED,
+                NoResponse.UNUSABLE,
                 f"its TLS certificate was not accepted ({_root(error)}): set "
                 "PREFECT_API_SSL_CERT_FILE to the file of the authority that signed it",
             )
         case requests.exceptions.ProxyError():
             return ExchangeFailed(
-                Trouble.UNREACHABLE,
+                NoResponse.UNREACHABLE,
                 f"the proxy did not pass it on ({_root(error)}): check HTTP_PROXY, HTTPS_PROXY "
                 "and NO_PROXY",
             )
         case requests.exceptions.ContentDecodingError():
-            return ExchangeFailed(Trouble.UNUSABLE, "the compressed answer is damaged")
+            return ExchangeFailed(NoResponse.UNUSABLE, "the compressed answer is damaged")
         case requests.ConnectTimeout():
-            return ExchangeFailed(Trouble.UNREACHABLE, "no connection within the timeout")
+            return ExchangeFailed(NoResponse.UNREACHABLE, "no connection within the timeout")
         case requests.Timeout():
-            return ExchangeFailed(Trouble.TIMED_OUT, "no answer within the timeout")
+            return ExchangeFailed(NoResponse.TIMED_OUT, "no answer within the timeout")
         case requests.ConnectionError() | requests.exceptions.ChunkedEncodingError():
             root = _root(error)
             unreached = isinstance(_reason(error), NewConnectionError)
             if isinstance(root, TimeoutError):
-                return ExchangeFailed(Trouble.TIMED_OUT, "no answer within the timeout")
+                return ExchangeFailed(NoResponse.TIMED_OUT, "no answer within the timeout")
             return ExchangeFailed(
-                Trouble.UNREACHABLE if unreached else Trouble.BROKEN,
+                NoResponse.UNREACHABLE if unreached else NoResponse.BROKEN,
                 f"{'no connection' if unreached else 'the connection broke'}: {root}",
             )
         case OSError() if "CA certificate" in str(error):
             return ExchangeFailed(
-                Trouble.MISCONFIGURED,
+                NoResponse.UNUSABLE,
                 f"there is no certificate file {verify}: check PREFECT_API_SSL_CERT_FILE",
             )
         case _:
-            return ExchangeFailed(Trouble.MISCONFIGURED, f"{type(error).__name__}: {error}")
+            return ExchangeFailed(NoResponse.UNUSABLE, f"{type(error).__name__}: {error}")
 
 
 def _reason(error: Exception) -> object:
@@ -225,7 +220,7 @@ def _reason(error: Exception) -> object:
 
 
 def _root(error: BaseException) -> BaseException:
-    """The innermost exception: the operating system's word for it, usually."""
+    """The innermost exception, usually an OSError."""
     seen = {error}
     while (inner := error.__cause__ or error.__context__) is not None and inner not in seen:
         seen.add(inner)
@@ -233,17 +228,17 @@ def _root(error: BaseException) -> BaseException:
     return error
 
 
-def _hold(sock: object, *, reused: bool = False) -> None:
-    lifeline: Lifeline | None = getattr(_current, "lifeline", None)
-    if lifeline is not None:
-        lifeline.hold(sock, reused=reused)
+def _attach(sock: object, *, reused: bool = False) -> None:
+    handle: CancelHandle | None = getattr(_current, "handle", None)
+    if handle is not None:
+        handle.attach(sock, reused=reused)
 
 
-class _HeldConnection(HTTPConnection):
-    """A connection that ties each exchange on it to its lifeline.
+class _CancellableConnection(HTTPConnection):
+    """A connection that attaches its socket to the CancelHandle of each exchange.
 
-    The new socket is held before a proxy or TLS handshake (a proxy may drip, too), and what TLS
-    made of it afterwards; a connection from the pool is held before it is written to.
+    A new socket is attached before the handshakes with a proxy and of TLS, which may hang, too,
+    and the TLS socket after them; a connection from the pool before it is written to.
     """
 
     has_served = False
@@ -251,8 +246,8 @@ class _HeldConnection(HTTPConnection):
     def _new_conn(self) -> socket.socket:
         sock = super()._new_conn()
         try:
-            _hold(sock)
-        except CalledOff:  # nobody else knows of it yet
+            _attach(sock)
+        except ExchangeCancelled:  # nobody else closes it
             sock.close()
             raise
         return sock
@@ -260,32 +255,32 @@ class _HeldConnection(HTTPConnection):
     def connect(self) -> None:
         self.has_served = False
         super().connect()
-        _hold(self.sock)
+        _attach(self.sock)
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         if self.sock is not None:
-            _hold(self.sock, reused=self.has_served)
+            _attach(self.sock, reused=self.has_served)
         super().request(*args, **kwargs)
         self.has_served = True
 
 
-class _HeldTLSConnection(_HeldConnection, HTTPSConnection):
+class _CancellableTLSConnection(_CancellableConnection, HTTPSConnection):
     """The same over TLS."""
 
 
 class _Pool(HTTPConnectionPool):
-    ConnectionCls = _HeldConnection
+    ConnectionCls = _CancellableConnection
 
 
 class _TLSPool(HTTPSConnectionPool):
-    ConnectionCls = _HeldTLSConnection
+    ConnectionCls = _CancellableTLSConnection
 
 
 _POOLS: Final = {"http": _Pool, "https": _TLSPool}
 
 
 class _Adapter(HTTPAdapter):
-    """Makes its connections from the classes above, also those to a proxy."""
+    """Uses the connection classes above, for proxies too."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
@@ -297,7 +292,7 @@ class _Adapter(HTTPAdapter):
         return manager
 
     def close(self) -> None:
-        """Close idle connections now; urllib3 alone leaves that to the garbage collector."""
+        """Close idle connections now; urllib3 leaves that to the garbage collector."""
         for manager in (self.poolmanager, *self.proxy_manager.values()):
             for key in list(manager.pools.keys()):
                 manager.pools[key].close()

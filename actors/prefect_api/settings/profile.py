@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 from ...domain.errors import SettingsError
 from ...domain.masking import secrets_in_environment
-from ..http.options import Credentials, SessionOptions, secrets_of
 from ..http.proxies import proxies_from
 from ..http.retry import RetryPolicy
+from ..http.session_options import Credentials, SessionOptions, secrets_of
 from . import values as to
 from .sources import Found, find_sources
 

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from actors.prefect_api.http.options import Credentials, SessionOptions
 from actors.prefect_api.http.session import Session
+from actors.prefect_api.http.session_options import Credentials, SessionOptions
 from tests.support.http_server import ScriptedServer
 from tests.support.manual_clock import ManualClock
 

@@ -11,7 +11,7 @@ from actors.prefect_api.http.concurrency import (
     FAIR_TURN,
     FIRST_ROUNDS,
     AdaptiveLimit,
-    Gate,
+    ConcurrencyLimiter,
     Priority,
     UsualSeconds,
 )
@@ -171,40 +171,40 @@ def test_a_server_that_became_slower_is_learned_in_time() -> None:
     assert 0.9 < usual.of("claim") <= 1.0
 
 
-# -- the gate ------------------------------------------------------------------------------
+# -- the limiter ---------------------------------------------------------------------------
 
 
 class Crowd:
-    """Requests that pass through a gate and stay until they may leave."""
+    """Requests that hold a permit until they may leave."""
 
-    def __init__(self, gate: Gate) -> None:
-        self.gate = gate
+    def __init__(self, limiter: ConcurrencyLimiter) -> None:
+        self.limiter = limiter
         self.entered: list[str] = []
         self.leave = asyncio.Event()
         self.tasks: list[asyncio.Task[None]] = []
 
     def send(self, priority: Priority, *names: str) -> None:
-        self.tasks += [asyncio.create_task(self._pass_through(priority, name)) for name in names]
+        self.tasks += [asyncio.create_task(self._hold(priority, name)) for name in names]
 
-    async def _pass_through(self, priority: Priority, name: str) -> None:
-        async with self.gate.pass_through(priority):
+    async def _hold(self, priority: Priority, name: str) -> None:
+        async with self.limiter.permit(priority):
             self.entered.append(name)
             await self.leave.wait()
 
     async def see_through(self) -> list[str]:
         self.leave.set()
         await asyncio.gather(*self.tasks)
-        assert self.gate.in_flight == 0
+        assert self.limiter.in_flight == 0
         return self.entered
 
 
-def test_the_gate_lets_as_many_through_as_the_limit_allows_in_order() -> None:
+def test_as_many_get_a_permit_as_the_limit_allows_in_order() -> None:
     async def main() -> None:
-        gate = Gate(AdaptiveLimit(maximum=2))
-        crowd = Crowd(gate)
+        limiter = ConcurrencyLimiter(AdaptiveLimit(maximum=2))
+        crowd = Crowd(limiter)
         crowd.send(Priority.STATE, *"abcde")
         await asyncio.sleep(0)
-        assert (crowd.entered, gate.in_flight) == (["a", "b"], 2)
+        assert (crowd.entered, limiter.in_flight) == (["a", "b"], 2)
         assert await crowd.see_through() == list("abcde")
 
     asyncio.run(main())
@@ -212,7 +212,7 @@ def test_the_gate_lets_as_many_through_as_the_limit_allows_in_order() -> None:
 
 def test_claims_come_first_and_details_last_whatever_came_before() -> None:
     async def main() -> None:
-        crowd = Crowd(Gate(AdaptiveLimit(maximum=1)))
+        crowd = Crowd(ConcurrencyLimiter(AdaptiveLimit(maximum=1)))
         crowd.send(Priority.READ, "first")
         await asyncio.sleep(0)
         crowd.send(Priority.DETAIL, "pid", "label")
@@ -227,7 +227,7 @@ def test_claims_come_first_and_details_last_whatever_came_before() -> None:
 
 def test_details_do_not_starve_while_claims_keep_coming() -> None:
     async def main() -> None:
-        crowd = Crowd(Gate(AdaptiveLimit(maximum=1)))
+        crowd = Crowd(ConcurrencyLimiter(AdaptiveLimit(maximum=1)))
         crowd.send(Priority.READ, "first")
         await asyncio.sleep(0)
         crowd.send(Priority.DETAIL, "pid")
@@ -242,7 +242,7 @@ def test_details_do_not_starve_while_claims_keep_coming() -> None:
 
 def test_polls_and_heartbeats_wait_for_nobody() -> None:
     async def main() -> None:
-        crowd = Crowd(Gate(AdaptiveLimit(maximum=1)))
+        crowd = Crowd(ConcurrencyLimiter(AdaptiveLimit(maximum=1)))
         crowd.send(Priority.STATE, "hanging", "waiting")
         crowd.send(Priority.VITAL, "poll", "heartbeat")
         await asyncio.sleep(0)
@@ -254,15 +254,15 @@ def test_polls_and_heartbeats_wait_for_nobody() -> None:
 
 def test_a_request_that_hangs_gives_its_place_to_the_next_but_not_to_any_number() -> None:
     async def main() -> None:
-        gate = Gate(AdaptiveLimit(maximum=2, start=1))
-        crowd = Crowd(gate)
+        limiter = ConcurrencyLimiter(AdaptiveLimit(maximum=2, start=1))
+        crowd = Crowd(limiter)
         async with AsyncExitStack() as hanging:
-            first = await hanging.enter_async_context(gate.pass_through(Priority.STATE))
+            first = await hanging.enter_async_context(limiter.permit(Priority.STATE))
             crowd.send(Priority.STATE, "next", "last")
             await asyncio.sleep(0)
             assert crowd.entered == []
-            gate.hangs(first)
-            gate.hangs(first)
+            limiter.release_early(first)
+            limiter.release_early(first)
             await asyncio.sleep(0)
             assert crowd.entered == ["next"]
         await asyncio.sleep(0)
@@ -274,19 +274,19 @@ def test_a_request_that_hangs_gives_its_place_to_the_next_but_not_to_any_number(
 
 def test_what_is_usual_is_learned_from_requests_that_were_alone() -> None:
     async def main() -> None:
-        gate = Gate(AdaptiveLimit(maximum=8))
-        async with gate.pass_through(Priority.STATE) as alone:
+        limiter = ConcurrencyLimiter(AdaptiveLimit(maximum=8))
+        async with limiter.permit(Priority.STATE) as alone:
             pass
-        gate.answered(alone, "claim", 0.1)
+        limiter.answered(alone, "claim", 0.1)
         async with (
-            gate.pass_through(Priority.STATE) as first,
-            gate.pass_through(Priority.STATE) as second,
+            limiter.permit(Priority.STATE) as first,
+            limiter.permit(Priority.STATE) as second,
         ):
             pass
-        gate.answered(first, "claim", 0.15)
-        gate.answered(second, "report", 0.15)
-        assert gate.usual.of("claim") == 0.1
-        assert not gate.usual.knows("report")
+        limiter.answered(first, "claim", 0.15)
+        limiter.answered(second, "report", 0.15)
+        assert limiter.usual.of("claim") == 0.1
+        assert not limiter.usual.knows("report")
 
     asyncio.run(main())
 
@@ -295,33 +295,33 @@ def test_a_first_request_that_was_slow_does_not_let_too_many_in() -> None:
     """The server does one thing at a time, and was busy with something else at first."""
 
     async def main() -> None:
-        gate = Gate(AdaptiveLimit(maximum=8, start=1))
+        limiter = ConcurrencyLimiter(AdaptiveLimit(maximum=8, start=1))
         most = 0
         for number in range(200):
             async with AsyncExitStack() as flying:
-                passages = [
-                    await flying.enter_async_context(gate.pass_through(Priority.STATE))
-                    for _ in range(gate.limit.value)
+                permits = [
+                    await flying.enter_async_context(limiter.permit(Priority.STATE))
+                    for _ in range(limiter.limit.value)
                 ]
-            most = max(most, len(passages))
-            for passage in passages:
-                gate.answered(passage, "claim", 1.0 if number == 0 else 0.1 * len(passages))
+            most = max(most, len(permits))
+            for permit in permits:
+                limiter.answered(permit, "claim", 1.0 if number == 0 else 0.1 * len(permits))
         assert most <= 3
-        assert gate.limit.value <= 2
+        assert limiter.limit.value <= 2
 
     asyncio.run(main())
 
 
 def test_places_of_cancelled_waiters_are_not_lost() -> None:
     async def main() -> None:
-        gate = Gate(AdaptiveLimit(maximum=1))
+        limiter = ConcurrencyLimiter(AdaptiveLimit(maximum=1))
 
-        async def pass_through() -> None:
-            async with gate.pass_through(Priority.STATE):
+        async def hold() -> None:
+            async with limiter.permit(Priority.STATE):
                 await asyncio.sleep(0)
 
-        async with gate.pass_through(Priority.STATE):
-            waiting = [asyncio.create_task(pass_through()) for _ in range(4)]
+        async with limiter.permit(Priority.STATE):
+            waiting = [asyncio.create_task(hold()) for _ in range(4)]
             await asyncio.sleep(0)
             waiting[0].cancel()  # while it waits
             await asyncio.sleep(0)
@@ -329,6 +329,6 @@ def test_places_of_cancelled_waiters_are_not_lost() -> None:
         waiting[2].cancel()  # when the place is its own but it has not run yet
         await asyncio.wait(waiting)
         assert [task.cancelled() for task in waiting] == [True, True, True, False]
-        assert gate.in_flight == 0
+        assert limiter.in_flight == 0
 
     asyncio.run(main())

@@ -10,8 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from actors.domain.errors import Forbidden, Unauthorized
-from actors.prefect_api.http.options import Credentials
 from actors.prefect_api.http.session import Session
+from actors.prefect_api.http.session_options import Credentials
 from tests.support.http_server import Handler, Reply, ScriptedServer
 from tests.support.manual_clock import ManualClock
 from tests.unit.prefect_api.clients import run

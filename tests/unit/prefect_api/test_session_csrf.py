@@ -1,4 +1,4 @@
-"""The token of servers with CSRF protection (contract section 2.4)."""
+"""The token of servers with CSRF protection."""
 
 from __future__ import annotations
 

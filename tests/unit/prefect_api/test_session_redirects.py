@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from actors.domain.errors import Unavailable
-from actors.prefect_api.http.exchange import ExchangeFailed, Outgoing
-from actors.prefect_api.http.options import Credentials
+from actors.prefect_api.http.exchange import ExchangeFailed, HttpRequest
 from actors.prefect_api.http.session import Session
+from actors.prefect_api.http.session_options import Credentials
 from actors.prefect_api.http.transport import redirected
 from tests.support.http_server import Reply, ScriptedServer
 from tests.support.manual_clock import ManualClock
@@ -106,9 +106,9 @@ def test_another_server_does_not_get_what_was_to_be_sent() -> None:
 )
 def test_scheme_host_and_port_make_a_server(location: str, same: bool) -> None:
     headers = {"Authorization": "Bearer key", "Accept": "application/json"}
-    asked = Outgoing(method="GET", url="http://prefect/api/a", headers=headers)
+    asked = HttpRequest(method="GET", url="http://prefect/api/a", headers=headers)
     assert ("Authorization" in redirected(asked, location).headers) is same
-    told = Outgoing(method="POST", url="http://prefect/api/a", headers=headers, body=b"{}")
+    told = HttpRequest(method="POST", url="http://prefect/api/a", headers=headers, body=b"{}")
     if same:
         assert redirected(told, location).body == b"{}"
     else:

@@ -1,4 +1,4 @@
-"""What goes out on the wire, and how plain answers come back (contract section 2)."""
+"""What goes out on the wire, and how plain answers come back."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from actors.domain.errors import (
     Unauthorized,
     Unavailable,
 )
-from actors.prefect_api.http.options import Credentials
+from actors.prefect_api.http.responses import RouteMissing
 from actors.prefect_api.http.retry import RetryPolicy
 from actors.prefect_api.http.session import Session
-from actors.prefect_api.responses import RouteMissing
+from actors.prefect_api.http.session_options import Credentials
 from tests.support.http_server import Reply, ScriptedServer
 from tests.support.manual_clock import ManualClock
 from tests.unit.prefect_api.clients import run
@@ -243,7 +243,7 @@ def test_a_password_in_the_address_is_not_shown() -> None:
 
 def run_against(url: str, **options: Any) -> None:
     """A request to an address where nobody listens."""
-    from actors.prefect_api.http.options import SessionOptions
+    from actors.prefect_api.http.session_options import SessionOptions
 
     async def main() -> None:
         session = Session(SessionOptions(base_url=url, **options), clock=ManualClock())

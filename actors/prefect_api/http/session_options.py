@@ -1,4 +1,4 @@
-"""What a session needs to know about its server, gathered from the profile."""
+"""What a session needs to know about its server."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ...domain.masking import is_secret_name, passwords_in_addresses
 from .retry import RetryPolicy
 
 API_VERSION: Final = "0.8.4"
-"""The API version of all servers from 3.0.0 to 3.8 (contract section 2.2)."""
+"""The API version of all servers from 3.0 to 3.8."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """How the worker proves who it is. The authorization string wins over the key."""
+    """The worker's credentials. The authorization string wins over the key."""
 
     api_key: str | None = field(default=None, repr=False)
     auth_string: str | None = field(default=None, repr=False)
@@ -28,7 +28,6 @@ class Credentials:
         return f"Bearer {self.api_key}" if self.api_key else None
 
     def secrets(self) -> frozenset[str]:
-        """What must not be shown."""
         found = {self.api_key, self.auth_string, (self.header() or "").partition(" ")[2]}
         found.add((self.auth_string or "").partition(":")[2])
         return frozenset(secret for secret in found if secret)
@@ -37,7 +36,7 @@ class Credentials:
 def secrets_of(
     credentials: Credentials, *, headers: Mapping[str, str], addresses: Iterable[str]
 ) -> frozenset[str]:
-    """What must not be shown of all that a session is told."""
+    """What must not be shown: credentials, secret headers, passwords in addresses."""
     found = set(credentials.secrets())
     for name, value in headers.items():
         if is_secret_name(name) or name.lower() in ("authorization", "cookie"):
@@ -57,31 +56,30 @@ class SessionOptions:
     custom_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Sent with each request; User-Agent and the CSRF headers cannot be overridden."""
     user_agent: str = "actor-worker"
-    """Never of the form ``prefect/3...``: that changes what the server does (contract 2.3)."""
+    """Not ``prefect/3.0.0``: servers enforce no deployment concurrency for such workers."""
     timeout_seconds: float = 60.0
-    """To connect, and for each piece of an answer (``PREFECT_API_REQUEST_TIMEOUT``)."""
+    """To connect, and for each piece of a response (``PREFECT_API_REQUEST_TIMEOUT``)."""
     exchange_seconds: float | None = None
-    """One exchange as a whole, however busily it drips; default: twice the timeout."""
+    """For a whole exchange, even if the server keeps sending; default: twice the timeout."""
     total_seconds: float = 600.0
-    """A request with its retries, not counting announced maintenance: no retry goes past it."""
+    """For a request with its retries, without announced maintenance."""
     verify: bool | str = True
     """Whether to check TLS certificates, or the file of the authorities to trust."""
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """As :func:`~actors.prefect_api.http.proxies.proxies_from` gives them."""
+    """From :func:`~actors.prefect_api.http.proxies.proxies_from`."""
     csrf: bool = True
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     max_response_bytes: int = 64 * 1024 * 1024
     max_concurrency: int = 8
-    """Threads, and so requests in flight."""
+    """Requests in flight that change something."""
     start_concurrency: int = 2
 
     @property
     def exchange_deadline(self) -> float:
-        """Seconds after which one exchange is called off."""
+        """Seconds after which one exchange is cancelled."""
         return 2 * self.timeout_seconds if self.exchange_seconds is None else self.exchange_seconds
 
     def secrets(self) -> frozenset[str]:
-        """Credentials, secret custom headers and passwords in addresses, for masking."""
         return secrets_of(
             self.credentials,
             headers=self.custom_headers,
@@ -89,7 +87,7 @@ class SessionOptions:
         )
 
     def headers(self, credentials: Credentials) -> dict[str, str]:
-        """The headers of every request, CSRF aside."""
+        """The headers of every request, without those for CSRF."""
         base = {
             "Accept": "application/json",
             "Accept-Encoding": "gzip, deflate",

@@ -1,11 +1,10 @@
-"""What an answer means: its JSON, or the error that says what to do about it."""
+"""What a response means: its JSON, or an error that says what to do."""
 
 from __future__ import annotations
 
-import json
 from typing import Final
 
-from ..domain.errors import (
+from ...domain.errors import (
     Conflict,
     Forbidden,
     InvalidRequest,
@@ -14,39 +13,39 @@ from ..domain.errors import (
     Unauthorized,
     Unavailable,
 )
-from ..domain.model import Json
-from .http.exchange import Answer
+from ...domain.model import Json
+from .exchange import HttpResponse
+from .json_codec import decode
 
 MAX_DETAIL: Final = 500
 """Characters of the server's own words that go into an error's message."""
 
-_WORDS: Final = ("detail", "exception_message")
 _URL_HINT: Final = "check PREFECT_API_URL, which usually ends in /api"
 
 
 class RouteMissing(Unavailable):
-    """404 although every Prefect server has, or newer ones have, this route.
+    """404 for the whole route, not for an object.
 
-    Not a NotFound: nothing is known about the object, and a proxy that points elsewhere for a
-    minute must not make anybody believe that runs were deleted.
+    Not a NotFound: a proxy that points elsewhere for a minute must not look as if runs had been
+    deleted.
     """
 
 
 class CsrfRefused(Forbidden):
-    """403 for the sake of the CSRF token, again and again: no key would change that."""
+    """403 because of the CSRF token, even after retries: other credentials would not help."""
 
 
-def json_of(answer: Answer, what: str) -> Json:
-    """The JSON of a successful answer, None for an empty one; otherwise the fitting error.
+def json_of(answer: HttpResponse, what: str) -> Json:
+    """The JSON of a successful response, None if it is empty. Otherwise raises OrchestratorError.
 
-    ``what`` names the request in messages, such as ``GET /flows/...``.
+    ``what`` is the request in messages, such as ``GET /flows/...``.
     """
     if not 200 <= answer.status < 300:
         raise error_of(answer, what)
     if not answer.body:
         return None
     try:
-        return parse_json(answer.body)
+        return decode(answer.body)
     except (ValueError, RecursionError):
         kind = answer.headers.get("content-type", "no content type")
         raise Unavailable(
@@ -54,30 +53,8 @@ def json_of(answer: Answer, what: str) -> Json:
         ) from None
 
 
-def parse_json(body: bytes) -> Json:
-    """JSON whose texts are all valid Unicode. ValueError or RecursionError otherwise.
-
-    JSON may escape half of a surrogate pair, which no file, socket or environment takes later:
-    such halves are replaced.
-    """
-    value = json.loads(body)
-    return _mended(value) if b"\\ud" in body.lower() else value
-
-
-def _mended(value: Json) -> Json:
-    match value:
-        case str():
-            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        case list():
-            return [_mended(item) for item in value]
-        case dict():
-            return {_mended(key): _mended(item) for key, item in value.items()}
-        case _:
-            return value
-
-
-def error_of(answer: Answer, what: str) -> OrchestratorError:
-    """The error for an answer that is not a success (contract section 2.6)."""
+def error_of(answer: HttpResponse, what: str) -> OrchestratorError:
+    """The error for a response that is not a success."""
     status = answer.status
     detail = _detail(answer)
     said = f"{what}: {status}" + (f" ({detail})" if detail else "")
@@ -114,10 +91,10 @@ def error_of(answer: Answer, what: str) -> OrchestratorError:
             )
 
 
-def _detail(answer: Answer) -> str:
-    """The server's own words; empty when it does not speak as a Prefect server does."""
+def _detail(answer: HttpResponse) -> str:
+    """The server's own words; empty if the body is not that of a Prefect server's error."""
     try:
-        body = parse_json(answer.body)
+        body = decode(answer.body)
     except (ValueError, RecursionError):
         return ""
     if not isinstance(body, dict):
@@ -132,7 +109,7 @@ def _detail(answer: Answer) -> str:
 
 
 def _problem(problem: dict[str, Json]) -> str:
-    """One validation problem: where and what, without the value (it may be secret)."""
+    """One validation problem, without the value: it may be secret."""
     location = problem.get("loc")
     where = ".".join(map(str, location)) if isinstance(location, list) else "body"
     return f"{where}: {problem.get('msg', 'invalid')}"
