@@ -24,19 +24,19 @@ class KeeperError(WorkerError):
 
 
 class CouldNotStart(WorkerError):
-    """A run's process could not be started: the message is the cause in words."""
+    """A run's process could not be started; the message names the cause."""
 
 
 class InfrastructureNotFound(WorkerError):
-    """There is no such process (any more)."""
+    """There is no such process any more."""
 
 
 class InfrastructureNotAvailable(WorkerError):
-    """The process is out of this worker's reach: on another host, or not its own."""
+    """The process is on another host, or not this worker's."""
 
 
 class InvalidJob(WorkerError):
-    """The job's configuration cannot be carried out: the message names the wrong value."""
+    """The job's configuration is invalid; the message names the wrong value."""
 
 
 class OrchestratorError(WorkerError):
@@ -51,11 +51,11 @@ class OrchestratorError(WorkerError):
 
 
 class Unavailable(OrchestratorError):
-    """No usable answer although it was asked for repeatedly; asking again later may help."""
+    """No usable response after all retries; a later request may succeed."""
 
 
 class Refused(OrchestratorError):
-    """The server understood and said no; asking again unchanged will not help."""
+    """The server rejected the request; the same request will be rejected again."""
 
 
 class Unauthorized(Refused):
@@ -67,11 +67,11 @@ class Forbidden(Refused):
 
 
 class NotFound(Refused):
-    """404: the object does not exist (any more)."""
+    """404: the object does not exist any more."""
 
 
 class Conflict(Refused):
-    """409: somebody else was faster."""
+    """409: another client was faster."""
 
 
 class InvalidRequest(Refused):
@@ -81,6 +81,6 @@ class InvalidRequest(Refused):
 def is_final(error: Exception) -> bool:
     """Whether the same request would be refused again.
 
-    A key that was rotated is nobody's fault but the settings', and may be put right.
+    Not for a key that was rotated: a person may put the settings right.
     """
     return isinstance(error, Refused) and not isinstance(error, Unauthorized | Forbidden)

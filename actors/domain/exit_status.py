@@ -27,7 +27,7 @@ _CUT: Final = "…"
 
 
 def explain(code: int | None) -> Explanation:
-    """What exit code ``code`` means; None: nobody received it."""
+    """The meaning of exit code ``code``; None: nobody received it."""
     if code is None:
         return LOST
     if code < 0:
@@ -147,7 +147,7 @@ def _why(reason: Reason, status: ExitStatus | None, cause: str, limits: Limits) 
 
 
 def _how_it_went(status: ExitStatus | None) -> str:
-    """How a process ended that the worker has told to end."""
+    """How a process ended after the worker ended it."""
     if status is None or status.code is None:
         return ""
     if status.code < 0:

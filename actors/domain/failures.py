@@ -25,7 +25,7 @@ class FailureKind(StrEnum):
     FINAL = "final"
     """Give up and tell the run's user why: the same would fail again."""
     BUG = "bug"
-    """Give up: nobody expected this error, so it is a fault of the worker."""
+    """Give up: an unexpected error is a fault of the worker."""
 
 
 _PASSING = (Unavailable, Unauthorized, Forbidden, KeeperError, StateFolderError, SettingsError)
@@ -35,12 +35,12 @@ _FINAL = (Refused, InvalidJob, CouldNotStart)
 
 
 def classify_failure(error: Exception) -> FailureKind:
-    """What can be done about ``error``, whichever effect it has ended."""
+    """What can be done about ``error``, whatever effect raised it."""
     if isinstance(error, _PASSING):
         return FailureKind.PASSING
     return FailureKind.FINAL if isinstance(error, _FINAL) else FailureKind.BUG
 
 
 def bug_in_words(error: BaseException) -> str:
-    """A bug for the run's user. The error's text is left out, it could hold a secret."""
+    """A bug for the run's user, without the error's text, which could hold a secret."""
     return f"The worker failed ({type(error).__name__}). Its log has the traceback."

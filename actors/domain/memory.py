@@ -1,4 +1,4 @@
-"""How much memory runs and their machine use, at one moment."""
+"""How much memory runs and their machine use."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass, field
 from .ids import ClaimKey
 
 MEBIBYTE = 1024 * 1024
-"""What ``memory_limit_mb`` counts in."""
+"""The unit of ``memory_limit_mb``, in bytes."""
 
 RELIEF_PERCENT = 2.0
-"""A shortage is over so far below its threshold, so that it does not come and go."""
+"""How far below its threshold a shortage ends, so that it does not flicker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemorySample:
-    """What was measured."""
+    """Measured at one moment."""
 
     host_percent: float
-    """How much of the machine's memory, or of the container's where that is less, is in use."""
+    """Memory in use, of the machine's or of the container's limit, whichever is smaller."""
     runs: Mapping[ClaimKey, int] = field(default_factory=dict)
-    """Bytes that all processes of a run hold together, of those that were to be measured."""
+    """Bytes that the processes of each measured run hold together."""
 
 
 def is_short(sample: MemorySample, *, threshold_percent: float, was_short: bool) -> bool:
@@ -31,5 +31,5 @@ def is_short(sample: MemorySample, *, threshold_percent: float, was_short: bool)
 
 
 def exceeds(used_bytes: int, limit_mb: float | None) -> bool:
-    """Whether a run holds more than its limit; None: it has none."""
+    """Whether a run holds more than its limit; None: no limit."""
     return limit_mb is not None and used_bytes > limit_mb * MEBIBYTE

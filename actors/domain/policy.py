@@ -17,7 +17,7 @@ def jittered(interval: float, rng: Random, *, spread: float = 0.3) -> float:
 
     Drawn from an exponential distribution cut off at ``(1 + spread)`` times the interval, and
     below so that as much lies under the median as above it: with 0.3 within [0.752, 1.3] times
-    the interval (contract 3), with 0.2 within [0.824, 1.2] (contract 2.5).
+    the interval, with 0.2 within [0.824, 1.2], the bounds of Prefect's own jitter.
     """
     if interval <= 0 or spread <= 0:
         return max(interval, 0.0)
@@ -57,7 +57,8 @@ _ENOUGH: Final = 64
 def seconds_until_start(due: datetime | None, now: datetime, *, may_start_early: bool) -> float:
     """How long a prepared job has to wait: a run is polled some seconds before it is due.
 
-    An engine is started at once, since it waits by itself (contract 5.1); a plain command not.
+    An engine waits by itself until the run is due, so it is started at once; a plain command is
+    not.
     """
     if may_start_early or due is None:
         return 0.0
@@ -67,7 +68,7 @@ def seconds_until_start(due: datetime | None, now: datetime, *, may_start_early:
 # --- health -----------------------------------------------------------------------------------
 
 POLLS_MISSED: Final = 30
-"""So many poll intervals without a successful poll are too many (contract 15)."""
+"""A worker is unhealthy after so many poll intervals without a poll, as Prefect's own is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +85,7 @@ def health(
     """Whether the worker polls: the last successful poll is recent enough.
 
     Times are of one clock, in seconds; ``last_poll`` starts as the time of the worker's start.
-    ``excused_until`` is when the server's announced maintenance ends, as for the peer.
+    ``excused_until`` is when the server's announced maintenance ends.
     """
     since = last_poll if excused_until is None else max(last_poll, excused_until)
     return Health(

@@ -1,7 +1,7 @@
 """What the actors need from the outside, as Protocols. Adapters and fakes implement them.
 
 Every method that waits is a coroutine and may be cancelled. Methods of :class:`Orchestrator`
-raise :class:`~actors.domain.errors.OrchestratorError` kinds only: ``Unavailable`` after their
+raise only kinds of :class:`~actors.domain.errors.OrchestratorError`: ``Unavailable`` after their
 own retries, ``NotFound``, ``Unauthorized``, ``Forbidden``, ``Conflict``, ``InvalidRequest``.
 """
 
@@ -89,10 +89,9 @@ class Orchestrator(Protocol):
     async def read_scheduled_runs(
         self, pool: str, queue: str, *, before: datetime
     ) -> list[FlowRun]:
-        """Every run of the queue that waits to be claimed and is due before ``before``.
+        """Every run of the queue that may be claimed and is due before ``before``, earliest first.
 
-        Earliest first. Neither pauses nor concurrency limits count here: a poll must have told
-        how many runs may be claimed.
+        Pauses and concurrency limits are ignored: a poll has told how many may be claimed.
         """
 
     async def read_cancelling_runs(
@@ -113,7 +112,7 @@ class Orchestrator(Protocol):
         """A flow."""
 
     async def propose_state(self, run_id: FlowRunId, proposal: Proposal) -> Verdict:
-        """Propose a state. Retries inside repeat the very same body (contract 6.4)."""
+        """Propose a state. Retries inside repeat the same transition id, so it counts once."""
 
     async def set_infrastructure_pid(self, run_id: FlowRunId, infrastructure_pid: str) -> None:
         """Record where the run's process is."""
@@ -145,16 +144,15 @@ FactListener = Callable[[ProcessFact], None]
 
 
 class Launcher(Protocol):
-    """The worker's hand on the keeper, the parent of all runs."""
+    """The keeper, the parent of all runs."""
 
     async def spawn(self, order: SpawnOrder, listener: FactListener) -> ProcessIdentity:
         """Start a process and send its facts to ``listener``.
 
-        At most one process is started per key, however often this is called for it: a repeat
-        answers with the identity of the process that is there (or was). CouldNotStart: the
-        command, directory or environment is wrong. KeeperError: no keeper, or one that does not
-        answer in time; ask again whether something was started.
-        StateFolderError: no disk takes a record of it; nothing was started.
+        At most one process is started per key: a repeated call returns the identity of the
+        process that is, or was, there. CouldNotStart: the command, directory or environment is
+        wrong. KeeperError: the keeper cannot be reached in time, and may have started it.
+        StateFolderError: the disk takes no record of it; nothing was started.
         """
 
     async def watch(self, key: ClaimKey, listener: FactListener) -> KeptRun | None:
@@ -168,8 +166,8 @@ class Launcher(Protocol):
     ) -> None:
         """Order the end of the run's whole tree: signal, grace period, SIGKILL.
 
-        ``announce_cancel`` tells a listening engine first that it is being cancelled (contract
-        10.4). Returns when the order is taken; ProcessExited and TreeEnded tell the rest.
+        ``announce_cancel`` first tells an engine with a control channel that it is being
+        cancelled. Returns when the keeper has the order; ProcessExited and TreeEnded follow.
         """
 
     async def forget(self, key: ClaimKey) -> None:
@@ -189,10 +187,9 @@ class Threads(Protocol):
 class Journal(Protocol):
     """What survives the worker: one folder per claim.
 
-    A method returns when the disk has done what was asked, which a stuck one never does. Writes
-    are made in the order in which they were asked for; one whose caller was cancelled is made all
-    the same, and what is read later is read after it. StateFolderError is raised where a write
-    fails (full disk, permissions).
+    A method returns when the disk has done its work, which a stuck disk never does. Writes are
+    made in the order of the calls, also if the caller is cancelled, and reads see all writes
+    before them. StateFolderError: a write failed (full disk, permissions).
     """
 
     async def check(self) -> None:
@@ -226,10 +223,9 @@ class Journal(Protocol):
         """The last ``lines`` lines of the run's output, decoded; empty where there is none."""
 
     async def prune(self, now: datetime, *, keep_seconds: float, keep_count: int) -> int:
-        """Remove settled claims: those older than ``keep_seconds``, and all but the newest
-        ``keep_count``. Returns how many went.
+        """Remove settled claims older than ``keep_seconds``, and keep at most ``keep_count``.
 
-        What cannot be removed stays until the next time.
+        Returns how many were removed. What cannot be removed stays until the next time.
         """
 
 
@@ -237,10 +233,7 @@ class OomDetector(Protocol):
     """Detects whether the kernel kills for lack of memory where one process lives."""
 
     def oom_killed(self) -> bool:
-        """Whether there is evidence that the kernel has killed just now; takes no time.
-
-        Kills before the last samples of the ResourceMonitor do not count.
-        """
+        """Whether the kernel has killed since the last samples of the ResourceMonitor."""
 
 
 class ResourceMonitor(Protocol):
@@ -261,22 +254,22 @@ class ServiceNotifier(Protocol):
 
     @property
     def watchdog_seconds(self) -> float | None:
-        """The manager ends a worker that has not said ``beat`` for so long; None: it does not."""
+        """How long the manager waits for a ``beat`` before it ends the worker; None: for ever."""
 
     def ready(self) -> None:
         """The worker is up (again, after ``reloading``). Harmless when repeated."""
 
     def reloading(self) -> None:
-        """The worker is about to be replaced by its successor in the same process."""
+        """The worker is about to re-exec: a new one takes over in the same process."""
 
     def stopping(self) -> None:
-        """The worker is on its way to its end."""
+        """The worker is stopping."""
 
     def extend(self, seconds: float) -> None:
-        """It needs time to stop: allow it ``seconds`` from now, if that is more than it has."""
+        """Stopping takes longer: allow at least ``seconds`` from now."""
 
     def status(self, text: str) -> None:
-        """What the worker is doing, in a line for people."""
+        """Show people what the worker is doing, in one line."""
 
     def beat(self) -> None:
-        """The worker turns."""
+        """The worker is alive and does its work."""

@@ -1,4 +1,4 @@
-"""What the worker says to the keeper about a process, and hears of it."""
+"""What the worker tells the keeper about processes, and what the keeper answers."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .ids import ClaimKey
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessIdentity:
-    """A process that can be told from every other one, across pid reuse and reboots.
+    """A process, distinct from every other one across pid reuse and reboots.
 
     ``boot_id`` is ``/proc/sys/kernel/random/boot_id``, ``pid_namespace`` the inode of
-    ``/proc/self/ns/pid``, ``start_ticks`` field 22 of ``/proc/<pid>/stat`` (proc(5)). Where the
-    platform does not tell them they are empty or zero.
+    ``/proc/self/ns/pid``, ``start_ticks`` field 22 of ``/proc/<pid>/stat`` (proc(5)). Without a
+    /proc they are empty or zero.
     """
 
     pid: int
@@ -43,7 +43,7 @@ class ExitStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpawnOrder:
-    """A process to start, complete: nothing is looked up or added but the marker and channel.
+    """A process to start. The keeper adds only the marker and the control channel to it.
 
     ``env`` is the whole environment. ``working_dir`` None means a fresh temporary directory that
     is removed after the run. ``max_output_bytes`` bounds what is kept of the output on disk.
@@ -63,7 +63,7 @@ class SpawnOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptRun:
-    """A line of the keeper's table. ``exit`` is None while the process lives."""
+    """A row of the keeper's table. ``exit`` is None while the process lives."""
 
     key: ClaimKey
     identity: ProcessIdentity
@@ -73,19 +73,19 @@ class KeptRun:
     output_bytes: int = 0
     control_connected: bool = False
     rebooted: bool = False
-    """Whether the machine was started anew since: nothing of the run can be alive."""
+    """Whether the machine has rebooted since: nothing of the run is alive."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leftovers:
-    """Processes of a run that outlived it and were ended by the sweep: (pid, command) pairs."""
+    """(pid, command) of processes that outlived their run and were ended with its tree."""
 
     processes: tuple[tuple[int, str], ...] = field(default_factory=tuple)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessExited:
-    """The run's own process ended. Said once per listener."""
+    """The run's own process ended. Each listener hears it once."""
 
     key: ClaimKey
     status: ExitStatus
@@ -93,7 +93,7 @@ class ProcessExited:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeEnded:
-    """No process of the run's tree is left; ``leftovers`` had to be ended for that."""
+    """No process of the run's tree is left, after ``leftovers`` were ended."""
 
     key: ClaimKey
     leftovers: Leftovers = Leftovers()
@@ -109,4 +109,4 @@ class OutputWritten:
 
 
 ProcessFact = ProcessExited | TreeEnded | OutputWritten
-"""What the keeper has to tell about one run; told to the run's supervisor."""
+"""What the keeper tells the supervisor of a run."""

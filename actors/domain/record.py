@@ -1,7 +1,7 @@
 """The part of a run that must survive the worker: enough to adopt it, report it, or settle it.
 
-The journal writes it as JSON. Secrets never enter it: no environment, no resolved variables, and
-not what a person has given to the run (:meth:`RunRecord.for_keeping`).
+The journal writes it as JSON. It holds no secrets: no environment, no resolved variables, and not
+what a user has given to the run (:meth:`RunRecord.for_keeping`).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class Phase(StrEnum):
     PREPARING = "preparing"
     """Ours. Its job is being put together; nothing was started."""
     SPAWNING = "spawning"
-    """The keeper has been, or is about to be, told to start it."""
+    """The keeper may have been told to start it."""
     RUNNING = "running"
     """Its process exists."""
     REPORTING = "reporting"
-    """Its process is over (or was never started); the server is being told."""
+    """Its process is over, or was never started; the server is being told."""
     OVER = "over"
     """Settled: nothing left to do."""
 
@@ -72,7 +72,7 @@ class JobSummary:
     is_engine: bool = True
     """Whether it is Prefect's engine, which reports its own states."""
     uses_runner: bool = False
-    """Whether it is ``prefect flow-run execute``, which cancels by itself (contract 7.1)."""
+    """Whether it is ``prefect flow-run execute``, which cancels its engine by itself."""
     report_states: bool = False
     limits: Limits = Limits()
 
@@ -88,7 +88,7 @@ class RunRecord:
     phase: Phase
     job: JobSummary | None = None
     related: tuple[Resource, ...] = ()
-    """Related resources of this run's events (contract 12.5)."""
+    """The related resources of this run's events."""
     submitted_at: datetime | None = None
     started_at: datetime | None = None
     pid: int | None = None
@@ -97,12 +97,12 @@ class RunRecord:
     cancelling: State | None = None
     """The state in which the server was seen to want this run cancelled."""
     report: Proposal | None = None
-    """The state still to be told; its transition id survives restarts (invariant 5)."""
+    """The state still to be proposed. Its transition id survives restarts: it is accepted once."""
 
     def for_keeping(self) -> RunRecord:
-        """This record as it is written down: without job variables, parameters and the like.
+        """The record without job variables, parameters and the like, which may hold secrets.
 
-        Whatever a person has put there may be secret; who takes the run up asks the server again.
+        The supervisor that takes the run up asks the server for them again.
         """
         run = replace(self.run, job_variables={}, parameters={}, others={})
         return replace(self, run=run)

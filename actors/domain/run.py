@@ -20,21 +20,21 @@ class Run:
     tree_gone: bool = True
     """Whether no process of it is left (or was ever started)."""
     adopted: bool = False
-    """Whether somebody else began with it, whose last words a full disk may have kept back."""
+    """Whether another supervisor began it, whose last records a full disk may have refused."""
     given_up: bool = False
-    """Whether it is to be given back if it turns out to be ours."""
+    """Whether it is to be released if the claim turns out to have been accepted."""
     checking: bool = False
-    """Whether the server is being asked how it holds the run."""
+    """Whether the server is being asked for the run's state."""
     failure: str | None = None
-    """What its supervisors have failed of, in words: it is to be ended."""
+    """Why its supervisors failed, in words: it is to be ended."""
     runner_cancels_since: datetime | None = None
-    """Since when its runner has been left to cancel it; None: it was not to be cancelled."""
+    """When its runner was left to cancel it; None: it was not to be cancelled."""
     tail_follows: bool = False
     """Whether the last lines of its output are still to come, for the message of its report."""
 
     @classmethod
     def from_record(cls, record: RunRecord) -> Run:
-        """What a successor knows before it has asked the keeper: the worst is assumed."""
+        """What is assumed before the keeper has answered: the worst."""
         started = record.phase in (Phase.SPAWNING, Phase.RUNNING, Phase.REPORTING)
         return cls(
             record=record,
@@ -55,7 +55,7 @@ class Run:
 
     @property
     def ends_unstarted(self) -> bool:
-        """Whether it is about to be started, and is to be ended already."""
+        """Whether it is about to be started although it is to be ended."""
         wanted = self.record.cancelling is not None or self.record.reason is not None
         return wanted and self.record.phase is Phase.SPAWNING
 
@@ -81,8 +81,8 @@ def new_run(run: FlowRun, *, worker: str, transition: TransitionId) -> Run:
 def found_run(key: ClaimKey, *, worker: str) -> Run:
     """A run that only the keeper knows of: its record was lost, or a full disk never took it.
 
-    Of the claim's id it knows the beginning; the rest, which the ids of its reports follow from,
-    is drawn from the key.
+    The key holds the beginning of the claim's id. The rest is derived from the key, so that the
+    ids of reports, which follow from the claim's, are the same each time.
     """
     run_id, _, beginning = key.rpartition(".")
     drawn = str(uuid.uuid5(uuid.NAMESPACE_OID, key))

@@ -5,7 +5,7 @@ from pykka import ActorDeadError, Timeout
 from .actor import AsyncioActor
 from .address import Address, Directory
 from .clock import Cancellable, Clock, LoopClock
-from .dump import ActorReport, ActorState, dump, render
+from .dump import ActorReport, ActorState, dump
 from .errors import ActorKilled, UnknownMessage, WaitCancelled
 from .future import AsyncioFuture
 from .inbox import Inbox
@@ -51,6 +51,5 @@ __all__ = [
     "UnknownMessage",
     "WaitCancelled",
     "dump",
-    "render",
     "shut_down",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -86,28 +85,3 @@ def _view(actor: AsyncioActor) -> object:
         return actor.inspect()
     except Exception as error:  # a dump is for finding bugs: one more of them must not prevent it
         return f"inspect() failed: {error!r}"
-
-
-def render(reports: Iterable[ActorReport]) -> str:
-    """The reports as a table of text, a line per actor under a line of headings."""
-    rows = [("NAME", "CLASS", "STATE", "MAILBOX", "AGE", "HANDLING", "VIEW")]
-    for report in reports:
-        handling = ""
-        if report.handling is not None:
-            handling = f"{report.handling} for {report.handling_seconds:.1f} s"
-        rows.append(
-            (
-                report.name,
-                report.actor_class,
-                report.state,
-                str(report.mailbox),
-                f"{report.age_seconds:.1f} s",
-                handling,
-                "" if report.view is None else repr(report.view),
-            )
-        )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )

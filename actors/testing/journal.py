@@ -41,7 +41,6 @@ class MemoryJournal:
             raise StateFolderError("No space left on device.")
 
     async def check(self) -> None:
-        """See the port."""
         await self._in_order(self.make_room)
 
     async def folder(self, key: ClaimKey) -> Path:
@@ -49,32 +48,27 @@ class MemoryJournal:
         return Path("/nonexistent") / key
 
     async def save(self, record: RunRecord) -> None:
-        """See the port."""
         await self._in_order(lambda: self.write(record))
 
     async def close(self, record: RunRecord) -> None:
-        """See the port."""
         await self.save(record)
 
     async def record(self, key: ClaimKey) -> RunRecord | None:
-        """See the port."""
         await self.open_records()
         record = self.records.get(key)
         is_gone = record is None or (record.phase is Phase.OVER and record.reason is None)
         return None if is_gone else record
 
     async def open_records(self) -> list[RunRecord]:
-        """See the port."""
         if self._last is not None:
             await asyncio.wait([self._last])
         return self.unsettled
 
     async def output_tail(self, key: ClaimKey, lines: int) -> tuple[str, ...]:
-        """See the port."""
         return self.output.get(key, ())[-lines:]
 
     async def prune(self, now: datetime, *, keep_seconds: float, keep_count: int) -> int:
-        """See the port. Claims have no age here: the newest ``keep_count`` are kept."""
+        """Claims have no age here: the newest ``keep_count`` are kept."""
         settled = [key for key, record in self.records.items() if record.phase is Phase.OVER]
         gone = settled[: max(0, len(settled) - keep_count)]
         for key in gone:

@@ -27,7 +27,6 @@ class ScriptedResourceMonitor:
     """As of the last sample."""
 
     async def sample(self, runs: Mapping[ClaimKey, ProcessIdentity]) -> MemorySample:
-        """See the port."""
         self.samples += 1
         if self.failure is not None:
             raise self.failure
@@ -39,7 +38,6 @@ class ScriptedResourceMonitor:
         )
 
     def oom_detector(self, pid: int) -> ScriptedOomDetector:
-        """See the port."""
         return ScriptedOomDetector(self, pid)
 
 

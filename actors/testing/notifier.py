@@ -13,29 +13,22 @@ class RecordingNotifier:
 
     @property
     def watchdog_seconds(self) -> float | None:
-        """See the port."""
         return self._watchdog_seconds
 
     def ready(self) -> None:
-        """See the port."""
         self.said.append("ready")
 
     def reloading(self) -> None:
-        """See the port."""
         self.said.append("reloading")
 
     def stopping(self) -> None:
-        """See the port."""
         self.said.append("stopping")
 
     def extend(self, seconds: float) -> None:
-        """See the port."""
         self.said.append("extend")
 
     def status(self, text: str) -> None:
-        """See the port."""
         self.statuses.append(text)
 
     def beat(self) -> None:
-        """See the port."""
         self.said.append("beat")

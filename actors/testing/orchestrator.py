@@ -36,8 +36,7 @@ T = TypeVar("T")
 Faults = Callable[[str, Literal["before", "after"]], Awaitable[None]]
 """Called with an operation's name before and after its effect.
 
-It may wait (a slow network) or raise Unavailable: before the effect the request was lost, after
-it the answer was.
+It may wait, as a slow network does, or raise Unavailable: the request is lost, or its response.
 """
 
 PAGE = 200
@@ -57,13 +56,12 @@ class InMemoryOrchestrator:
         self._clock = clock
 
     async def read_work_pool(self, name: str) -> WorkPool:
-        """The pool called ``name``."""
         return await self._answer("read_work_pool", lambda: self._pool(name).pool)
 
     async def create_work_pool(
         self, name: str, type: str, base_job_template: Mapping[str, Json] | None
     ) -> WorkPool:
-        """Create a pool; names starting with Prefect are reserved."""
+        """Names starting with Prefect are reserved."""
 
         def create() -> WorkPool:
             if name.lower().startswith("prefect"):
@@ -75,8 +73,6 @@ class InMemoryOrchestrator:
         return await self._answer("create_work_pool", create)
 
     async def update_base_job_template(self, name: str, template: Mapping[str, Json]) -> None:
-        """Replace the pool's base job template."""
-
         def update() -> None:
             pool = self._pool(name)
             pool.pool = replace(pool.pool, base_job_template=template)
@@ -84,7 +80,7 @@ class InMemoryOrchestrator:
         await self._answer("update_base_job_template", update)
 
     async def read_work_queues(self, pool: str, names: Collection[str]) -> list[WorkQueue]:
-        """The pool's queues; of an unknown pool there are none."""
+        """An unknown pool has no queues."""
 
         def read() -> list[WorkQueue]:
             if pool not in self.world.pools:
@@ -103,8 +99,6 @@ class InMemoryOrchestrator:
         return await self._answer("read_work_queues", read)
 
     async def send_heartbeat(self, pool: str, worker: str, interval_seconds: int) -> None:
-        """Record a sign of life."""
-
         def record() -> None:
             self._pool(pool)
             self.world.heartbeats.append(
@@ -121,7 +115,7 @@ class InMemoryOrchestrator:
     async def read_due_runs(
         self, pool: str, queues: Collection[str], *, before: datetime, limit: int | None = None
     ) -> DueListing:
-        """Due runs by queue priority, within the limits of queues and pool."""
+        """By queue priority, within the limits of queues and pool."""
         longest = PAGE if limit is None else min(limit, PAGE)
 
         def read() -> DueListing:
@@ -134,8 +128,6 @@ class InMemoryOrchestrator:
     async def read_scheduled_runs(
         self, pool: str, queue: str, *, before: datetime
     ) -> list[FlowRun]:
-        """Every run of the queue that is due and scheduled."""
-
         def read() -> list[FlowRun]:
             runs = [run for run in self.world.runs.values() if run.pool == pool]
             return [run.run for run in _scheduled(queue, runs, before)]
@@ -160,30 +152,23 @@ class InMemoryOrchestrator:
         return await self._answer("read_cancelling_runs", read)
 
     async def read_flow_run(self, run_id: FlowRunId) -> FlowRun:
-        """A flow run with its whole state."""
         return await self._answer("read_flow_run", lambda: self.world.run(run_id).run)
 
     async def read_history(self, run_id: FlowRunId) -> list[State]:
-        """The states that the run has had."""
         return await self._answer("read_history", lambda: self.world.history_of(run_id))
 
     async def read_deployment(self, deployment_id: DeploymentId) -> Deployment:
-        """A deployment."""
         return await self._answer(
             "read_deployment", lambda: _found(self.world.deployments, deployment_id, "Deployment")
         )
 
     async def read_flow(self, flow_id: FlowId) -> Flow:
-        """A flow."""
         return await self._answer("read_flow", lambda: _found(self.world.flows, flow_id, "Flow"))
 
     async def propose_state(self, run_id: FlowRunId, proposal: Proposal) -> Verdict:
-        """Apply the server's rules."""
         return await self._answer("propose_state", lambda: self.world.propose(run_id, proposal))
 
     async def set_infrastructure_pid(self, run_id: FlowRunId, infrastructure_pid: str) -> None:
-        """Record where the run's process is."""
-
         def record() -> None:
             run = self.world.run(run_id)
             run.run = replace(run.run, infrastructure_pid=infrastructure_pid)
@@ -191,7 +176,7 @@ class InMemoryOrchestrator:
         await self._answer("set_infrastructure_pid", record)
 
     async def add_labels(self, run_id: FlowRunId, labels: Mapping[str, str]) -> bool:
-        """Merge labels; False on servers before 3.1.x."""
+        """Servers before 3.1.1 have no route for labels."""
 
         def merge() -> bool:
             if self.world.server < (3, 1, 1):
@@ -202,29 +187,23 @@ class InMemoryOrchestrator:
         return await self._answer("add_labels", merge)
 
     async def read_block_by_name(self, type_slug: str, name: str) -> Json:
-        """The ``data`` of a block document."""
         return await self._answer("read_block_by_name", lambda: self._block((type_slug, name)))
 
     async def read_block_by_id(self, block_document_id: str) -> Json:
-        """The ``data`` of a block document."""
         return await self._answer("read_block_by_id", lambda: self._block(block_document_id))
 
     async def read_variable(self, name: str) -> Json:
-        """The value of a variable."""
         return await self._answer(
             "read_variable", lambda: _found(self.world.variables, name, "Variable")
         )
 
     async def send_logs(self, lines: Sequence[LogLine]) -> None:
-        """Append lines."""
         await self._answer("send_logs", lambda: self.world.logs.extend(lines))
 
     async def send_events(self, events: Sequence[WorkerEvent]) -> None:
-        """Take events."""
         await self._answer("send_events", lambda: self.world.events.extend(events))
 
     async def read_server_version(self) -> str:
-        """The version that this server claims."""
         return await self._answer("read_server_version", lambda: self.world.version)
 
     async def _answer(self, operation: str, effect: Callable[[], T]) -> T:
@@ -284,7 +263,7 @@ def _room(limit: int | None, runs: list[Run]) -> int | None:
 
 
 def _as_polled(run: FlowRun) -> FlowRun:
-    """A poll gives type and name of the state only, and no queue name (contract 5.1)."""
+    """A poll answers with the type and name of a state only, and without a queue's name."""
     state = State(type=run.state.type, name=run.state.name)
     return replace(run, state=state, work_queue_name=None)
 

@@ -223,8 +223,6 @@ class ScriptedLauncher:
         self.faults = faults
 
     async def spawn(self, order: SpawnOrder, listener: FactListener) -> ProcessIdentity:
-        """See the port."""
-
         def spawn() -> ProcessIdentity:
             process = self._keeper.start(order)
             _attach(process, listener)
@@ -233,8 +231,6 @@ class ScriptedLauncher:
         return await self._answer("spawn", spawn)
 
     async def watch(self, key: ClaimKey, listener: FactListener) -> KeptRun | None:
-        """See the port."""
-
         def watch() -> KeptRun | None:
             process = self._keeper.processes.get(key)
             if process is None:
@@ -247,7 +243,7 @@ class ScriptedLauncher:
     async def end_tree(
         self, key: ClaimKey, *, signal: int, grace_seconds: float, announce_cancel: bool = False
     ) -> None:
-        """See the port. Of a run that the keeper does not have there is nothing to end."""
+        """Of a run that the keeper does not have there is nothing to end."""
 
         def end() -> None:
             process = self._keeper.processes.get(key)
@@ -258,7 +254,7 @@ class ScriptedLauncher:
         await self._answer("end_tree", end)
 
     async def forget(self, key: ClaimKey) -> None:
-        """See the port. What is not gone yet is dropped when it is."""
+        """What is not gone yet is dropped when it is."""
 
         def forget() -> None:
             process = self._keeper.processes.get(key)
@@ -271,7 +267,6 @@ class ScriptedLauncher:
         await self._answer("forget", forget)
 
     async def table(self) -> list[KeptRun]:
-        """See the port."""
         return await self._answer(
             "table", lambda: [_kept(process) for process in self._keeper.processes.values()]
         )

@@ -1,7 +1,7 @@
 """What a Prefect server answers to a proposed state: its rules for flow runs, pure.
 
-Order and wording of the verdicts follow the server's core policy as probed on 3.0.0, 3.1.15 and
-3.8.8 (contract section 6.3). Reasons are the server's own, for tests that compare them.
+Order and wording of the verdicts are those of the server's core policy in 3.0.0, 3.1.15 and 3.8.8;
+tests/contract compares them with real servers.
 """
 
 from __future__ import annotations

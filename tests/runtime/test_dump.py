@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from actors.runtime import ActorState, Directory, dump, render
+from actors.runtime import ActorState, Directory, dump
 from tests.runtime.scribe import Do, Scribe, forever, turns
 from tests.support.virtual import virtual
 
@@ -36,11 +36,6 @@ async def test_a_dump_tells_what_each_named_actor_is_doing() -> None:
     waiting = reports["waiting"]
     assert (waiting.actor_class, waiting.mailbox, waiting.age_seconds) == ("Scribe", 1, 62.0)
     assert (waiting.handling, waiting.handling_seconds) == ("function", 2.0)
-    assert render([reports["idle"], waiting]).splitlines() == [
-        "NAME     CLASS   STATE    MAILBOX  AGE     HANDLING            VIEW",
-        "idle     Scribe  idle     0        62.0 s",
-        "waiting  Scribe  waiting  1        62.0 s  function for 2.0 s",
-    ]
     for ref in refs.values():
         ref.kill()
         await ref.joined()
@@ -54,7 +49,3 @@ async def test_an_actor_that_has_ended_is_not_in_the_dump() -> None:
     await turns()
     await ref.stop(block=False)
     assert dump(directory) == []
-
-
-def test_a_dump_of_nothing_is_a_line_of_headings() -> None:
-    assert render([]) == "NAME  CLASS  STATE  MAILBOX  AGE  HANDLING  VIEW"
