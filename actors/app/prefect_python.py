@@ -1,9 +1,9 @@
 """Which interpreter runs ``python -m prefect.engine``.
 
-Prefect is not installed where the worker is, or it is: both are fine. Looking for it must not
-delay the start, so there are two steps. :func:`find` looks at files only (a few milliseconds) and
-says which interpreter it will be. :func:`check` runs that interpreter once and says which Prefect
-it has; the system does this while it is starting, and a run that is due waits for the answer.
+Prefect may be installed beside the worker or elsewhere. The search must not delay the start, so it
+has two steps. :func:`find` chooses the interpreter by files alone, in a few milliseconds.
+:func:`check` runs that interpreter once to ask for its Prefect while the system starts; a run that
+is due waits for the answer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..domain.errors import SettingsError
 from ..domain.masking import secrets_in_environment
 
 CHECK_SECONDS: Final = 30.0
-"""How long an interpreter may take to say which Prefect it has; a healthy one needs 0.1 s."""
+"""How long an interpreter may take to answer; a healthy one needs 0.1 s."""
 
 REMEDY: Final = (
     "Name one that has it with --python, or install it beside the worker: "
@@ -71,11 +71,10 @@ def find(
         return Path(own)
     unclear: list[Path] = []
     for candidate in _candidates(path):
-        match _has_prefect(candidate):
-            case True:
-                return candidate
-            case None:
-                unclear.append(candidate)
+        if versions := _versions(candidate):
+            return candidate
+        if versions is None:
+            unclear.append(candidate)
     if unclear:
         return unclear[0]
     raise SettingsError(f"No Python with Prefect was found beside the worker or on PATH. {REMEDY}")
@@ -84,9 +83,9 @@ def find(
 async def check(python: Path, *, env: Mapping[str, str] | None = None) -> PrefectPython:
     """Ask ``python`` which Prefect it has; ``env`` is its environment (default: ours).
 
-    It sees what the runs' interpreters will see, PYTHONPATH and the user's site-packages too, but
-    no secrets, and nothing of the folder that the worker was started in: ``python -c`` would
-    import from there, and that folder may be somebody else's.
+    It sees what the interpreters of runs will see, PYTHONPATH and the user's site-packages too,
+    but no secrets. It does not run in the worker's folder, which may be somebody else's:
+    ``python -c`` would import from there.
 
     SettingsError: it cannot be run, does not answer in time, or has no Prefect 3.
     """
@@ -131,7 +130,7 @@ async def check(python: Path, *, env: Mapping[str, str] | None = None) -> Prefec
 
 
 def _without_secrets(env: Mapping[str, str]) -> dict[str, str]:
-    """Without Prefect's settings, too: their headers and addresses may hold some."""
+    """Without Prefect's settings, too: their headers and addresses may contain secrets."""
     return {
         name: value
         for name, value in env.items()
@@ -173,21 +172,12 @@ def _candidates(path: str | None) -> Iterator[Path]:
 
 
 def version_by_files(python: Path) -> str | None:
-    """The version of the Prefect 3 in an interpreter, as far as the files around it tell.
-
-    This is known at once, and :func:`check` some time later.
-    """
+    """The version of the Prefect 3 in an interpreter, if the files around it show one."""
     return next(iter(_versions(python) or ()), None)
 
 
-def _has_prefect(python: Path) -> bool | None:
-    """Whether the files around an interpreter show Prefect 3; None when they tell nothing."""
-    versions = _versions(python)
-    return None if versions is None else bool(versions)
-
-
 def _versions(python: Path) -> list[str] | None:
-    """The Prefects 3 that the files around an interpreter show; None when they tell nothing."""
+    """The versions of Prefect 3 in the files around an interpreter; None: they tell nothing."""
     prefix = python.parent.parent
     if not (prefix / "pyvenv.cfg").exists():
         # not a virtual environment: the prefix is where the link finally points

@@ -1,7 +1,7 @@
 """The programmatic interface of Prefect 3.0's process worker, over the actor system.
 
-For programs that drive that worker themselves: same class attributes, same constructor, same
-methods, same meaning of results and errors. Command lines and new programs use ActorSystem.
+For programs that drive that worker themselves: class attributes, constructor, methods, results and
+errors are the same. New programs use ActorSystem.
 """
 
 from __future__ import annotations
@@ -51,10 +51,9 @@ log = structlog.get_logger("actors.process_worker")
 
 
 class TaskStatus(Protocol):
-    """What is told of a start: anyio's TaskStatus fits."""
+    """Is told of a start with ``host:pid``; anyio's TaskStatus fits."""
 
-    def started(self, value: str) -> None:
-        """The process exists; ``value`` is its ``host:pid``."""
+    def started(self, value: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,11 +118,8 @@ class ProcessWorker:
         self._adapters: Adapters | None = None
         self._opened = AsyncExitStack()
 
-    # -- what it says of itself --------------------------------------------------------------
-
     @classmethod
     def get_description(cls) -> str:
-        """What this kind of worker does."""
         return (
             "Runs each flow run as a process of its own on the worker's machine, watches over it "
             "and reports how it ended."
@@ -131,17 +127,14 @@ class ProcessWorker:
 
     @classmethod
     def get_display_name(cls) -> str:
-        """Its name for people."""
         return "Process"
 
     @classmethod
     def get_documentation_url(cls) -> str:
-        """Where to read on."""
         return "https://docs.prefect.io/v3/concepts/work-pools"
 
     @classmethod
     def get_logo_url(cls) -> str:
-        """Its picture."""
         return (
             "https://cdn.sanity.io/images/3ugk85nk/production/"
             "356e6766a91baf20e1d08bbe16e8b5aaef4d8643-48x48.png"
@@ -149,10 +142,7 @@ class ProcessWorker:
 
     @classmethod
     def get_default_base_job_template(cls) -> dict[str, Json]:
-        """What pools that it creates get."""
         return default_base_job_template()
-
-    # -- the worker --------------------------------------------------------------------------
 
     async def start(
         self,
@@ -230,8 +220,8 @@ class ProcessWorker:
         """End a process of this worker's, and all it started; return when nothing is left.
 
         Within ``grace_seconds`` it may end by itself after SIGTERM. InfrastructureNotFound: no
-        such process. InfrastructureNotAvailable: it is on another host, or it is not ours; the
-        seed would signal that one, but a number alone does not prove whose process it is.
+        such process. InfrastructureNotAvailable: it is on another host, or it is not ours.
+        Prefect's worker would signal it, but a pid alone does not prove whose process it is.
         """
         adapters = self._open()
         where = InfrastructurePid.parse(infrastructure_pid)
@@ -251,7 +241,7 @@ class ProcessWorker:
         await adapters.launcher.end_tree(
             kept.key, signal=signal.SIGTERM, grace_seconds=grace_seconds
         )
-        # Its facts go to whoever started it, and the keeper has no others to wait for.
+        # its facts go to the caller of run(), so this one has to look
         while await _is_there(adapters, kept.key):  # noqa: ASYNC110
             await asyncio.sleep(CHECK_SECONDS)
 
@@ -281,7 +271,7 @@ class ProcessWorker:
 
 
 class _Watch:
-    """Hears of one process: ``exited`` gives its code, ``gone`` ends with its tree."""
+    """Follows one process: ``exited`` is its exit code, ``gone`` the end of its tree."""
 
     def __init__(self, job: Job, masker: Masker) -> None:
         loop = asyncio.get_running_loop()
@@ -302,7 +292,7 @@ class _Watch:
 
 
 async def _told(fact: asyncio.Future[T], adapters: Adapters) -> T:
-    """What is told of a process. KeeperError: nobody will ever tell."""
+    """Wait for a fact about a process. KeeperError: the keeper will never tell it."""
     return await (fact if adapters.keeper is None else adapters.keeper.or_failure(fact))
 
 

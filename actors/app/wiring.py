@@ -1,4 +1,4 @@
-"""Where actors meet adapters: who is started, in which order, knowing whom."""
+"""Where actors meet adapters: which actors start, in which order, with which addresses."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from ..poller.poller import Poller, PollSettings
 from ..prefect_api.settings.profile import PrefectProfile
 from ..process_supervisor.ports import SupervisorPorts
 from ..process_supervisor.process_supervisor import ProcessSupervisor
-from ..runtime import Address, AsyncioRef, ChildSpec, Directory, Restart
+from ..runtime import AsyncioRef, ChildSpec, Directory, Restart
 from ..service_notifier import ServiceReporter
 from ..settings.worker_settings import WorkerSettings
 
 RUN_PREFIX = "run/"
-"""Supervisors of runs are in the directory under this and their claim's key."""
+"""The directory has the supervisor of a run under this prefix and the key of its claim."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,21 +66,21 @@ class WorkerPorts:
     maintenance_until: Callable[[], float | None] = lambda: None
     """Until when, on the monotonic clock, the server has announced maintenance."""
     resource_monitor: ResourceMonitor | None = None
-    """None: nothing is measured, so limits of memory are not kept."""
+    """None: memory is not measured, so its limits have no effect."""
     notifier: ServiceNotifier | None = None
-    """None: no service manager is to be told anything."""
+    """None: there is no service manager to notify."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """A worker's actors: the directory of all, and the one that answers for them."""
+    """A worker's actors: the directory of all, and the Guardian that supervises them."""
 
     directory: Directory
     guardian: AsyncioRef
 
 
 def start_actors(plan: WorkerPlan, ports: WorkerPorts) -> Wiring:
-    """Start a worker's actors on the running loop; ping the guardian to know that they are up."""
+    """Start a worker's actors on the running loop; ping the Guardian to know that they are up."""
     directory = Directory()
     guardian = Guardian.start(
         _children(plan, ports, directory),
@@ -102,8 +102,8 @@ def start_actors(plan: WorkerPlan, ports: WorkerPorts) -> Wiring:
 def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> list[ChildSpec]:
     """The services, in the order in which they start; they stop in reverse.
 
-    Who is told comes before who tells, so that at the end nothing is told to nobody. The
-    Heartbeater comes early all the same: runs that the Dispatcher adopts ask it for the pool.
+    A receiver starts before its senders, so that it outlives them. The Heartbeater starts early
+    nevertheless: runs that the Dispatcher adopts ask it for the pool.
     """
     settings, prefect, to = plan.settings, plan.prefect, directory.address
     shared = {"clock": ports.clock, "rng": ports.rng}
@@ -215,6 +215,17 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
             resource_monitor=ports.resource_monitor, clock=ports.clock, dispatcher=to("dispatcher")
         )
 
+    def service_reporter() -> AsyncioRef:
+        assert ports.notifier is not None, "it is started with a notifier only"
+        return ServiceReporter.start(
+            notifier=ports.notifier,
+            clock=ports.clock,
+            services=watched,
+            guardian=to("guardian"),
+            health=to("health_reporter"),
+            dispatcher=to("dispatcher"),
+        )
+
     services = [
         event_emitter,
         *([log_shipper] if prefect.logging_to_api_enabled else []),
@@ -226,31 +237,13 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
         cancellation_watcher,
         housekeeper,
     ]
+    watched = [to(start.__name__) for start in services]
     if ports.notifier is not None:
-        watched = [to(start.__name__) for start in services]
-        services.append(_service_reporter(ports.notifier, ports.clock, watched, directory))
+        services.append(service_reporter)
     return [
         ChildSpec(name=start.__name__, start=start, restart=Restart.PERMANENT)
         for start in services
     ]
-
-
-def _service_reporter(
-    notifier: ServiceNotifier, clock: Clock, watched: list[Address], directory: Directory
-) -> Callable[[], AsyncioRef]:
-    to = directory.address
-
-    def service_reporter() -> AsyncioRef:
-        return ServiceReporter.start(
-            notifier=notifier,
-            clock=clock,
-            services=watched,
-            guardian=to("guardian"),
-            health=to("health_reporter"),
-            dispatcher=to("dispatcher"),
-        )
-
-    return service_reporter
 
 
 def _supervisors(
@@ -287,7 +280,7 @@ def _resource(plan: WorkerPlan) -> Mapping[str, str]:
 
 
 def _labels(plan: WorkerPlan, pool: WorkPool) -> Mapping[str, str]:
-    """What Prefect's worker labels its runs with (contract 6.6)."""
+    """The labels that Prefect's worker gives its runs."""
     return {
         "prefect.worker.name": plan.name,
         "prefect.worker.type": "process",

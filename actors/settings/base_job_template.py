@@ -12,11 +12,11 @@ from ..domain.model import Json
 from ..job.placeholders import BLOCK_PREFIX, ENVIRONMENT_PREFIX, VARIABLE_PREFIX, names_in
 
 _ELSEWHERE = (BLOCK_PREFIX, VARIABLE_PREFIX, ENVIRONMENT_PREFIX, "ctx.")
-"""Placeholders that are filled from elsewhere than from the template's own variables."""
+"""Placeholders that are not filled from the template's own variables."""
 
 
 def read_base_job_template(given: Any) -> Json:
-    """A base job template from a path to a JSON file; anything but a path is checked as it is.
+    """A base job template from the path of a JSON file, or the checked template itself.
 
     ValueError: the file cannot be read, or the server would not take what is in it.
     """

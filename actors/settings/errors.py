@@ -1,4 +1,4 @@
-"""What is said of a setting that is wrong: its source, its value, what it should be."""
+"""Error messages for wrong settings: the source, the value, and what it should be."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def explain(
 ) -> SettingsError:
     """``error`` in words, one sentence for each wrong setting.
 
-    ``given`` are the caller's own values; ``argument`` names how the caller gave one.
+    ``given`` are the caller's own values; ``argument`` returns how the caller gave one.
     """
     config = given.get("config") or os.environ.get(variable_of("config"))
     file = None if config is None else Path(config)
@@ -102,7 +102,7 @@ def _source(
 
 
 def closest(name: str, names: Collection[str]) -> str:
-    """A sentence that names what was probably meant, or nothing."""
+    """A sentence that suggests the most similar name, or nothing."""
     found = difflib.get_close_matches(name.replace("-", "_"), names, n=1)
     return f" Did you mean {found[0]}?" if found else ""
 
@@ -112,7 +112,7 @@ def unknown_variables(
 ) -> list[str]:
     """A sentence for each ``ACTOR_WORKER_*`` variable that sets nothing.
 
-    They do not stop a worker: they may be meant for another version of it.
+    They are no errors: they may be meant for another version of the worker.
     """
     known = {variable_of(field) for field in fields}
     return [
