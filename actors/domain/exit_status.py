@@ -9,7 +9,7 @@ import signal
 from collections.abc import Sequence
 from typing import Final
 
-from .exit_table import ANY_SIGNAL, BY_CODE, BY_SIGNAL, LOST, Explanation
+from .exit_table import ANY_CODE, ANY_SIGNAL, BY_CODE, BY_SIGNAL, CLEAN, LOST, Explanation
 from .masking import Masker
 from .plain_text import plain
 from .process import ExitStatus
@@ -30,9 +30,21 @@ def explain(code: int | None) -> Explanation:
     """The meaning of exit code ``code``; None: nobody received it."""
     if code is None:
         return LOST
+    if code == 0:
+        return CLEAN
     if code < 0:
-        return _by_signal(-code)
-    return BY_CODE.get(code) or _by_shell(code)
+        return _by_signal(-code, f"The process was ended by {signal_name(-code)}.")
+    exited = f"The process exited with code {code}"
+    if code not in BY_CODE and code - 128 in signal.valid_signals():
+        name = signal_name(code - 128)
+        return _by_signal(code - 128, f"{exited}: something in it was ended by {name}.")
+    what, cause, advice = BY_CODE.get(code, ANY_CODE)
+    return Explanation(summary=f"{exited}{what}.", cause=cause, advice=advice)
+
+
+def _by_signal(number: int, summary: str) -> Explanation:
+    cause, advice, level = BY_SIGNAL.get(signal_name(number), ANY_SIGNAL)
+    return Explanation(summary=summary, cause=cause, advice=advice, level=level)
 
 
 def signal_name(number: int) -> str:
@@ -41,32 +53,6 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-def _by_signal(number: int) -> Explanation:
-    name = signal_name(number)
-    cause, advice, level = BY_SIGNAL.get(name, ANY_SIGNAL)
-    return Explanation(
-        summary=f"The process was ended by {name}.", cause=cause, advice=advice, level=level
-    )
-
-
-def _by_shell(code: int) -> Explanation:
-    number = code - 128
-    if number in signal.valid_signals():
-        name = signal_name(number)
-        cause, advice, level = BY_SIGNAL.get(name, ANY_SIGNAL)
-        return Explanation(
-            summary=f"The process exited with code {code}: something in it was ended by {name}.",
-            cause=cause,
-            advice=advice,
-            level=level,
-        )
-    return Explanation(
-        summary=f"The process exited with code {code}.",
-        cause="The command itself chose this code.",
-        advice="Look at its output and at the command's documentation.",
-    )
 
 
 def crash_message(

@@ -100,50 +100,48 @@ BY_SIGNAL: Final[dict[str, tuple[str, str, int]]] = {
 
 ANY_SIGNAL: Final = ("", "See what on this machine sends that signal.", logging.ERROR)
 
-BY_CODE: Final[dict[int, Explanation]] = {
-    0: Explanation(summary="The process exited cleanly.", level=logging.INFO),
-    1: Explanation(
-        summary="The process exited with code 1.",
-        cause="Most often an exception that nothing caught.",
-        advice="Look at the end of its output.",
+BY_CODE: Final[dict[int, tuple[str, str, str]]] = {
+    1: ("", "Most often an exception that nothing caught.", "Look at the end of its output."),
+    2: (
+        "",
+        "Most often a command line that the program does not understand.",
+        "Check the command in the job variables, and look at the end of its output.",
     ),
-    2: Explanation(
-        summary="The process exited with code 2.",
-        cause="Most often a command line that the program does not understand.",
-        advice="Check the command in the job variables, and look at the end of its output.",
+    125: (
+        "",
+        "The container runtime could not run the container.",
+        "Check the image's name, its entry point, and that the runtime works.",
     ),
-    125: Explanation(
-        summary="The process exited with code 125.",
-        cause="The container runtime could not run the container.",
-        advice="Check the image's name, its entry point, and that the runtime works.",
+    126: (
+        ": a command was found but could not be executed",
+        "Usually its file is not marked as executable, or is no program.",
+        "Check the file's permissions (chmod +x) and its first line.",
     ),
-    126: Explanation(
-        summary="The process exited with code 126: a command was found but could not be executed.",
-        cause="Usually its file is not marked as executable, or is no program.",
-        advice="Check the file's permissions (chmod +x) and its first line.",
+    127: (
+        ": a command was not found",
+        "Usually it is not installed where the run happens, or not on its PATH.",
+        "Install it, or write its full path.",
     ),
-    127: Explanation(
-        summary="The process exited with code 127: a command was not found.",
-        cause="Usually it is not installed where the run happens, or not on its PATH.",
-        advice="Install it, or write its full path.",
+    137: (
+        ": something in it was ended by SIGKILL",
+        "Most often memory ran out.",
+        _MEMORY_ADVICE,
     ),
-    137: Explanation(
-        summary="The process exited with code 137: something in it was ended by SIGKILL.",
-        cause="Most often memory ran out.",
-        advice=_MEMORY_ADVICE,
-    ),
-    143: Explanation(
-        summary="The process exited with code 143: something in it was ended by SIGTERM.",
-        cause=BY_SIGNAL["SIGTERM"][0],
-        advice=BY_SIGNAL["SIGTERM"][1],
-        level=logging.INFO,
-    ),
-    247: Explanation(
-        summary="The process exited with code 247.",
-        cause="Most often something in it was ended by SIGKILL because memory ran out.",
-        advice=_MEMORY_ADVICE,
+    247: (
+        "",
+        "Most often something in it was ended by SIGKILL because memory ran out.",
+        _MEMORY_ADVICE,
     ),
 }
+"""What happened, the cause and the advice. All of them are errors."""
+
+ANY_CODE: Final = (
+    "",
+    "The command itself chose this code.",
+    "Look at its output and at the command's documentation.",
+)
+
+CLEAN: Final = Explanation(summary="The process exited cleanly.", level=logging.INFO)
 
 LOST: Final = Explanation(
     summary="The process is over, but nobody was there to receive its exit code.",
