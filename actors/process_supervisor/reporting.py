@@ -41,6 +41,7 @@ class Proposals:
         self._under_way: Propose | None = None
         self._looked_for: Propose | None = None
         self._before = StateType.PENDING
+        self._is_sent = False
         self._was_refused = False
 
     def add(self, effect: Propose) -> None:
@@ -51,13 +52,13 @@ class Proposals:
         """Whether to send ``effect`` now: it is the newest, and no other is under way."""
         may_begin = effect is self._newest and self._under_way is None
         if may_begin:
-            self._under_way = effect
+            self._under_way, self._is_sent = effect, False
         return may_begin
 
     def end(self, error: Exception | None = None) -> Propose | None:
         """The proposal under way is answered, or has failed: return the newer one to send now."""
         ended, self._under_way = self._under_way, None
-        self._was_refused = error is not None and is_final(error)
+        self._was_refused = self._is_sent and error is not None and is_final(error)
         return None if self._newest is ended else self._newest
 
     async def send(self, effect: Propose, record: RunRecord) -> ProposalAnswered:
@@ -69,6 +70,7 @@ class Proposals:
         before = await self._look(effect)
         verdict = None if before is None else self._foresee(effect, before)
         if verdict is None:
+            self._is_sent = True
             verdict = await self._orchestrator.propose_state(self._run_id, proposal)
         state = None if isinstance(verdict, Wait) else verdict.state
         is_set = state is not None and state.transition_id == proposal.transition_id
@@ -90,7 +92,10 @@ class Proposals:
         return state
 
     def _foresee(self, effect: Propose, state: State) -> Verdict | None:
-        """A claim that was refused is given up, unless the server has taken it all the same."""
+        """A claim that was refused is given up, unless the server has taken it all the same.
+
+        A refused look says nothing of the claim, of which an earlier copy may still arrive.
+        """
         verdict = foreseen(effect.proposal, state)
         if verdict is None and effect.proposal.type is StateType.PENDING and self._was_refused:
             return Aborted(state=state, reason="the claim was refused")

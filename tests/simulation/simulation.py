@@ -14,7 +14,7 @@ from actors.domain.ids import ClaimKey, FlowRunId, claim_key, flow_run_id_of
 from actors.domain.memory import MEBIBYTE
 from actors.domain.model import StateType
 from actors.domain.process import SpawnOrder
-from actors.domain.record import RunRecord
+from actors.domain.record import Phase, RunRecord
 from actors.runtime import ActorDeadError, AsyncioRef, LoopClock, Ping, shut_down
 from actors.testing.journal import MemoryJournal
 from actors.testing.orchestrator import InMemoryOrchestrator
@@ -27,7 +27,7 @@ from .plan import Plan, Program
 from .programs import Performance
 from .rival import overtake
 from .rules import Check, Rules
-from .server import WatchedServer, Write
+from .server import Request, WatchedServer, Write
 from .trace import Trace
 from .truth import WISHED, Truth
 from .wire import FaultyNetwork
@@ -179,6 +179,12 @@ class Simulation:
         self.truth.processes[process.key] = process
         self.judge(self.rules.on_spawn, process)
         Performance(self.programs[run_id], process, self.server, self.clock)
+
+    def has_given_up(self, claim: Request) -> bool:
+        """Whether the claim is settled, so that nobody takes up what a copy of it begins."""
+        run_id, proposal = claim.args
+        record = self.records.records.get(claim_key(run_id, proposal.transition_id))
+        return record is not None and record.phase is Phase.OVER
 
     def _written(self, write: Write) -> None:
         forced = "by force" if write.proposal.force else ""

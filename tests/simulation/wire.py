@@ -95,6 +95,9 @@ class World(Protocol):
     def claim_arrives(self, run_id: FlowRunId) -> None:
         """A claim is about to arrive at the server."""
 
+    def has_given_up(self, claim: Request) -> bool:
+        """Whether the claim is settled, so that nobody takes up what a copy of it begins."""
+
     def events_refused(self, error: OrchestratorError, life: Life) -> None:
         """Events were not taken."""
 
@@ -160,6 +163,8 @@ class Wire:
         error = fate.error
         request.is_orphan = reply.done()
         if not fate.lost:
+            if request.is_claim and request.is_orphan and self._sim.has_given_up(request):
+                request.is_late = True
             if request.is_claim:
                 self._sim.claim_arrives(request.args[0])
             try:
