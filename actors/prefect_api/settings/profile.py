@@ -1,4 +1,4 @@
-"""Prefect's own settings, as its users have them, for a worker that does not import Prefect."""
+"""Prefect's own settings, read without importing Prefect."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ from . import values as to
 from .sources import Found, find_sources
 
 CREDENTIALS: Final = ("api_key", "api_auth_string")
-"""The settings that are changed while a worker is at work."""
-
+"""The settings that may change while the worker runs."""
 
 _OTHER_NAMES: Final = {
     "PREFECT_CLIENT_METRICS_ENABLED": "PREFECT_CLIENT_ENABLE_METRICS",
     "PREFECT_CLIENT_ENABLE_METRICS": "PREFECT_CLIENT_METRICS_ENABLED",
 }
-"""Settings that have two names."""
+"""A setting that has two names."""
 
 
 def _setting(parse: to.Parse, default: Any = None) -> Any:
@@ -45,10 +44,9 @@ def _secret(parse: to.Parse, default_factory: Callable[[], Any] = lambda: None) 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrefectProfile:
-    """The client and worker part of Prefect's settings (contract section 16), as far as used here.
+    """The settings that the worker uses: ``x_y`` is ``PREFECT_X_Y``, in seconds or bytes.
 
-    ``x_y`` is the setting ``PREFECT_X_Y``; times are seconds, sizes bytes. Everything else that
-    is set is for the engines, in :meth:`environment`.
+    All settings, for the runs' engines, are in :meth:`environment`.
     """
 
     api_url: str | None = _setting(to.url)
@@ -83,14 +81,14 @@ class PrefectProfile:
     """The active profile of ``profiles.toml``."""
     profiles_path: Path | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
-    """Where each ``PREFECT_*`` variable that is set was found, in words."""
+    """Where each ``PREFECT_*`` variable was found, in words."""
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Every Prefect setting that is set, client's or not, as its text."""
+    """The text of every Prefect setting that is set."""
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
     warnings: tuple[str, ...] = ()
-    """What Prefect itself would warn of while reading its settings."""
+    """What Prefect would warn of, too, when it reads its settings."""
     again: Callable[[], PrefectProfile] | None = field(default=None, repr=False, compare=False)
-    """Reads them once more from the same places; None: they were not read."""
+    """Reads the settings again from the same sources; None: they come from no source."""
 
     @property
     def is_cloud(self) -> bool:
@@ -98,7 +96,7 @@ class PrefectProfile:
         return self.api_url is not None and self.api_url.startswith(self.cloud_api_url)
 
     def environment(self) -> dict[str, str]:
-        """All settings that are set, as variables for the runs' processes (contract 7.3)."""
+        """All settings that are set, as variables for the runs' processes."""
         return dict(self.variables)
 
     def source_of(self, variable: str) -> str:
@@ -110,7 +108,7 @@ class PrefectProfile:
         return Credentials(api_key=self.api_key, auth_string=self.api_auth_string)
 
     def found_again(self) -> PrefectProfile:
-        """What would be found now in the same places. SettingsError: as for load_profile."""
+        """The settings, read again. SettingsError: as for load_profile."""
         return self if self.again is None else self.again()
 
     def with_credentials_of(self, other: PrefectProfile) -> PrefectProfile:
@@ -230,7 +228,7 @@ def _origins(found: Found) -> dict[str, str]:
 
 
 def _variables(found: Found) -> dict[str, str]:
-    """The strongest text of each; a setting under one name hides its other name further down."""
+    """The text of each from the strongest source; the weaker one of two names is dropped."""
     variables: dict[str, str] = {}
     for source in reversed(found.sources):
         for name in source.values:
@@ -240,7 +238,7 @@ def _variables(found: Found) -> dict[str, str]:
 
 
 def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version  # late: it takes a while
+    from importlib.metadata import PackageNotFoundError, version  # late: a slow import
 
     try:
         return version("actor-worker")

@@ -1,6 +1,6 @@
-"""Where Prefect's settings come from, in Prefect's order of precedence.
+"""The sources of Prefect's settings, in Prefect's order of precedence.
 
-As Prefect 3.8 reads them (its ``settings/sources.py``): the environment, ``.env``,
+Those of Prefect 3.8 (``prefect/settings/sources.py``): the environment, ``.env``,
 ``prefect.toml`` and ``[tool.prefect]`` of ``pyproject.toml`` in the working directory, and the
 active profile of ``profiles.toml``. Prefect 3.0 reads the first and the last of these.
 """
@@ -25,12 +25,12 @@ from ...domain.errors import SettingsError
 PREFIX: Final = "PREFECT_"
 
 _DICTIONARIES: Final = frozenset({"PREFECT_CLIENT_CUSTOM_HEADERS"})
-"""Settings whose value is itself a table, told apart from tables of further settings."""
+"""Settings whose value is a table itself; other tables hold further settings."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Settings from one place, by their ``PREFECT_*`` names; ``where`` says it in messages."""
+    """Settings by their ``PREFECT_*`` names; ``where`` is their source in messages."""
 
     where: str
     values: Mapping[str, str]
@@ -48,10 +48,10 @@ class Found:
 
 
 def find_sources(environ: Mapping[str, str], *, cwd: Path, home: Path) -> Found:
-    """Read every source. SettingsError: a file that Prefect would refuse, too.
+    """Read every source. SettingsError: a file that Prefect would reject, too.
 
-    ``home`` is the user's home directory. What Prefect passes over with a warning (no such
-    profile, a broken ``profiles.toml``, a line of ``.env``) becomes one of the ``warnings``.
+    ``home`` is the user's home directory. Where Prefect only warns (no such profile, a broken
+    ``profiles.toml`` or line of ``.env``), the text is among the ``warnings``.
     """
     dotenv, warnings = _read_dotenv(cwd / ".env", environ)
     sources = [
@@ -76,7 +76,7 @@ def find_sources(environ: Mapping[str, str], *, cwd: Path, home: Path) -> Found:
 
 
 def _settings(variables: Mapping[str, str]) -> dict[str, str]:
-    """Those that are settings: names in any case, but no internals such as ``PREFECT__...``."""
+    """The settings among ``variables``, in upper case; ``PREFECT__...`` are no settings."""
     return {
         upper: value
         for name, value in variables.items()
@@ -96,10 +96,10 @@ def _read(path: Path) -> str | None:
 
 
 def _read_dotenv(path: Path, environ: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The variables of a ``.env`` file, and what to warn of.
+    """The variables of a ``.env`` file, and warnings.
 
-    The file is read by python-dotenv, as Prefect has it done. ``${NAME}`` stands for what an
-    earlier line says, else for a variable of ``environ``. A name without ``=`` sets nothing.
+    python-dotenv reads the file, as for Prefect. ``${NAME}`` is the value of an earlier line, or
+    else of ``environ``. A name without ``=`` sets nothing.
     """
     found: dict[str, str | None] = {}
     known = ChainMap[str, str | None](found, dict(environ))
@@ -131,7 +131,7 @@ def _read_tables(path: Path, header: tuple[str, ...]) -> dict[str, str]:
 
 
 def _flattened(prefix: str, table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """``[api] url = ...`` as ``PREFECT_API_URL``: a setting is named by the way to it."""
+    """``[api] url = ...`` as ``PREFECT_API_URL``."""
     for key, value in table.items():
         name = f"{prefix}_{key.upper()}"
         if isinstance(value, dict) and name not in _DICTIONARIES:
@@ -165,7 +165,7 @@ def _expanded(path: str, home: Path) -> Path:
 def _read_profile(
     path: Path, chosen: str | None
 ) -> tuple[tuple[str, Source] | None, tuple[str, ...]]:
-    """The active profile, and what is to be warned of."""
+    """The active profile, and warnings."""
     text = _read(path)
     if text is None:
         if chosen:

@@ -1,4 +1,4 @@
-"""From the text of a setting to its value. A ValueError says what the text should have been."""
+"""Parses the text of settings. A ValueError says what is expected."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def text(value: str) -> str:
 
 
 def flag(value: str) -> bool:
-    """Yes or no, in the words that pydantic knows."""
+    """True or false, in the words that pydantic accepts."""
     word = value.strip().lower()
     if word not in _TRUE | _FALSE:
         raise ValueError("must be true or false")
@@ -90,7 +90,7 @@ def status_codes(value: str) -> frozenset[int]:
 
 
 def headers(value: str) -> Mapping[str, str]:
-    """A JSON object of header names and values that can be sent."""
+    """A JSON object of HTTP header names and values."""
     wrong = ValueError('must be a JSON object of HTTP headers, such as {"X-Team": "data"}')
     try:
         parsed = json.loads(value)
@@ -108,7 +108,7 @@ def headers(value: str) -> Mapping[str, str]:
 
 
 def log_level(value: str) -> str:
-    """The name of a level of Python's logging, for its number too."""
+    """The name of a level of :mod:`logging`; the text may be its number."""
     name = value.strip().upper()
     if name.isdecimal():
         name = logging.getLevelName(int(name))

@@ -43,7 +43,7 @@ def sent_headers(server: ScriptedServer, **options: Any) -> dict[str, str]:
     return {name.lower(): value for name, value in server.received[0].headers.items()}
 
 
-def test_a_request_has_the_contracts_headers() -> None:
+def test_a_request_has_the_headers_that_servers_expect() -> None:
     headers = sent_headers(ScriptedServer(), user_agent="actor-worker/1.0")
     assert headers["x-prefect-api-version"] == "0.8.4"
     assert headers["user-agent"] == "actor-worker/1.0"
