@@ -1,4 +1,4 @@
-"""What a successor will find of a run, and which effects may be carried out meanwhile."""
+"""Which effects wait until the record of their decision is saved."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LATE_SECONDS: Final = 10.0
 
 @dataclass(slots=True)
 class Step:
-    """What the machine has decided at once: the record after it, and what is to be done."""
+    """One decision of the machine: the record after it, and its effects."""
 
     record: RunRecord
     effects: list[do.Effect]
@@ -26,31 +26,32 @@ class Step:
 
         A successor that knew nothing of it would leave the run Pending, or take it for lost.
         """
+        claim = self.record.claim
         return any(
             isinstance(effect, do.Spawn)
-            or (isinstance(effect, do.Propose) and effect.proposal.transition_id == self.claim)
+            or (isinstance(effect, do.Propose) and effect.proposal.transition_id == claim)
             for effect in self.effects
         )
 
     @property
-    def claim(self) -> str:
-        """The transition id of the run's claim."""
-        return self.record.claim
+    def only_reads(self) -> bool:
+        """Whether it changes nothing outside, so that no successor need know of it."""
+        return all(isinstance(effect, do.PrepareJob) for effect in self.effects)
 
 
 class RecordKeeping:
     """A part of ProcessSupervisor: saves the record of every step before its effects.
 
-    The machine steps at once, whatever the disk does, so a cancellation is decided on with what
-    is known when it comes; it is the effects that wait, in the order of their steps. One save is
-    under way at a time. It takes the newest record, which tells all that the ones before it
-    told, so that steps made during a save share the next one.
+    The machine decides at once, whatever the disk does: a cancellation finds the run as it is.
+    The effects wait, in the order of their steps. One save is under way at a time and takes the
+    newest record, which tells all that those before it told, so steps made during a save share
+    the next one.
 
-    A save that fails costs what a crash would need, never the run: the effects follow. One that
-    is late is treated as failed, but for a claim or a start: these wait for as long as it takes,
-    and with them what follows.
+    The effects follow a save that fails, too: it costs what a crash would need, never the run. A
+    save that is late is treated as failed, except for a claim or a start: these wait for as long
+    as it takes, and so does what follows them. A job is prepared while its record is saved.
 
-    Owns: _held (steps with effects that wait, the oldest first), _saving (the record that is being
+    Owns: _held (steps whose effects wait, the oldest first), _saving (the record that is being
     saved), _covered (how many of the held steps that is for), _unsaved (the newest record, until
     a save has taken it).
     """
@@ -77,9 +78,12 @@ class RecordKeeping:
         self, record: RunRecord, effects: Iterable[do.Effect], *, is_news: bool
     ) -> list[Step]:
         """A step was made; ``is_news``: its record is to be saved. Returns what may be done."""
-        self._held.append(Step(record, list(effects)))
+        step = Step(record, list(effects))
         if is_news:
             self._unsaved = record
+        if step.only_reads and not self._held:
+            return [step]
+        self._held.append(step)
         return self._free()
 
     def next_save(self) -> RunRecord | None:

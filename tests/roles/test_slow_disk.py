@@ -47,13 +47,18 @@ async def about_to_start(world: WorkerWorld, disk: Disk) -> FlowRunId:
     """A run that is claimed, and whose start waits for a disk that is stuck."""
 
     async def faults(operation: str, when: str) -> None:
-        disk.stuck = operation == "read_flow" or disk.stuck
+        if operation == "read_flow":  # which may begin before the record of it is saved
+            await world.until(lambda: phases() == [Phase.PREPARING])
+            disk.stuck = True
+
+    def phases() -> list[Phase]:
+        return [record.phase for record in world.journal.unsettled]
 
     world.orchestrator.faults = faults
     run = world.server.schedule(POOL)
     await world.until(lambda: disk.stuck)
     await asyncio.sleep(LATE_SECONDS + 1)
-    assert [record.phase for record in world.journal.unsettled] == [Phase.PREPARING]
+    assert phases() == [Phase.PREPARING]
     world.orchestrator.faults = None
     return run
 

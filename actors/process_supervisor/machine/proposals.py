@@ -36,7 +36,7 @@ def crashed(record: RunRecord, message: str) -> Proposal:
 
 
 def cancelled(record: RunRecord, state: State, *, force: bool = False) -> Proposal:
-    """Cancelled, keeping message, details and data of the state that wanted it (contract 6.2)."""
+    """Cancelled, keeping message, details and data of the state that wanted it."""
     return Proposal(
         type=StateType.CANCELLED,
         name="Cancelled",

@@ -10,7 +10,14 @@ from actors.domain.ids import new_transition_id
 from actors.domain.record import Phase, Reason, RunRecord
 from actors.domain.run import new_run
 from actors.process_supervisor.journaling import RecordKeeping, Step
-from actors.process_supervisor.machine.effects import Effect, FreeSlot, PrepareJob, Propose, Spawn
+from actors.process_supervisor.machine.effects import (
+    AddLabels,
+    Effect,
+    FreeSlot,
+    PrepareJob,
+    Propose,
+    Spawn,
+)
 from actors.process_supervisor.machine.proposals import claim
 from tests.support.builders import a_run
 
@@ -56,6 +63,16 @@ def test_steps_made_during_a_save_share_the_next_and_keep_their_order() -> None:
     assert saved(keeping) == [PrepareJob(), Spawn()]
 
 
+def test_a_job_is_prepared_while_its_record_is_saved() -> None:
+    keeping = RecordKeeping()
+    assert stepped(keeping, PREPARING, PrepareJob()) == [PrepareJob()]
+    assert keeping.next_save() == PREPARING
+    assert stepped(keeping, SPAWNING, Spawn()) == []
+    assert saved(keeping) == []
+    assert keeping.next_save() == SPAWNING
+    assert saved(keeping) == [Spawn()]
+
+
 def test_what_needs_no_record_does_not_overtake_what_does() -> None:
     keeping = RecordKeeping()
     stepped(keeping, RECORD, CLAIM)
@@ -89,10 +106,10 @@ def test_a_late_save_keeps_claims_and_starts_waiting_with_all_that_follows(
 
 def test_a_late_save_keeps_nothing_else_waiting_and_is_made_good() -> None:
     keeping = RecordKeeping()
-    stepped(keeping, PREPARING, PrepareJob())
+    stepped(keeping, PREPARING, AddLabels())
     record = keeping.next_save()
     assert record is not None
-    assert effects_of(keeping.save_is_late(record)) == [PrepareJob()]
+    assert effects_of(keeping.save_is_late(record)) == [AddLabels()]
     assert stepped(keeping, RUNNING, FreeSlot()) == [FreeSlot()]
     seen = [keeping.is_saved]
     assert saved(keeping) == []
@@ -105,7 +122,7 @@ def test_a_late_save_keeps_nothing_else_waiting_and_is_made_good() -> None:
 
 def test_the_bell_of_a_save_that_is_over_rings_for_no_other() -> None:
     keeping = RecordKeeping()
-    stepped(keeping, PREPARING, PrepareJob())
+    stepped(keeping, PREPARING, AddLabels())
     former = keeping.next_save()
     assert former is not None
     saved(keeping)
