@@ -1,171 +1,97 @@
-"""What a successor makes of a record that is older than what the keeper knows."""
+"""What a successor does with the record of a supervisor that died."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import timedelta
 
-import pytest
-
-from actors.domain.ids import ClaimKey, TransitionId, claim_key
-from actors.domain.model import Accepted, State, StateType
-from actors.domain.process import ExitStatus
-from actors.domain.record import JobSummary, Phase, Reason
-from actors.domain.run import Run, found_run, new_run
+from actors.domain.model import (
+    Accepted,
+    Rejected,
+    StateType,
+)
+from actors.domain.record import JobSummary, Limits, Phase, Reason
+from actors.domain.run import Run
 from actors.process_supervisor.machine import stimuli as on
 from actors.process_supervisor.machine.effects import (
-    CheckState,
-    Effect,
-    Emit,
     EndTree,
-    EventKind,
+    FreeSlot,
     PrepareJob,
-    Propose,
+    Settle,
     Spawn,
+    StartTimeout,
 )
-from actors.process_supervisor.machine.step import step
-from tests.support.builders import a_run
-
-NOW = datetime(2030, 1, 1, tzinfo=UTC)
-CLAIM = TransitionId("0b1e4a6e-1111-4222-8333-444455556666")
-CANCELLING = State(type=StateType.CANCELLING, name="Cancelling")
-PENDING = State(
-    type=StateType.PENDING, name="Pending", details={"scheduled_time": NOW.isoformat()}
+from tests.unit.process_supervisor.scripted_run import (
+    CANCELLING,
+    CLAIM,
+    ENGINE,
+    NOW,
+    ScriptedRun,
+    state,
 )
 
 
-def after(run: Run, *stimuli: on.Stimulus) -> tuple[Run, list[Effect]]:
-    effects: list[Effect] = []
-    for stimulus in stimuli:
-        run, more = step(run, stimulus, now=NOW)
-        effects += more
-    return run, effects
+def successor(life: ScriptedRun) -> ScriptedRun:
+    return ScriptedRun(Run.from_record(life.run.record))
 
 
-def claimed() -> Run:
-    run, effects = after(new_run(a_run(), worker="w", transition=CLAIM), on.Begun())
-    asked = next(e.proposal for e in effects if isinstance(e, Propose))
-    return after(run, on.Answered(proposal=asked, verdict=Accepted(state=PENDING)))[0]
+def test_a_claim_under_way_is_asked_again_with_the_same_id() -> None:
+    life = successor(ScriptedRun().after(on.Begun())).after(on.Adopted(pid=None))
+    assert life.last_proposal().transition_id == CLAIM
 
 
-def spawning() -> Run:
-    return after(claimed(), on.Prepared(job=JobSummary(command="make"), related=()))[0]
+def test_what_was_never_started_is_prepared_again() -> None:
+    before = ScriptedRun().claimed().after(on.Prepared(job=ENGINE, related=()))
+    assert before.phase() is Phase.SPAWNING
+    life = successor(before).after(on.Adopted(pid=None))
+    assert life.all(PrepareJob)
 
 
-@pytest.mark.parametrize("old", [new_run(a_run(), worker="w", transition=CLAIM), claimed()])
-def test_a_process_is_believed_before_a_record_that_a_full_disk_did_not_take(old: Run) -> None:
-    run, effects = after(Run.from_record(old.record), on.Adopted(pid=9))
-    assert run.record.phase is Phase.RUNNING
-    assert not [e for e in effects if isinstance(e, Spawn | PrepareJob | Propose)]
+def test_what_was_started_meanwhile_is_running() -> None:
+    before = ScriptedRun().claimed().after(on.Prepared(job=ENGINE, related=()))
+    life = successor(before).after(on.Adopted(pid=9))
+    assert life.phase() is Phase.RUNNING
+    assert not life.all(Spawn)
 
 
-@pytest.mark.parametrize(
-    ("wanted", "outcome"),
-    [
-        (on.CancelWanted(state=CANCELLING), StateType.CANCELLED),
-        (on.EndWanted(reason=Reason.WORKER_STOPPED), StateType.CRASHED),
-    ],
-)
-def test_what_was_to_end_before_it_was_spawned_is_not_spawned_again(
-    wanted: on.Stimulus, outcome: StateType
-) -> None:
-    old, _ = after(spawning(), wanted)
-    _, effects = after(Run.from_record(old.record), on.Adopted(pid=None))
-    assert [e.proposal.type for e in effects if isinstance(e, Propose)] == [outcome]
-    assert not [e for e in effects if isinstance(e, PrepareJob)]
+def test_a_running_one_goes_on_and_its_exit_is_reported() -> None:
+    life = successor(ScriptedRun().running()).after(on.Adopted(pid=42))
+    assert not life.proposed()
+    life.exited(3)
+    assert life.last_proposal().type is StateType.CRASHED
 
 
-def prepared_again() -> tuple[Run, list[Effect]]:
-    """A successor's, of what was about to be spawned."""
-    run = Run.from_record(spawning().record)
-    ready = on.Prepared(job=JobSummary(command="make"), related=())
-    return after(run, on.Adopted(pid=None), ready)
+def test_one_that_nobody_knows_is_lost_not_guessed() -> None:
+    life = successor(ScriptedRun().running()).after(on.Adopted(pid=None))
+    assert life.last_proposal().type is StateType.CRASHED
+    life.answer(Accepted(state=state(StateType.CRASHED)))
+    assert life.all(Settle) == [Settle(reason=Reason.LOST)]
 
 
-def test_what_a_predecessor_began_is_looked_at_before_it_is_spawned() -> None:
-    """A full disk may have kept back that it was given up."""
-    run, effects = prepared_again()
-    assert [e for e in effects if isinstance(e, CheckState)]
-    assert not [e for e in effects if isinstance(e, Spawn)]
-    ours = replace(PENDING, details={"transition_id": CLAIM})
-    assert [e for e in after(run, on.StateSeen(state=ours))[1] if isinstance(e, Spawn)]
+def test_after_a_reboot_nothing_is_signalled() -> None:
+    before = ScriptedRun().running().after(on.CancelWanted(state=CANCELLING))
+    life = successor(before).after(on.Adopted(pid=42, rebooted=True))
+    assert not life.all(EndTree)
+    assert life.last_proposal().type is StateType.CANCELLED
+    life = successor(ScriptedRun().running()).after(on.Adopted(pid=42, rebooted=True))
+    assert "restart" in (life.last_proposal().message or "")
 
 
-@pytest.mark.parametrize(
-    "seen",
-    [
-        State(type=StateType.CRASHED, name="Crashed"),
-        replace(PENDING, details={"transition_id": "somebody else's claim"}),
-        None,
-    ],
-)
-def test_what_is_not_pending_by_our_claim_any_more_is_not_spawned(seen: State | None) -> None:
-    run, effects = after(prepared_again()[0], on.StateSeen(state=seen))
-    assert not [e for e in effects if isinstance(e, Spawn | Propose)]
-    assert run.is_over
+def test_a_report_under_way_is_sent_again_with_the_same_id() -> None:
+    before = ScriptedRun().running().exited(3)
+    life = successor(before).after(on.Adopted(pid=42))
+    assert life.last_proposal() == before.last_proposal()
+    assert not life.all(FreeSlot)
+    life.answer(Rejected(state=state(StateType.CRASHED))).gone()
+    assert life.phase() is Phase.OVER
 
 
-def test_what_was_spawning_when_the_machine_was_restarted_is_over() -> None:
-    old, _ = after(spawning(), on.CancelWanted(state=CANCELLING))
-    run, effects = after(Run.from_record(old.record), on.Adopted(pid=9, rebooted=True))
-    assert run.record.phase is Phase.REPORTING
-    assert not [e for e in effects if isinstance(e, EndTree)]
+def test_an_end_under_way_is_ordered_again() -> None:
+    before = ScriptedRun().running().after(on.CancelWanted(state=CANCELLING))
+    assert successor(before).after(on.Adopted(pid=42)).all(EndTree)
 
 
-def test_cancelling_a_command_that_is_over_and_reported_nothing_is_answered() -> None:
-    command = JobSummary(command="make", is_engine=False)
-    run, _ = after(claimed(), on.Prepared(job=command, related=()), on.Spawned(pid=9))
-    run, _ = after(run, on.Exited(status=ExitStatus(code=0)))
-    _, effects = after(run, on.CancelWanted(state=CANCELLING))
-    assert [e.proposal.type for e in effects if isinstance(e, Propose)] == [StateType.CANCELLED]
-
-
-def test_of_a_found_run_the_outcome_is_not_guessed() -> None:
-    """Whether its command or the worker had to report its end is lost with its record."""
-    run = found_run(claim_key(a_run().id, CLAIM), worker="w")
-    run, _ = after(run, on.Adopted(pid=9))
-    _, effects = after(run, on.Exited(status=ExitStatus(code=0)))
-    asked = [e.proposal for e in effects if isinstance(e, Propose)]
-    assert [p.type for p in asked] == [StateType.CRASHED]
-    assert "record" in (asked[0].message or "")
-
-
-def test_a_found_run_has_the_key_it_was_found_under_and_the_same_ids_each_time() -> None:
-    key = ClaimKey("run-id.0b1e4a6e")
-    first, second = (found_run(key, worker="w").record for _ in range(2))
-    assert first == second
-    assert claim_key(first.run.id, first.claim) == key == first.key
-
-
-def over() -> Run:
-    """Its exit is recorded; whether the effects that follow were carried out is not."""
-    return after(
-        spawning(),
-        on.Spawned(pid=9),
-        on.CancelWanted(state=CANCELLING),
-        on.Exited(status=ExitStatus(code=-15)),
-    )[0]
-
-
-def events(effects: list[Effect]) -> list[EventKind]:
-    return [effect.kind for effect in effects if isinstance(effect, Emit)]
-
-
-def test_an_exit_whose_event_may_be_lost_is_an_event_again() -> None:
-    _, effects = after(Run.from_record(over().record), on.Adopted(pid=9))
-    assert events(effects) == [EventKind.EXECUTED]
-
-
-@pytest.mark.parametrize(
-    ("seen", "expected"), [("CANCELLED", [EventKind.CANCELLED]), ("COMPLETED", [])]
-)
-def test_a_cancellation_whose_event_may_be_lost_is_an_event_again(
-    seen: str, expected: list[EventKind]
-) -> None:
-    cancelled = State(type=StateType.CANCELLED, name="Cancelled")
-    old = over()
-    assert old.record.report is not None
-    old, _ = after(old, on.Answered(proposal=old.record.report, verdict=Accepted(state=cancelled)))
-    run, _ = after(Run.from_record(old.record), on.Adopted(pid=9))
-    state = State(type=StateType(seen), name=seen.title())
-    assert events(after(run, on.StateSeen(state=state))[1]) == expected
+def test_a_time_limit_goes_on_counting() -> None:
+    job = JobSummary(command="x", limits=Limits(timeout_seconds=60))
+    life = successor(ScriptedRun().running(job))
+    life.now = NOW + timedelta(seconds=45)
+    assert life.after(on.Adopted(pid=42)).all(StartTimeout) == [StartTimeout(seconds=15)]
