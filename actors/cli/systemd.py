@@ -37,7 +37,7 @@ class Systemd:
     def __init__(self, address: str, *, watchdog_seconds: float | None = None) -> None:
         # "@" stands for the NUL byte of an abstract address (unix(7))
         self._address = "\0" + address[1:] if address.startswith("@") else address
-        self._watchdog_seconds = watchdog_seconds
+        self.watchdog_seconds = watchdog_seconds
         self._unsent: deque[bytes] = deque(maxlen=MAX_UNSENT)
 
     @classmethod
@@ -49,10 +49,6 @@ class Systemd:
         if not address.startswith(("/", "@")) or len(address) < 2:
             return None
         return cls(address, watchdog_seconds=_watchdog(environ, pid or os.getpid()))
-
-    @property
-    def watchdog_seconds(self) -> float | None:
-        return self._watchdog_seconds
 
     def ready(self) -> None:
         self._send("READY=1")
@@ -72,7 +68,7 @@ class Systemd:
         self._send(f"STATUS={' '.join(text.split())[:MAX_STATUS]}")
 
     def beat(self) -> None:
-        if self._watchdog_seconds is not None:
+        if self.watchdog_seconds is not None:
             self._send("WATCHDOG=1")
 
     def _send(self, *assignments: str) -> None:

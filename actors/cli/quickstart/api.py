@@ -59,6 +59,7 @@ class ServerApi:
 
     def __init__(self, url: str, authorization: str) -> None:
         self.url = url
+        self._address = url.removesuffix("/api")
         self._session = requests.Session()
         user, _, password = authorization.partition(":")
         self._session.auth = (user, password)
@@ -71,7 +72,7 @@ class ServerApi:
 
     def version(self) -> str:
         """The server's version. Unavailable: it does not answer (yet)."""
-        return str(self._request("GET", f"{self.url}/admin/version", seconds=_STARTING_SECONDS))
+        return str(self._request("GET", "/api/admin/version", seconds=_STARTING_SECONDS))
 
     def pages(self) -> str:
         """The address of the server's pages.
@@ -79,20 +80,19 @@ class ServerApi:
         Prefect 3.8 has two kinds. Those at ``/`` show errors to a person who follows a link
         without authorization; those at ``/v2`` ask for it.
         """
-        address = self.url.removesuffix("/api")
-        base = self._request("GET", f"{address}/ui-settings").get("v2_base_url") or ""
-        return f"{address}{base}"
+        base = self._request("GET", "/ui-settings").get("v2_base_url") or ""
+        return f"{self._address}{base}"
 
     def ensure_pool(self) -> None:
         """Create the work pool unless it exists."""
-        self._ask("POST", "/work_pools/", {"name": POOL, "type": "process"}, fine=409)
+        self._request("POST", "/api/work_pools/", {"name": POOL, "type": "process"}, fine=409)
 
     def deploy(self, flow: str, entrypoint: str, folder: Path) -> str:
         """Create or renew the deployment of ``flow``, read from ``folder``; its id."""
-        flow_id = self._ask("POST", "/flows/", {"name": flow})["id"]
-        deployment = self._ask(
+        flow_id = self._request("POST", "/api/flows/", {"name": flow})["id"]
+        deployment = self._request(
             "POST",
-            "/deployments/",
+            "/api/deployments/",
             {
                 "name": POOL,
                 "flow_id": flow_id,
@@ -110,11 +110,11 @@ class ServerApi:
             "state": {"type": "SCHEDULED", "state_details": {}},
             "idempotency_key": str(uuid4()),
         }
-        answer = self._ask("POST", f"/deployments/{deployment}/create_flow_run", body)
+        answer = self._request("POST", f"/api/deployments/{deployment}/create_flow_run", body)
         return _sample_run(answer, flow)
 
     def look(self, run: SampleRun) -> SampleRun:
-        return _sample_run(self._ask("GET", f"/flow_runs/{run.id}"), run.flow)
+        return _sample_run(self._request("GET", f"/api/flow_runs/{run.id}"), run.flow)
 
     def cancel(self, run: SampleRun) -> None:
         """Ask for the run's cancellation, as the button on its page does."""
@@ -123,20 +123,18 @@ class ServerApi:
             "name": "Cancelling",
             "state_details": {"transition_id": str(uuid4())},
         }
-        self._ask("POST", f"/flow_runs/{run.id}/set_state", {"state": state})
-
-    def _ask(self, method: str, path: str, body: Any = None, *, fine: int | None = None) -> Any:
-        return self._request(method, self.url + path, body, fine=fine)
+        self._request("POST", f"/api/flow_runs/{run.id}/set_state", {"state": state})
 
     def _request(
         self,
         method: str,
-        url: str,
+        path: str,
         body: Any = None,
         *,
         fine: int | None = None,
         seconds: float = _SECONDS,
     ) -> Any:
+        url = self._address + path
         try:
             answer = self._session.request(method, url, json=body, timeout=seconds)
         except requests.RequestException as error:
