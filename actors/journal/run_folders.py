@@ -187,8 +187,9 @@ class RunFolders:
         return [record for record in found if record is not None]
 
     def prune(self, now: float, keep_seconds: float, keep_count: int) -> int:
-        """Removes settled claims that are too old at ``now`` (seconds since the epoch) or too
-        many. Returns how many were removed.
+        """Removes settled claims that are too old at ``now`` (seconds since the epoch).
+
+        Also removes all but the newest ``keep_count``. Returns how many were removed.
         """
         settled = []
         removable = []

@@ -73,9 +73,7 @@ class OutputReader:
         self._dropped = 0
 
     def read(self, until: int) -> Piece:
-        """Reads at most CHUNK bytes before offset ``until``, which ``position`` reaches in the
-        end.
-        """
+        """Reads at most CHUNK bytes before offset ``until``, and advances ``position``."""
         if self.position >= until:
             return Piece(())
         here = self._segment_at(self.position)

@@ -97,9 +97,7 @@ class Server:
         self.worker: Peer | None = None
 
     def listen(self) -> None:
-        """Listens in the current directory, since a full path may be too long for sun_path
-        (unix(7)).
-        """
+        """Listens in the current directory: its path may be too long for sun_path (unix(7))."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(SOCKET)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -58,10 +58,8 @@ class Order:
         spawn_errors.check(self.argv, self.env)
 
 
-class Started:
+class Forked:
     """A forked process: its record, and the reading ends of its two pipes."""
-
-    __slots__ = ("exec_status", "note", "output", "pid")
 
     def __init__(self, pid: int, note: Frame, output: int, exec_status: int) -> None:
         self.pid = pid
@@ -83,7 +81,7 @@ def run_environment(order: Order, extra: Mapping[str, str]) -> dict[str, str]:
 
 def start(
     order: Order, env: Mapping[str, str], inherited: InheritedState, cgroups: Cgroups
-) -> Started:
+) -> Forked:
     """Forks the process of ``order``. Raises OSError when there is no process or pipe to have."""
     resources = RunResources()
     descriptors: list[int] = []
@@ -108,7 +106,7 @@ def start(
     os.close(exec_status_in)
     os.set_blocking(output, False)
     os.set_blocking(exec_status, False)
-    return Started(pid, _record(order, inherited, resources, output, pid), output, exec_status)
+    return Forked(pid, _record(order, inherited, resources, output, pid), output, exec_status)
 
 
 def failure(said: bytes) -> tuple[str, int] | None:

@@ -13,7 +13,7 @@ from .control import ControlChannel
 from .loop import READ, Loop
 from .protocol import Frame
 from .runs import Runs
-from .spawn import InheritedState, Order, Started
+from .spawn import Forked, InheritedState, Order
 from .spawn_errors import SpawnFailed
 from .table import Run, note_of
 
@@ -24,15 +24,15 @@ Answer = Callable[[Run | SpawnFailed], None]
 class Pending:
     """A forked process that has not become the command yet."""
 
-    def __init__(self, order: Order, started: Started, control: ControlChannel | None) -> None:
+    def __init__(self, order: Order, forked: Forked, control: ControlChannel | None) -> None:
         self.order = order
-        self.started = started
+        self.forked = forked
         self.control = control
         self.answers: list[Answer] = []
 
 
 class Spawner:
-    """Owns: _pending (by key)."""
+    """Owns: _pending (starts that are not decided yet, by key)."""
 
     def __init__(
         self, loop: Loop, inherited: InheritedState, cgroups: Cgroups, runs: Runs, resume: Resume
@@ -49,9 +49,7 @@ class Spawner:
         return bool(self._pending)
 
     def when_started(self, key: str, then: Answer) -> bool:
-        """Calls ``then`` once the pending start of ``key`` has succeeded or failed; False if none
-        is.
-        """
+        """Calls ``then`` once the pending start of ``key`` is decided; False if there is none."""
         if key not in self._pending:
             return False
         self._pending[key].answers.append(then)
@@ -76,12 +74,12 @@ class Spawner:
             return
         pending.answers.append(answer)
         self._pending[key] = pending
-        self._loop.watch(pending.started.exec_status, READ, lambda _: self._decided(pending))
+        self._loop.watch(pending.forked.exec_status, READ, lambda _: self._decided(pending))
 
     def reaped(self, pid: int, how: Frame) -> None:
         """A child ended that is no run's: of a pending start, or an orphan."""
         for pending in list(self._pending.values()):
-            if pending.started.pid == pid:
+            if pending.forked.pid == pid:
                 self._decided(pending)
                 run = self._runs.table.get(pending.order.key)
                 if run is not None and run.pid == pid:
@@ -95,40 +93,40 @@ class Spawner:
                 control = ControlChannel.open(self._loop)
                 extra = {CONTROL_PORT: str(control.port), CONTROL_TOKEN: control.token}
             env = spawn.run_environment(order, extra)
-            started = spawn.start(order, env, self._inherited, self._cgroups)
+            forked = spawn.start(order, env, self._inherited, self._cgroups)
         except OSError as error:
             if control is not None:
                 control.close()
             raise SpawnFailed(f"No process could be created: {error.strerror}.") from error
         if control is not None:
-            control.pid = started.pid
-        return Pending(order, started, control)
+            control.pid = forked.pid
+        return Pending(order, forked, control)
 
     def _decided(self, pending: Pending) -> None:
-        started, order = pending.started, pending.order
+        forked, order = pending.forked, pending.order
         try:
-            said = os.read(started.exec_status, 4096)
+            said = os.read(forked.exec_status, 4096)
         except BlockingIOError:
             return
         del self._pending[order.key]
-        self._loop.unwatch(started.exec_status)
-        os.close(started.exec_status)
+        self._loop.unwatch(forked.exec_status)
+        os.close(forked.exec_status)
         failure = spawn.failure(said)
         if failure is None:
-            run = Run.from_note(order.folder, started.note, started.output, ours=True)
+            run = Run.from_note(order.folder, forked.note, forked.output, ours=True)
             run.control = pending.control
             self._runs.add(run)
             self._answer(pending, run)
             self._runs.keep(run)
             return
-        os.close(started.output)
+        os.close(forked.output)
         if pending.control is not None:
             pending.control.close()
         note = note_of(order.folder)
         if failure == ("record", errno.EEXIST) and note is not None:
             self._answer(pending, self._resume(order.folder, note))
         else:
-            self._answer(pending, spawn.cause(failure, order, started.note))
+            self._answer(pending, spawn.cause(failure, order, forked.note))
 
     def _answer(self, pending: Pending, outcome: Run | SpawnFailed) -> None:
         for answer in pending.answers:

@@ -9,7 +9,7 @@ import itertools
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +183,7 @@ def _check_connected(connection: socket.socket) -> None:
 
 
 @contextlib.contextmanager
-def _short_path(folder: Path) -> Any:
+def _short_path(folder: Path) -> Iterator[str]:
     """An address for the socket that fits, however long the path of ``folder`` is."""
     path = str(folder / SOCKET)
     if len(os.fsencode(path)) < _MAX_PATH or sys.platform != "linux":

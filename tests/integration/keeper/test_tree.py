@@ -47,7 +47,7 @@ HOLDS = "ballast = b'x' * 30_000_000; print('ready'); time.sleep(1000)"
 SHEDS = "os.execve(PYTHON, [PYTHON, '-ISuc', 'import time; ' + HOLDS], {})"
 
 
-def no_census() -> ProcessScan:
+def no_scan() -> ProcessScan:
     raise AssertionError("nobody's processes are to be looked at")
 
 
@@ -96,7 +96,7 @@ async def test_the_whole_tree_counts_and_only_while_it_lives(state: StateFolder)
 
 
 def test_without_runs_to_measure_nobody_is_looked_at() -> None:
-    assert measure({}, take_scan=no_census) == {}
+    assert measure({}, take_scan=no_scan) == {}
 
 
 @contextmanager
@@ -153,7 +153,7 @@ async def test_a_control_group_that_counts_its_memory_is_asked(
             process = await launcher.spawn(replace(wanted, argv=argv), facts)
             await facts.line("ready")
             measured = tree(wanted.key, process)
-            held = measure(measured, take_scan=no_census)[wanted.key]
+            held = measure(measured, take_scan=no_scan)[wanted.key]
             assert 30_000_000 < held < 60_000_000
             await launcher.end_tree(wanted.key, signal=signal.SIGKILL, grace_seconds=0)
             await facts.gone()
