@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import structlog
 
 from .domain.errors import is_final
-from .domain.log_once import Complaint
+from .domain.log_once import LogOnce
 from .domain.outbox import Outbox
 from .domain.policy import Backoff
 from .domain.ports import Clock
@@ -39,8 +39,8 @@ class _Undelivered(Generic[T]):
     error: Exception
 
 
-class Courier(AsyncioActor, Generic[T]):
-    """Owns: _outbox (what waits), _on_its_way (the one batch that is being delivered).
+class BatchSender(AsyncioActor, Generic[T]):
+    """Owns: _outbox (what waits), _in_flight (the one batch that is being delivered).
 
     A batch that the server cannot take now is kept and tried again; one that it rejects is sent
     again item by item, so that a single bad item costs only itself. What waits is lost with the
@@ -63,12 +63,12 @@ class Courier(AsyncioActor, Generic[T]):
         self._outbox = outbox
         self._deliver = deliver
         self._pause_seconds = pause_seconds
-        self._on_its_way: tuple[T, ...] = ()
+        self._in_flight: tuple[T, ...] = ()
         self._armed = False
         self._singly = 0
         self._rng = rng
         self._failures = 0
-        self._complaint = Complaint()
+        self._complaint = LogOnce()
 
     def collect(self, item: T) -> None:
         """Take an item in, to be delivered within ``pause_seconds`` if all is well."""
@@ -82,13 +82,13 @@ class Courier(AsyncioActor, Generic[T]):
                 self._armed = False
                 self._flush()
             case _Delivered(count=count):
-                self._on_its_way = ()
+                self._in_flight = ()
                 self._singly = max(0, self._singly - count)
                 self._failures = 0
                 self._say_delivered()
                 self._arm(0.0 if self._singly else self._pause_seconds)
             case _Undelivered(batch=batch, error=error):
-                self._on_its_way = ()
+                self._in_flight = ()
                 self._undelivered(batch, error)
             case _:
                 super().on_receive(message)
@@ -99,7 +99,7 @@ class Courier(AsyncioActor, Generic[T]):
 
     async def _deliver_rest(self) -> None:
         # What was on its way has been called off with the actor's waits: rather twice than never.
-        self._outbox.put_back(self._on_its_way)
+        self._outbox.put_back(self._in_flight)
         while batch := self._next_batch():
             try:
                 await self._deliver(batch)
@@ -114,7 +114,7 @@ class Courier(AsyncioActor, Generic[T]):
                 return
 
     def _arm(self, delay: float) -> None:
-        if len(self._outbox) and not self._armed and not self._on_its_way:
+        if len(self._outbox) and not self._armed and not self._in_flight:
             self._armed = True
             self.after(delay, _Flush())
 
@@ -122,11 +122,11 @@ class Courier(AsyncioActor, Generic[T]):
         return self._outbox.batch(1 if self._singly else None)
 
     def _flush(self) -> None:
-        if self._on_its_way:
+        if self._in_flight:
             return
         batch = self._next_batch()
         if batch:
-            self._on_its_way = batch
+            self._in_flight = batch
             self.pipe(
                 self._deliver(batch),
                 on_result=lambda _: _Delivered(len(batch)),
@@ -141,7 +141,7 @@ class Courier(AsyncioActor, Generic[T]):
         self._outbox.put_back(batch)
         dropped = self._outbox.dropped
         # said once, and once more when it begins to cost something
-        if self._complaint.raise_(f"{error}, {'losses' if dropped else 'no losses'}"):
+        if self._complaint.report(f"{error}, {'losses' if dropped else 'no losses'}"):
             log.warning(
                 f"{self._what}.delayed",
                 waiting=len(self._outbox),
@@ -161,7 +161,7 @@ class Courier(AsyncioActor, Generic[T]):
             log.error(f"{self._what}.rejected", error=str(error), dropped=self._say_losses())
 
     def _say_delivered(self) -> None:
-        dropped, recovered = self._say_losses(), self._complaint.settle()
+        dropped, recovered = self._say_losses(), self._complaint.resolve()
         if dropped:
             log.warning(f"{self._what}.recovered", waiting=len(self._outbox), dropped=dropped)
         elif recovered:

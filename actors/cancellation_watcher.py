@@ -12,7 +12,7 @@ import structlog
 
 from .domain.errors import NotFound
 from .domain.ids import FlowRunId, new_transition_id
-from .domain.log_once import Complaint
+from .domain.log_once import LogOnce
 from .domain.model import (
     Deployment,
     FlowRun,
@@ -25,12 +25,11 @@ from .domain.model import (
 )
 from .domain.policy import jittered
 from .domain.ports import Clock, Orchestrator
-from .failed_requests import log_failure
-from .messages.batches import ShipLog
-from .messages.lifetime import FatalError, Round, RoundEnded, Tick
-from .messages.pool import CurrentPool
-from .messages.runs import CancelIfOurs
-from .runtime import Address, AsyncioActor
+from .messages.deliveries import ShipLog
+from .messages.dispatcher import CancelIfOurs
+from .messages.guardian import FatalError, Round, RoundEnded
+from .messages.heartbeater import CurrentPool
+from .runtime import ActorDeadError, Address, AsyncioActor, Timeout
 
 T = TypeVar("T")
 
@@ -69,6 +68,11 @@ class WatchSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """To itself: it is time for the next look."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Found:
     runs: list[FlowRun]
 
@@ -90,7 +94,7 @@ UNPARSABLE = (
     "left alone."
 )
 
-Message = Tick | _Found | _LookFailed | _Dealt
+Message = Look | _Found | _LookFailed | _Dealt
 
 
 class CancellationWatcher(AsyncioActor):
@@ -127,9 +131,9 @@ class CancellationWatcher(AsyncioActor):
         self._being_dealt_with = 0
         self._first_look_over = False
         self._remarks: dict[FlowRunId, str] = {}
-        self._failed: dict[FlowRunId, Complaint] = {}
+        self._failed: dict[FlowRunId, LogOnce] = {}
         self._cancelling: dict[FlowRunId, float] = {}
-        self._complaint = Complaint()
+        self._complaint = LogOnce()
 
     def on_start(self) -> None:
         """Look at once."""
@@ -138,10 +142,10 @@ class CancellationWatcher(AsyncioActor):
     def on_receive(self, message: Message) -> None:
         """One message at a time; waits come back as messages."""
         match message:
-            case Tick():
+            case Look():
                 self._look()
             case _Found(runs=runs):
-                if self._complaint.settle():
+                if self._complaint.resolve():
                     log.info("cancellations.recovered")
                 for run in runs:
                     self._deal_with(run)
@@ -151,14 +155,22 @@ class CancellationWatcher(AsyncioActor):
             case _LookFailed(error=error) if self._settings.once and not self._first_look_over:
                 self._guardian.tell(FatalError(error=error))
             case _LookFailed(error=error):
-                log_failure(log, "cancellations.unknown", error, self._complaint)
+                self._complaint.log_failure(
+                    log, "cancellations.unknown", error, expected=(ActorDeadError, Timeout)
+                )
                 self._rearm()
             case _Dealt(run_id=run_id, ours=ours, error=error):
                 self._being_dealt_with -= 1
                 self._say_if_round_ended()
-                complaint = self._failed.pop(run_id, None) or Complaint()
+                complaint = self._failed.pop(run_id, None) or LogOnce()
                 if error is not None:
-                    log_failure(log, "cancel.failed", error, complaint, flow_run_id=run_id)
+                    complaint.log_failure(
+                        log,
+                        "cancel.failed",
+                        error,
+                        expected=(ActorDeadError, Timeout),
+                        flow_run_id=run_id,
+                    )
                     _put(self._failed, run_id, complaint)
                 if ours or error is not None:
                     # Found and told again next time: its supervisor may be between two lives.
@@ -178,7 +190,7 @@ class CancellationWatcher(AsyncioActor):
         )
 
     def _rearm(self) -> None:
-        self.after(jittered(self._settings.watch_seconds, self._rng), Tick())
+        self.after(jittered(self._settings.watch_seconds, self._rng), Look())
 
     def _say_if_round_ended(self) -> None:
         if self._settings.once and self._first_look_over and not self._being_dealt_with:
@@ -215,8 +227,8 @@ class CancellationWatcher(AsyncioActor):
             except NotFound:
                 await self._force_cancelled(run, NO_CONFIGURATION)
                 return
-        pool = await self._heartbeater.request(CurrentPool(), timeout=ASK_TIMEOUT_SECONDS)
-        if self._uses_runner(run, deployment, pool):
+        known = await self._heartbeater.request(CurrentPool(), timeout=ASK_TIMEOUT_SECONDS)
+        if self._uses_runner(run, deployment, None if known is None else known.pool):
             return  # `prefect flow-run execute` hears of it and cancels by itself
         if not run.infrastructure_pid:
             await self._clock.sleep(PID_PATIENCE_SECONDS)

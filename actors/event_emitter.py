@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import random
 
-from .batch_sender import Courier
+from .batch_sender import BatchSender
 from .domain.model import WorkerEvent
 from .domain.outbox import Outbox, json_bytes
 from .domain.ports import Clock, Orchestrator
-from .messages.batches import EmitEvent
+from .messages.deliveries import EmitEvent
 
 EVENT_OVERHEAD_BYTES = 400
 """More than an event weighs on the wire beside its resources and its payload."""
 
 
-class EventEmitter(Courier[WorkerEvent]):
+class EventEmitter(BatchSender[WorkerEvent]):
     """Owns: the outbox of worker events: the 5,000 latest, delivered at once, in order."""
 
     def __init__(self, *, orchestrator: Orchestrator, clock: Clock, rng: random.Random) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -12,25 +12,23 @@ from .domain.errors import WorkerError
 from .domain.model import Resource, WorkerEvent, WorkPool
 from .domain.policy import Backoff, OnDeadline
 from .domain.ports import Clock
-from .domain.worker_events import Preceding, started, stopped
-from .messages.batches import EmitEvent
-from .messages.lifetime import (
+from .domain.worker_events import started, stopped
+from .messages.deliveries import EmitEvent
+from .messages.dispatcher import CurrentWorkload, DropDueRuns, EndAllRuns, LeaveAllRuns, Workload
+from .messages.guardian import (
     CurrentStage,
     Deadline,
     Drain,
-    EndAllRuns,
     FatalError,
-    Idle,
-    LeaveAllRuns,
-    OnlyReports,
     Reexec,
     Round,
     RoundEnded,
     Stage,
+    WorkloadFell,
 )
-from .messages.pool import PoolSynced
-from .messages.runs import Finish
-from .runtime import Address, ChildSpec, Directory, RestartBudget, Supervisor
+from .messages.heartbeater import PoolSynced
+from .messages.poller import PollNow
+from .runtime import Address, ChildSpec, Directory, RestartBudget, Supervisor, Timer
 
 log = structlog.get_logger("actors.guardian")
 
@@ -46,11 +44,30 @@ GIVING_BACK_SECONDS = 5.0
 BACKOFF = Backoff(initial=0.1, ceiling=5.0)
 
 
-class Guardian(Supervisor):
-    """Owns: the services (through Supervisor), _draining, _pool, _started and _rounds.
+class _DispatcherGone:
+    """It could not be asked. The next one tells WorkloadFell when it has taken over."""
 
-    It ends by a stop when all is done, or by a failure that says why the worker had to give up:
-    the error of a FatalError, or BudgetExhausted when a service keeps failing.
+
+@dataclass(frozen=True, slots=True)
+class _GiveUpWaiting:
+    """The server has had its time to hear of what became of the runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardianView:
+    """What the Guardian shows of itself."""
+
+    stage: Stage
+    rounds: frozenset[Round]
+
+
+class Guardian(Supervisor):
+    """Owns: the services (through Supervisor), _stage (where in its life the worker is), _rounds
+    (what a run-once worker has done), _reexec and _started (the event of the start).
+
+    It is not restarted. It ends by a stop when all is done, or by a failure that says why the
+    worker had to give up: the error of a FatalError, or BudgetExhausted when a service keeps
+    failing.
     """
 
     expected_failures = (WorkerError,)
@@ -68,7 +85,7 @@ class Guardian(Supervisor):
         poller: Address,
         dispatcher: Address,
         event_emitter: Address,
-        service_reporter: Address,
+        service_notifier: Address,
     ) -> None:
         super().__init__(
             children, budget=BUDGET, directory=directory, backoff=BACKOFF.bare_delay, clock=clock
@@ -81,75 +98,84 @@ class Guardian(Supervisor):
         self._poller = poller
         self._dispatcher = dispatcher
         self._event_emitter = event_emitter
-        self._service_reporter = service_reporter
-        self._pool: WorkPool | None = None
-        self._started: WorkerEvent | None = None
+        self._service_notifier = service_notifier
+        self._stage = Stage.WORKING
+        self._rounds: frozenset[Round] = frozenset()
         self._reexec = False
-        self._draining = False
-        self._ending = False
-        self._rounds: set[Round] = set()
+        self._started: WorkerEvent | None = None
+        self._last_reports: Timer | None = None
+
+    def inspect(self) -> GuardianView:
+        return GuardianView(stage=self._stage, rounds=self._rounds)
 
     async def on_stop(self) -> None:
-        """Say so while there is somebody to deliver it, then stop the services."""
-        if not self._reexec:  # the program that is executed next is the same worker
-            self._say_stopped()
+        """Emit the stop while there is an actor to deliver it, then stop the services."""
+        if not self._reexec:  # the next program goes on as the same worker
+            self._emit_stopped()
         await super().on_stop()
 
     def on_receive(self, message: Any) -> Stage | None:
         """The worker's way from start to end."""
         match message:
             case PoolSynced(pool=pool):
-                self._pool = pool
-                self._say_started()
+                self._emit_started(pool)
             case Drain():
                 self._drain()
             case Deadline():
                 self._deadline()
             case RoundEnded(what=what):
-                self._round_ended(what)
-            case OnlyReports():
-                self.after(LAST_REPORTS_SECONDS, Idle())
-            case Idle():
+                self._rounds |= {what}
+                self._ask_workload()
+            case WorkloadFell():
+                self._ask_workload()
+            case Workload():
+                self._judge(message)
+            case _DispatcherGone():
+                pass
+            case _GiveUpWaiting():
                 self.stop()
             case Reexec():
                 log.info("worker.stepping_aside", hint="Runs go on with the keeper.")
                 self._reexec = True
-                self._service_reporter.tell(message)
+                self._service_notifier.tell(message)
                 self.stop()
             case CurrentStage():
-                return Stage.DRAINING if self._draining else Stage.WORKING
+                return self._stage
             case FatalError(error=error):
                 raise error
             case _:
                 super().on_receive(message)
         return None
 
-    async def _start_child(self, spec: ChildSpec) -> None:
-        """A service that is started again hears what its predecessor was told."""
-        await super()._start_child(spec)
-        if self._draining:
-            self._poller.tell(Drain())
-            self._dispatcher.tell(Drain())
-        if self._rounds == set(Round):
-            self._dispatcher.tell(Finish())
-        if self._ending:
-            self._dispatcher.tell(EndAllRuns())
+    @property
+    def _has_nothing_to_begin(self) -> bool:
+        """It drains, or it is a run-once worker that has done everything once."""
+        return self._stage is not Stage.WORKING or self._rounds == set(Round)
 
-    def _round_ended(self, what: Round) -> None:
-        """A run-once worker has nothing more to begin when it has done everything once."""
-        self._rounds.add(what)
-        if self._rounds == set(Round):
-            self._dispatcher.tell(Finish())
+    def _ask_workload(self) -> None:
+        if self._has_nothing_to_begin:
+            self.pipe(
+                self._dispatcher.request(CurrentWorkload(), timeout=None),
+                on_result=lambda workload: workload,
+                on_error=lambda _: _DispatcherGone(),
+            )
+
+    def _judge(self, workload: Workload) -> None:
+        """A claim that the server does not answer holds a slot, but is nothing to wait for."""
+        if workload.is_idle:
+            self.stop()
+        elif self._stage is Stage.ENDING and not workload.processes and not self._last_reports:
+            self._last_reports = self.after(LAST_REPORTS_SECONDS, _GiveUpWaiting())
 
     def _drain(self) -> None:
         """Take nothing new and wait; the second order of this kind is the deadline."""
-        if self._draining:
+        if self._stage is not Stage.WORKING:
             return
-        self._draining = True
+        self._stage = Stage.DRAINING
         log.info("worker.draining", drain_seconds=self._drain_seconds)
-        self._service_reporter.tell(Drain())
-        self._poller.tell(Drain())
-        self._dispatcher.tell(Drain())
+        self._service_notifier.tell(Drain())
+        self._poller.tell(PollNow())  # it asks for the stage, and polls no more
+        self._dispatcher.tell(DropDueRuns())
         if self._drain_seconds is not None:
             self.after(self._drain_seconds, Deadline())
 
@@ -157,28 +183,20 @@ class Guardian(Supervisor):
         self._drain()
         if self._on_deadline is OnDeadline.TERMINATE:
             log.warning("worker.ending_runs", hint="Runs that are still there are ended.")
-            self._ending = True
+            self._stage = Stage.ENDING
             self._dispatcher.tell(EndAllRuns())
         else:
             log.warning("worker.leaving_runs", hint="The keeper holds them for the next worker.")
             self._dispatcher.tell(LeaveAllRuns())
-            self.after(GIVING_BACK_SECONDS, Idle())
+            self.after(GIVING_BACK_SECONDS, _GiveUpWaiting())
 
-    def _say_started(self) -> None:
+    def _emit_started(self, pool: WorkPool) -> None:
         if self._started is None:
-            self._started = started(
-                self._worker, self._pool, id=self._new_id(), occurred=self._now()
-            )
+            now = self._clock.now()
+            self._started = started(self._worker, pool, id=self._new_id(), occurred=now)
             self._event_emitter.tell(EmitEvent(self._started))
 
-    def _say_stopped(self) -> None:
-        if self._started is None:
-            return
-        before = Preceding(self._started.id, self._started.occurred)
-        event = stopped(
-            self._worker, self._pool, id=self._new_id(), occurred=self._now(), started=before
-        )
-        self._event_emitter.tell(EmitEvent(event))
-
-    def _now(self) -> datetime:
-        return self._clock.now()
+    def _emit_stopped(self) -> None:
+        if self._started is not None:
+            event = stopped(self._started, id=self._new_id(), occurred=self._clock.now())
+            self._event_emitter.tell(EmitEvent(event))

@@ -7,10 +7,17 @@ from typing import assert_never
 
 import structlog
 
-from .domain.log_once import Complaint
+from .domain.log_once import LogOnce
 from .domain.policy import health
 from .domain.ports import Clock
-from .messages.health import Beaten, CurrentHealth, Health, Polled, PollFailed, PollingOver
+from .messages.health_reporter import (
+    Beaten,
+    CurrentHealth,
+    Health,
+    Polled,
+    PollFailed,
+    PollingOver,
+)
 from .runtime import AsyncioActor
 
 log = structlog.get_logger("actors.health_reporter")
@@ -40,7 +47,7 @@ class HealthReporter(AsyncioActor):
         self._excused_until = excused_until
         self._last_beat = clock.monotonic()
         self._polls = True
-        self._complaint = Complaint()
+        self._complaint = LogOnce()
         self._last_poll = clock.monotonic()  # the clock starts at construction (contract 15)
         self._ready = False
         self._last_error: str | None = None
@@ -75,8 +82,8 @@ class HealthReporter(AsyncioActor):
         )
         is_maintained = excused_until is not None and now < excused_until
         if verdict.healthy:
-            self._complaint.settle()
-        elif self._complaint.raise_("silent"):
+            self._complaint.resolve()
+        elif self._complaint.report("silent"):
             log.error(
                 "worker.unhealthy",
                 silent_seconds=round(verdict.silent_seconds),

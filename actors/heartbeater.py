@@ -10,14 +10,14 @@ from typing import assert_never
 import structlog
 
 from .domain.errors import Conflict, Forbidden, NotFound, Refused, SettingsError
-from .domain.log_once import Complaint
-from .domain.model import Json, WorkPool, WorkQueue
+from .domain.log_once import LogOnce
+from .domain.model import Json, WorkPool
 from .domain.policy import jittered
 from .domain.ports import Clock, Orchestrator
-from .failed_requests import log_failure
-from .messages.health import Beaten
-from .messages.lifetime import FatalError, Tick
-from .messages.pool import CurrentPool, PoolSynced
+from .messages.guardian import FatalError
+from .messages.health_reporter import Beaten
+from .messages.heartbeater import CurrentPool, PoolSnapshot, PoolSynced
+from .messages.poller import PollNow
 from .runtime import Address, AsyncioActor
 
 RESERVED = "prefect"
@@ -53,6 +53,11 @@ class NoSuchPool(NotFound):
 
 
 @dataclass(frozen=True, slots=True)
+class Sync:
+    """To itself: it is time for the next heartbeat."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Known:
     """The pool was read. Runs that wait for it need no heartbeat."""
 
@@ -61,8 +66,7 @@ class _Known:
 
 @dataclass(frozen=True, slots=True)
 class _Synced:
-    pool: WorkPool
-    queues: tuple[WorkQueue, ...]
+    snapshot: PoolSnapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +74,14 @@ class _Failed:
     error: Exception
 
 
-Message = Tick | CurrentPool | _Known | _Synced | _Failed
+Message = Sync | CurrentPool | _Known | _Synced | _Failed
 
 
 class Heartbeater(AsyncioActor):
-    """Owns: _pool, the snapshot of the work pool. Rebuilt by the first sync after a restart."""
+    """Owns: _snapshot (the work pool), _synced (whether a heartbeat was answered) and the rhythm.
+
+    Rebuilt by the first sync after a restart.
+    """
 
     def __init__(
         self,
@@ -94,45 +101,52 @@ class Heartbeater(AsyncioActor):
         self._poller = poller
         self._guardian = guardian
         self._health = health
-        self._pool: WorkPool | None = None
+        self._snapshot: PoolSnapshot | None = None
         self._synced = False
-        self._trouble = Complaint()
-        self._paused = Complaint()
-        self._mismatch = Complaint()
+        self._trouble = LogOnce()
+        self._paused = LogOnce()
+        self._mismatch = LogOnce()
 
     def on_start(self) -> None:
         """Sync at once."""
         self._sync()
 
-    def on_receive(self, message: Message) -> WorkPool | None:
+    def on_receive(self, message: Message) -> PoolSnapshot | None:
         """One message at a time; waits come back as messages."""
         match message:
-            case Tick():
+            case Sync():
                 self._sync()
             case CurrentPool():
-                return self._pool
+                return self._snapshot
             case _Known(pool=pool):
-                self._pool = pool
-            case _Synced(pool=pool, queues=queues):
-                self._pool, self._synced = pool, True
-                if self._trouble.settle():
-                    log.info("pool.recovered", pool=pool.name)
-                self._say_peculiarities(pool, queues)
-                self._poller.tell(PoolSynced(pool=pool, queues=queues))
-                self._guardian.tell(PoolSynced(pool=pool))
-                self._health.tell(Beaten())
-                self._rearm()
+                queues = () if self._snapshot is None else self._snapshot.queues
+                self._snapshot = PoolSnapshot(pool=pool, queues=queues)
+            case _Synced(snapshot=snapshot):
+                self._synchronized(snapshot)
             case _Failed(error=error):
                 self._complain(error)
             case _:
                 assert_never(message)
         return None
 
+    def _synchronized(self, snapshot: PoolSnapshot) -> None:
+        is_first, self._synced, self._snapshot = not self._synced, True, snapshot
+        pool = snapshot.pool
+        if self._trouble.resolve():
+            log.info("pool.recovered", pool=pool.name)
+        self._log_mismatch(pool)
+        self._log_pauses(snapshot)
+        self._guardian.tell(PoolSynced(pool=pool))
+        self._health.tell(Beaten())
+        if is_first:
+            self._poller.tell(PollNow())
+        self._rearm()
+
     def _sync(self) -> None:
         self.pipe(self._read_and_beat(), on_result=lambda synced: synced, on_error=_Failed)
 
     def _rearm(self) -> None:
-        self.after(jittered(self._settings.heartbeat_seconds, self._rng), Tick())
+        self.after(jittered(self._settings.heartbeat_seconds, self._rng), Sync())
 
     async def _read_and_beat(self) -> _Synced:
         settings = self._settings
@@ -154,7 +168,7 @@ class Heartbeater(AsyncioActor):
             queues = await self._orchestrator.read_work_queues(pool.name, settings.queues)
         except Refused:  # not worth a failed sync
             queues = []
-        return _Synced(pool, tuple(queues))
+        return _Synced(PoolSnapshot(pool=pool, queues=tuple(queues)))
 
     async def _read_or_create(self) -> WorkPool:
         settings = self._settings
@@ -188,39 +202,36 @@ class Heartbeater(AsyncioActor):
         if never_worked and (self._settings.once or isinstance(error, SettingsError)):
             self._guardian.tell(FatalError(error=error))
             return
-        log_failure(log, "pool.sync_failed", error, self._trouble, pool=self._settings.pool)
+        self._trouble.log_failure(log, "pool.sync_failed", error, pool=self._settings.pool)
         # Before the first success the worker does nothing at all: try again sooner.
         pause = min(5.0, self._settings.heartbeat_seconds) if never_worked else None
         if pause is None:
             self._rearm()
         else:
-            self.after(jittered(pause, self._rng), Tick())
+            self.after(jittered(pause, self._rng), Sync())
 
-    def _say_peculiarities(self, pool: WorkPool, queues: tuple[WorkQueue, ...]) -> None:
-        if pool.type != self._settings.type:
-            if self._mismatch.raise_(pool.type):
-                log.warning(
-                    "pool.type_mismatch",
-                    pool=pool.name,
-                    expected=self._settings.type,
-                    actual=pool.type,
-                    hint="This worker runs processes; the pool's jobs may need another worker.",
-                )
-        else:
-            self._mismatch.settle()
-        paused = [queue.name for queue in queues if queue.is_paused]
-        if pool.is_paused:
-            self._say_paused("the work pool is paused", pool.name, ())
-        elif paused:
-            self._say_paused(f"paused: {', '.join(paused)}", pool.name, tuple(paused))
-        elif self._paused.settle():
-            log.info("pool.unpaused", pool=pool.name)
+    def _log_mismatch(self, pool: WorkPool) -> None:
+        if pool.type == self._settings.type:
+            self._mismatch.resolve()
+        elif self._mismatch.report(pool.type):
+            log.warning(
+                "pool.type_mismatch",
+                pool=pool.name,
+                expected=self._settings.type,
+                actual=pool.type,
+                hint="This worker runs processes; the pool's jobs may need another worker.",
+            )
 
-    def _say_paused(self, what: str, pool: str, queues: tuple[str, ...]) -> None:
-        if self._paused.raise_(what):
+    def _log_pauses(self, snapshot: PoolSnapshot) -> None:
+        pool = snapshot.pool
+        paused = [queue.name for queue in snapshot.queues if queue.is_paused]
+        if not pool.is_paused and not paused:
+            if self._paused.resolve():
+                log.info("pool.unpaused", pool=pool.name)
+        elif self._paused.report("pool" if pool.is_paused else f"queues: {', '.join(paused)}"):
             log.warning(
                 "pool.paused",
-                pool=pool,
-                queues=list(queues),
+                pool=pool.name,
+                queues=[] if pool.is_paused else paused,
                 hint="No flow runs come from there until it is resumed.",
             )

@@ -7,9 +7,8 @@ from typing import assert_never
 
 import structlog
 
-from .domain.log_once import Complaint
+from .domain.log_once import LogOnce
 from .domain.ports import Clock, Journal
-from .messages.lifetime import Tick
 from .runtime import AsyncioActor, Ticker
 
 log = structlog.get_logger("actors.journal_pruner")
@@ -22,6 +21,11 @@ What comes to an end in this time is there beyond what is to be kept.
 
 
 @dataclass(frozen=True, slots=True)
+class Prune:
+    """To itself: it is time for the next round."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Pruned:
     count: int
 
@@ -31,10 +35,10 @@ class _Failed:
     error: Exception
 
 
-Message = Tick | _Pruned | _Failed
+Message = Prune | _Pruned | _Failed
 
 
-class Housekeeper(AsyncioActor):
+class JournalPruner(AsyncioActor):
     """Owns: the rhythm of its rounds. A restarted one begins with a round."""
 
     def __init__(
@@ -46,26 +50,26 @@ class Housekeeper(AsyncioActor):
         self._keep_seconds = keep_seconds
         self._keep_count = keep_count
         self._ticker: Ticker | None = None
-        self._complaint = Complaint()
+        self._complaint = LogOnce()
 
     def on_start(self) -> None:
         """The first round does not keep the worker from starting."""
-        self._ticker = self.every(lambda: PAUSE_SECONDS, Tick())
+        self._ticker = self.every(lambda: PAUSE_SECONDS, Prune())
 
     def on_receive(self, message: Message) -> None:
         """A round takes its time beside the mailbox; the next one follows its end."""
         assert self._ticker is not None, "messages come after on_start"
         match message:
-            case Tick():
+            case Prune():
                 self._ticker.hold()
                 self.pipe(self._prune(), on_result=_Pruned, on_error=_Failed)
                 return
             case _Pruned(count=count):
-                self._complaint.settle()
+                self._complaint.resolve()
                 if count:
                     log.info("journal.pruned", removed=count)
             case _Failed(error=error):
-                if self._complaint.raise_(str(error)):
+                if self._complaint.report(str(error)):
                     log.warning("journal.not_pruned", error=str(error))
             case _:
                 assert_never(message)

@@ -7,11 +7,11 @@ import random
 from bisect import bisect_right
 from dataclasses import replace
 
-from .batch_sender import Courier
+from .batch_sender import BatchSender
 from .domain.model import LogLine
 from .domain.outbox import Outbox, json_bytes
 from .domain.ports import Clock, Orchestrator
-from .messages.batches import ShipLog
+from .messages.deliveries import ShipLog
 
 LINE_OVERHEAD_BYTES = 300
 """More than a line weighs on the wire beside its message."""
@@ -19,7 +19,7 @@ LINE_OVERHEAD_BYTES = 300
 CUT = "... [truncated]"
 
 
-class LogShipper(Courier[LogLine]):
+class LogShipper(BatchSender[LogLine]):
     """Owns: the outbox of run log lines: the 10,000 latest, delivered in batches.
 
     ``max_line_bytes`` and ``batch_bytes`` are the server's limits (contract 11), ``pause_seconds``

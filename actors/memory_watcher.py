@@ -7,11 +7,10 @@ from typing import assert_never
 
 import structlog
 
-from .domain.log_once import Complaint
+from .domain.log_once import LogOnce
 from .domain.memory import MemorySample
 from .domain.ports import Clock, ResourceMonitor
-from .messages.lifetime import Tick
-from .messages.runs import MemoryLimitedRuns, MemoryMeasured
+from .messages.dispatcher import MemoryLimitedRuns, MemoryMeasured
 from .runtime import Address, AsyncioActor, Ticker
 
 log = structlog.get_logger("actors.memory_watcher")
@@ -21,11 +20,16 @@ PAUSE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """To itself: it is time for the next sample."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Failed:
     error: Exception
 
 
-Message = Tick | MemorySample | _Failed
+Message = Sample | MemorySample | _Failed
 
 
 class MemoryWatcher(AsyncioActor):
@@ -38,26 +42,26 @@ class MemoryWatcher(AsyncioActor):
         self._resource_monitor = resource_monitor
         self._dispatcher = dispatcher
         self._ticker: Ticker | None = None
-        self._complaint = Complaint()
+        self._complaint = LogOnce()
 
     def on_start(self) -> None:
         """The first sample is taken at once, before the first runs are."""
-        self._ticker = self.every(lambda: PAUSE_SECONDS, Tick())
+        self._ticker = self.every(lambda: PAUSE_SECONDS, Sample())
 
     def on_receive(self, message: Message) -> None:
         """A sample takes its time beside the mailbox."""
         assert self._ticker is not None, "messages come after on_start"
         match message:
-            case Tick():
+            case Sample():
                 self._ticker.hold()
                 self.pipe(self._sample(), on_result=lambda sample: sample, on_error=_Failed)
                 return
             case MemorySample():
-                if self._complaint.settle():
+                if self._complaint.resolve():
                     log.info("memory.measured_again")
                 self._dispatcher.tell(MemoryMeasured(sample=message))
             case _Failed(error=error):
-                if self._complaint.raise_(str(error)):
+                if self._complaint.report(str(error)):
                     log.warning("memory.not_measured", error=str(error) or repr(error))
             case _:
                 assert_never(message)

@@ -9,11 +9,11 @@ from typing import assert_never
 
 import structlog
 
-from .domain.log_once import Complaint
-from .domain.ports import Clock, ServiceNotifier
-from .messages.health import CurrentHealth, Health
-from .messages.lifetime import CurrentStage, Drain, Reexec, Stage, Tick
-from .messages.runs import RunsInHand
+from .domain.log_once import LogOnce
+from .domain.ports import Clock, ServiceManager
+from .messages.dispatcher import ListRuns
+from .messages.guardian import CurrentStage, Drain, Reexec, Stage
+from .messages.health_reporter import CurrentHealth, Health
 from .runtime import ActorDeadError, Address, AsyncioActor, Ping, Ticker, Timeout
 
 log = structlog.get_logger("actors.service_notifier")
@@ -28,6 +28,11 @@ EXTENSION_SECONDS = 60.0
 """How long a stopping worker may be silent; more than its actors may take to end."""
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """To itself: it is time for the next look."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Seen:
     """What a look found; ``silent`` are the actors that did not answer."""
@@ -37,10 +42,10 @@ class _Seen:
     status: str
 
 
-Message = Tick | Drain | Reexec | _Seen
+Message = Look | Drain | Reexec | _Seen
 
 
-class ServiceReporter(AsyncioActor):
+class ServiceNotifier(AsyncioActor):
     """Owns: _status (what was said last), the rhythm of looks.
 
     A beat proves that the event loop and every service turn, for each of them has answered a
@@ -51,7 +56,7 @@ class ServiceReporter(AsyncioActor):
     def __init__(
         self,
         *,
-        notifier: ServiceNotifier,
+        notifier: ServiceManager,
         clock: Clock,
         services: Collection[Address],
         guardian: Address,
@@ -68,18 +73,18 @@ class ServiceReporter(AsyncioActor):
         self._stage = Stage.WORKING
         self._replaced = False
         self._ticker: Ticker | None = None
-        self._complaint = Complaint()
+        self._complaint = LogOnce()
         watchdog = notifier.watchdog_seconds
         self._pause = min(LOOK_SECONDS, watchdog / LOOKS_PER_BEAT) if watchdog else LOOK_SECONDS
 
     def on_start(self) -> None:
         """READY is said after the first look: when all actors have answered."""
-        self._ticker = self.every(lambda: self._pause, Tick())
+        self._ticker = self.every(lambda: self._pause, Look())
 
     def on_receive(self, message: Message) -> None:
         """Looks take their time beside the mailbox."""
         match message:
-            case Tick():
+            case Look():
                 assert self._ticker is not None, "it ticks"
                 self._ticker.hold()
                 self.pipe(self._look(), on_result=lambda seen: seen)
@@ -134,17 +139,17 @@ class ServiceReporter(AsyncioActor):
     async def _describe(self, stage: Stage) -> str:
         try:
             health = await self._health.request(CurrentHealth(), timeout=self._pause)
-            runs = await self._dispatcher.request(RunsInHand(), timeout=self._pause)
+            runs = await self._dispatcher.request(ListRuns(), timeout=self._pause)
         except (ActorDeadError, Timeout):
             return self._status
         return _describe(stage, health, len(runs))
 
     def _report(self, seen: _Seen) -> None:
         if seen.silent:
-            if self._complaint.raise_(" ".join(seen.silent)):
+            if self._complaint.report(" ".join(seen.silent)):
                 log.error("actors.silent", actors=seen.silent, within_seconds=self._pause)
             return
-        if self._complaint.settle():
+        if self._complaint.resolve():
             log.info("actors.answer_again")
         if seen.stage is Stage.DRAINING:
             self._stop_slowly()

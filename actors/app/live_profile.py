@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from ..domain.errors import SettingsError
-from ..domain.log_once import Complaint
+from ..domain.log_once import LogOnce
 from ..domain.ports import Threads
 from ..prefect_api.http.session_options import Credentials
 from ..prefect_api.settings.profile import PrefectProfile
@@ -41,7 +41,7 @@ class LiveProfile:
         self._read_seconds = read_seconds
         self._secrets = profile.secrets()
         self._reading: asyncio.Task[None] | None = None
-        self._trouble = Complaint()
+        self._trouble = LogOnce()
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -56,9 +56,9 @@ class LiveProfile:
         """Variables for a run that starts now; the last known ones if the files are unreadable."""
         try:
             await self._refresh()
-            self._trouble.settle()
+            self._trouble.resolve()
         except SettingsError as error:
-            if self._trouble.raise_(str(error)):
+            if self._trouble.report(str(error)):
                 log.warning("api.credentials_unreadable", error=str(error))
         return self._profile.environment()
 

@@ -11,10 +11,10 @@ import psutil
 
 from ..domain.errors import WorkerError
 from ..domain.masking import secrets_in_environment
-from ..domain.ports import Clock, Journal, Launcher, Orchestrator, ServiceNotifier
-from ..messages.health import CurrentHealth, Health
-from ..messages.lifetime import Deadline, Drain, FatalError, Reexec
-from ..messages.runs import RunsInHand, Situation
+from ..domain.ports import Clock, Journal, Launcher, Orchestrator, ServiceManager
+from ..messages.dispatcher import ListRuns, RunInfo
+from ..messages.guardian import Deadline, Drain, FatalError, Reexec
+from ..messages.health_reporter import CurrentHealth, Health
 from ..processes.resource_monitor import PsutilResourceMonitor
 from ..runtime import ActorDeadError, LoopClock, Ping, shut_down
 from ..settings.settings import Settings
@@ -50,7 +50,7 @@ class ActorSystem:
         launcher: Launcher | None = None,
         journal: Journal | None = None,
         clock: Clock | None = None,
-        notifier: ServiceNotifier | None = None,
+        notifier: ServiceManager | None = None,
         lock: int | None = None,
     ) -> None:
         self.settings = settings
@@ -117,9 +117,9 @@ class ActorSystem:
         reporter = self._running().directory.address("health_reporter")
         return await reporter.request(CurrentHealth(), timeout=HEALTH_TIMEOUT_SECONDS)
 
-    async def runs(self) -> tuple[Situation, ...]:
+    async def runs(self) -> tuple[RunInfo, ...]:
         dispatcher = self._running().directory.address("dispatcher")
-        return await dispatcher.request(RunsInHand(), timeout=HEALTH_TIMEOUT_SECONDS)
+        return await dispatcher.request(ListRuns(), timeout=HEALTH_TIMEOUT_SECONDS)
 
     @property
     def wiring(self) -> Wiring:

@@ -13,7 +13,7 @@ from slugify import slugify
 from ..cancellation_watcher import CancellationWatcher, WatchSettings
 from ..dispatcher.dispatcher import Dispatcher
 from ..domain.model import Deployment, FlowRun, WorkPool
-from ..domain.ports import Clock, Journal, Launcher, Orchestrator, ResourceMonitor, ServiceNotifier
+from ..domain.ports import Clock, Journal, Launcher, Orchestrator, ResourceMonitor, ServiceManager
 from ..domain.record import RunRecord
 from ..domain.worker_events import worker_resource
 from ..event_emitter import EventEmitter
@@ -22,16 +22,16 @@ from ..health_reporter import HealthReporter
 from ..heartbeater import Heartbeater, PoolSettings
 from ..job.configuration import default_base_job_template
 from ..job.prepared_job import PreparedJob
-from ..journal_pruner import Housekeeper
+from ..journal_pruner import JournalPruner
 from ..log_shipper import LogShipper
 from ..memory_watcher import MemoryWatcher
-from ..messages.runs import SupervisorStart
+from ..messages.process_supervisor import SupervisorStart
 from ..poller.poller import Poller, PollSettings
 from ..prefect_api.settings.profile import PrefectProfile
 from ..process_supervisor.ports import SupervisorPorts
 from ..process_supervisor.process_supervisor import ProcessSupervisor
 from ..runtime import AsyncioRef, ChildSpec, Directory, Restart
-from ..service_notifier import ServiceReporter
+from ..service_notifier import ServiceNotifier
 from ..settings.worker_settings import WorkerSettings
 
 RUN_PREFIX = "run/"
@@ -67,7 +67,7 @@ class WorkerPorts:
     """Until when, on the monotonic clock, the server has announced maintenance."""
     resource_monitor: ResourceMonitor | None = None
     """None: memory is not measured, so its limits have no effect."""
-    notifier: ServiceNotifier | None = None
+    notifier: ServiceManager | None = None
     """None: there is no service manager to notify."""
 
 
@@ -93,7 +93,7 @@ def start_actors(plan: WorkerPlan, ports: WorkerPorts) -> Wiring:
         poller=directory.address("poller"),
         dispatcher=directory.address("dispatcher"),
         event_emitter=directory.address("event_emitter"),
-        service_reporter=directory.address("service_reporter"),
+        service_notifier=directory.address("service_notifier"),
     )
     directory.register("guardian", guardian)
     return Wiring(directory, guardian)
@@ -201,8 +201,8 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
             guardian=to("guardian"),
         )
 
-    def housekeeper() -> AsyncioRef:
-        return Housekeeper.start(
+    def journal_pruner() -> AsyncioRef:
+        return JournalPruner.start(
             journal=ports.journal,
             clock=ports.clock,
             keep_seconds=settings.keep_runs_days * 86_400.0,
@@ -215,9 +215,9 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
             resource_monitor=ports.resource_monitor, clock=ports.clock, dispatcher=to("dispatcher")
         )
 
-    def service_reporter() -> AsyncioRef:
+    def service_notifier() -> AsyncioRef:
         assert ports.notifier is not None, "it is started with a notifier only"
-        return ServiceReporter.start(
+        return ServiceNotifier.start(
             notifier=ports.notifier,
             clock=ports.clock,
             services=watched,
@@ -235,11 +235,11 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
         *([memory_watcher] if ports.resource_monitor is not None else []),
         poller,
         cancellation_watcher,
-        housekeeper,
+        journal_pruner,
     ]
     watched = [to(start.__name__) for start in services]
     if ports.notifier is not None:
-        services.append(service_reporter)
+        services.append(service_notifier)
     return [
         ChildSpec(name=start.__name__, start=start, restart=Restart.PERMANENT)
         for start in services

@@ -25,7 +25,7 @@ MAX_STATUS: Final = 512
 
 
 class Systemd:
-    """The ServiceNotifier port over systemd's socket. It never waits.
+    """The ServiceManager port over systemd's socket. It never waits.
 
     Owns: _unsent, messages that the socket had no room for. They go before the next one; only the
     newest are kept.

@@ -1,102 +1,101 @@
-"""Every run in hand."""
+"""The table of active runs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ..domain.ids import ClaimKey, FlowRunId
-from ..domain.model import FlowRun
 from ..domain.process import ProcessIdentity
-from ..messages.runs import Situation
+from ..messages.dispatcher import RunInfo
 from ..runtime import AsyncioRef
+from .admission import Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InHand:
-    """A run, and who sees it through."""
+class ActiveRun:
+    """A run and its supervisor."""
 
-    situation: Situation
+    info: RunInfo
     supervisor: AsyncioRef
     since: float
-    """When its supervisor was started, on the monotonic clock."""
-    failures: int = 0
-    """How many of its supervisors have failed in a row."""
-    is_given_up: bool = False
-    """Whether its supervisor is to end it, because those before have failed."""
+    """When the supervisor was started, on the monotonic clock."""
 
 
-class RunTable(Sized, Iterable[InHand]):
-    """A part of Dispatcher, owns: claim -> run in hand.
+class ActiveRuns(Sized, Iterable[ActiveRun]):
+    """Owns: claim -> active run.
 
-    The slots in use are those that the runs hold, so that none is ever counted twice or lost. A
-    flow run may be there by two claims, when a full disk kept the end of the first from being
-    written down.
+    The slots in use are those that the runs hold, so none is ever counted twice or lost. A flow
+    run may be here with two claims, when a full disk kept the end of the first from being
+    recorded.
     """
 
     def __init__(self) -> None:
-        self._runs: dict[ClaimKey, InHand] = {}
+        self._runs: dict[ClaimKey, ActiveRun] = {}
 
-    def __iter__(self) -> Iterator[InHand]:
+    def __iter__(self) -> Iterator[ActiveRun]:
         return iter(tuple(self._runs.values()))
 
     def __len__(self) -> int:
         return len(self._runs)
 
     @property
-    def run_ids(self) -> frozenset[FlowRunId]:
-        """The flow runs that are in hand."""
-        return frozenset(held.situation.run.id for held in self)
+    def infos(self) -> tuple[RunInfo, ...]:
+        """The runs without their supervisors."""
+        return tuple(active.info for active in self)
 
     @property
-    def slots_in_use(self) -> int:
-        """How many runs take up capacity."""
-        return sum(held.situation.holds_slot for held in self)
-
-    @property
-    def claims(self) -> int:
-        """How many the server has not yet given to us."""
-        return sum(not held.situation.claimed for held in self)
+    def usage(self) -> Usage:
+        """What the runs take up."""
+        infos = self.infos
+        return Usage(
+            run_ids=frozenset(info.run.id for info in infos),
+            claimed_ids=frozenset(info.run.id for info in infos if info.claimed),
+            open_claims=sum(not info.claimed for info in infos),
+            slots_in_use=sum(info.holds_slot for info in infos),
+        )
 
     @property
     def processes(self) -> int:
-        """How many have, or may have, a process."""
-        return sum(held.situation.holds_slot and held.situation.claimed for held in self)
+        """How many runs have, or may have, a process."""
+        return sum(info.holds_slot and info.claimed for info in self.infos)
 
     @property
     def memory_limited(self) -> dict[ClaimKey, ProcessIdentity]:
-        """The processes, those that are not over, whose memory has a limit."""
-        situations = (held.situation for held in self)
+        """The processes that are not over and whose memory has a limit."""
         return {
-            one.key: one.memory_limited
-            for one in situations
-            if one.holds_slot and one.memory_limited is not None
+            info.key: info.memory_limited
+            for info in self.infos
+            if info.holds_slot and info.memory_limited is not None
         }
 
-    def claimed_among(self, runs: Iterable[FlowRun]) -> int:
-        """How many of ``runs`` we have got already."""
-        ours = {held.situation.run.id for held in self if held.situation.claimed}
-        return sum(run.id in ours for run in runs)
-
-    def of_run(self, run_id: FlowRunId) -> list[InHand]:
+    def of_run(self, run_id: FlowRunId) -> list[ActiveRun]:
         """Every claim of this flow run."""
-        return [held for held in self if held.situation.run.id == run_id]
+        return [active for active in self if active.info.run.id == run_id]
 
-    def of_claim(self, key: ClaimKey) -> InHand | None:
+    def of_claim(self, key: ClaimKey) -> ActiveRun | None:
         """The run that was claimed under this key."""
         return self._runs.get(key)
 
-    def put(self, held: InHand) -> None:
-        """Add a run, or know better of it."""
-        self._runs[held.situation.key] = held
-
-    def change(self, key: ClaimKey, **changes: Any) -> None:
-        """Change the situation of the run claimed under this key, if it is still in hand."""
-        held = self.of_claim(key)
-        if held is not None:
-            self.put(replace(held, situation=replace(held.situation, **changes)))
+    def put(self, active: ActiveRun) -> None:
+        """Add a run, or replace what is known of its claim."""
+        self._runs[active.info.key] = active
 
     def drop(self, key: ClaimKey) -> None:
-        """It is not in hand any more."""
+        """Forget a claim."""
         del self._runs[key]
+
+    def claim_answered(self, key: ClaimKey) -> None:
+        """The server has answered the claim."""
+        if (active := self.of_claim(key)) is not None:
+            self.put(replace(active, info=replace(active.info, claimed=True)))
+
+    def slot_freed(self, key: ClaimKey) -> None:
+        """The run takes up no capacity any more."""
+        if (active := self.of_claim(key)) is not None:
+            self.put(replace(active, info=replace(active.info, holds_slot=False)))
+
+    def limit_memory(self, key: ClaimKey, process: ProcessIdentity) -> None:
+        """The run has a process whose memory has a limit."""
+        if (active := self.of_claim(key)) is not None:
+            self.put(replace(active, info=replace(active.info, memory_limited=process)))

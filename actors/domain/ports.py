@@ -249,7 +249,7 @@ class ResourceMonitor(Protocol):
         """A detector for a process that is alive."""
 
 
-class ServiceNotifier(Protocol):
+class ServiceManager(Protocol):
     """The service manager that started the worker. Never blocks for long, never raises."""
 
     @property

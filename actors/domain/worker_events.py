@@ -81,22 +81,15 @@ def started(
     )
 
 
-def stopped(
-    worker: Resource,
-    pool: WorkPool | None,
-    *,
-    id: str,
-    occurred: datetime,
-    started: Preceding | None,
-) -> WorkerEvent:
-    """The worker has stopped."""
+def stopped(start: WorkerEvent, *, id: str, occurred: datetime) -> WorkerEvent:
+    """The worker that emitted ``start`` has stopped."""
     return WorkerEvent(
         id=id,
         event="prefect.worker.stopped",
         occurred=occurred,
-        resource=worker,
-        related=pool_related(pool),
-        follows=_follows(started, occurred),
+        resource=start.resource,
+        related=start.related,
+        follows=_follows(Preceding(start.id, start.occurred), occurred),
     )
 
 

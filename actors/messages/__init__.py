@@ -1,1 +1,4 @@
-"""The language the actors speak: frozen, typed facts, orders and questions."""
+"""What the actors say to each other: frozen, typed facts, orders and questions.
+
+A module holds what one actor receives. ``deliveries`` is for the EventEmitter and the LogShipper.
+"""

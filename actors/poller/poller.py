@@ -10,17 +10,17 @@ from typing import assert_never
 import structlog
 
 from ..domain.errors import OrchestratorError
-from ..domain.log_once import Complaint
-from ..domain.model import WorkPool, WorkQueue
+from ..domain.log_once import LogOnce
+from ..domain.model import WorkPool
 from ..domain.policy import jittered
 from ..domain.ports import Clock, Orchestrator
-from ..failed_requests import log_failure
-from ..messages.health import Polled, PollFailed, PollingOver
-from ..messages.lifetime import Drain, FatalError, Round, RoundEnded, Tick
-from ..messages.pool import CurrentPool, PoolSynced
-from ..messages.runs import CurrentIntake, DueRuns, PollNow
-from ..runtime import Address, AsyncioActor, Ticker
-from .run_search import Found, RunSearch
+from ..messages.dispatcher import CurrentCapacity, DueRuns
+from ..messages.guardian import CurrentStage, FatalError, Round, RoundEnded, Stage
+from ..messages.health_reporter import Polled, PollFailed, PollingOver
+from ..messages.heartbeater import CurrentPool
+from ..messages.poller import PollNow
+from ..runtime import ActorDeadError, Address, AsyncioActor, Ticker, Timeout
+from .run_search import RunSearch
 
 log = structlog.get_logger("actors.poller")
 
@@ -43,11 +43,23 @@ class PollSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Poll:
+    """To itself: it is time for the next poll."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Answered:
-    found: Found
-    asked_at: float
-    pool: WorkPool | None = None
-    """The pool as of this poll, where that could be read."""
+    due: DueRuns
+
+
+@dataclass(frozen=True, slots=True)
+class _NoPool:
+    """The pool was not read yet. The Heartbeater tells PollNow when it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class _WorkerStops:
+    """There is nothing more to poll for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +67,22 @@ class _Failed:
     error: Exception
 
 
-Message = PoolSynced | Tick | PollNow | Drain | _Answered | _Failed
+Message = Poll | PollNow | _Answered | _NoPool | _WorkerStops | _Failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollerView:
+    """What the Poller shows of itself."""
+
+    trouble: str | None
+    """Why the last poll failed; None: it did not."""
 
 
 class Poller(AsyncioActor):
-    """Owns: the polling rhythm (_ticker), _search and its complaint about the server.
+    """Owns: the polling rhythm (_ticker), _search and _trouble (why the last poll failed).
 
-    The pool it passes on is the Heartbeater's last word; a restarted Poller asks for it.
+    A restarted Poller polls at once. Before each poll it asks the Guardian whether the worker
+    still takes runs, the Heartbeater for the pool, and the Dispatcher for its capacity.
     """
 
     def __init__(
@@ -85,8 +106,6 @@ class Poller(AsyncioActor):
         self._dispatcher = dispatcher
         self._health = health
         self._guardian = guardian
-        self._pool: WorkPool | None = None
-        self._queues: tuple[WorkQueue, ...] = ()
         self._search = RunSearch(
             pool=settings.pool,
             queues=settings.queues,
@@ -94,83 +113,75 @@ class Poller(AsyncioActor):
             orchestrator=orchestrator,
             clock=clock,
         )
-        self._draining = False
         self._ticker: Ticker | None = None
-        self._complaint = Complaint()
+        self._trouble = LogOnce()
+
+    def inspect(self) -> PollerView:
+        return PollerView(trouble=self._trouble.reported)
 
     def on_start(self) -> None:
-        """A successor need not wait for the next sync to learn of the pool."""
-        self._ticker = self.every(self._pause, Tick())
-        self.pipe(
-            self._heartbeater.request(CurrentPool(), timeout=ASK_TIMEOUT_SECONDS),
-            on_result=lambda pool: PollNow() if pool is None else PoolSynced(pool=pool),
-            on_error=lambda _: PollNow(),
-        )
+        """Poll at once."""
+        self._ticker = self.every(self._pause, Poll())
 
     def on_receive(self, message: Message) -> None:
         """One message at a time; waits come back as messages."""
+        assert self._ticker is not None, "messages come after on_start"
         match message:
-            case PoolSynced(pool=pool, queues=queues):
-                first, self._pool, self._queues = self._pool is None, pool, queues
-                if first:
-                    self._wake()
-            case Tick():
+            case Poll():
                 self._poll()
             case PollNow():
-                self._wake()
-            case _Answered():
-                self._take(message)
-            case _Failed(error=error):
-                self._complain(error)
-            case Drain():
-                self._draining = True
+                self._ticker.wake()
+            case _Answered(due=due):
+                self._answered(due)
+            case _NoPool():
+                self._ticker.rearm()
+            case _WorkerStops():
+                self._ticker.cancel()
                 self._health.tell(PollingOver())
-                if self._ticker is not None:
-                    self._ticker.cancel()
+            case _Failed(error=error):
+                self._failed(error)
+                self._ticker.rearm(self._pause())
             case _:
                 assert_never(message)
 
     def _pause(self) -> float:
         return jittered(self._settings.query_seconds, self._rng)
 
-    def _wake(self) -> None:
-        if self._ticker is not None and self._pool is not None:
-            self._ticker.wake()
-
     def _poll(self) -> None:
-        if self._pool is not None and self._ticker is not None:
-            self._ticker.hold()
-            asking = self._ask(self._pool, self._queues)
-            self.pipe(asking, on_result=lambda answered: answered, on_error=_Failed)
+        assert self._ticker is not None
+        self._ticker.hold()
+        self.pipe(self._ask(), on_result=lambda answer: answer, on_error=_Failed)
 
-    async def _ask(self, known_pool: WorkPool, queues: tuple[WorkQueue, ...]) -> _Answered:
+    async def _ask(self) -> _Answered | _NoPool | _WorkerStops:
+        stage = await self._guardian.request(CurrentStage(), timeout=None)
+        if stage is not Stage.WORKING:
+            return _WorkerStops()
+        known = await self._heartbeater.request(CurrentPool(), timeout=ASK_TIMEOUT_SECONDS)
+        if known is None:
+            return _NoPool()
         asked_at = self._clock.monotonic()
-        intake = await self._dispatcher.request(CurrentIntake(), timeout=ASK_TIMEOUT_SECONDS)
+        capacity = await self._dispatcher.request(CurrentCapacity(), timeout=ASK_TIMEOUT_SECONDS)
         before = self._clock.now() + timedelta(seconds=self._settings.prefetch_seconds)
-        found = await self._search.find(intake, pool=known_pool, queues=queues, before=before)
-        pool = await self._fresh_pool() if found.runs else None
-        return _Answered(found, asked_at, pool)
+        found = await self._search.find(
+            capacity, pool=known.pool, queues=known.queues, before=before
+        )
+        pool = await self._fresh_pool(known.pool) if found.runs else known.pool
+        due = DueRuns(runs=found.runs, pool=pool, asked_at=asked_at, shares=found.shares)
+        return _Answered(due)
 
-    async def _fresh_pool(self) -> WorkPool | None:
+    async def _fresh_pool(self, known: WorkPool) -> WorkPool:
         """The template may have been changed since the last heartbeat."""
         try:
-            return await self._orchestrator.read_work_pool(self._settings.pool)
+            pool = await self._orchestrator.read_work_pool(self._settings.pool)
         except OrchestratorError:
-            return None
+            return known
+        return pool if pool.base_job_template else known
 
-    def _take(self, answered: _Answered) -> None:
-        runs = answered.found.runs
-        if self._complaint.settle():
+    def _answered(self, due: DueRuns) -> None:
+        if self._trouble.resolve():
             log.info("poll.recovered", pool=self._settings.pool)
-        self._health.tell(Polled(due=len(runs)))
-        # A claim answered while draining is still run; a poll answered then is not acted upon.
-        if runs and self._pool is not None and not self._draining:
-            pool = (
-                answered.pool if answered.pool and answered.pool.base_job_template else self._pool
-            )
-            due = DueRuns(
-                runs=runs, pool=pool, asked_at=answered.asked_at, shares=answered.found.shares
-            )
+        self._health.tell(Polled(due=len(due.runs)))
+        if due.runs:
             self._dispatcher.tell(due)
         if self._settings.once:
             self._health.tell(PollingOver())
@@ -178,11 +189,15 @@ class Poller(AsyncioActor):
         elif self._ticker is not None:
             self._ticker.rearm()
 
-    def _complain(self, error: Exception) -> None:
+    def _failed(self, error: Exception) -> None:
         self._health.tell(PollFailed(cause=str(error)))
         if self._settings.once:
             self._guardian.tell(FatalError(error=error))
             return
-        log_failure(log, "poll.failed", error, self._complaint, pool=self._settings.pool)
-        if self._ticker is not None:
-            self._ticker.rearm(self._pause())
+        self._trouble.log_failure(
+            log,
+            "poll.failed",
+            error,
+            expected=(ActorDeadError, Timeout),
+            pool=self._settings.pool,
+        )

@@ -9,13 +9,12 @@ from typing import Final
 
 import structlog
 
-from ..dispatcher.admission import MAX_RUNS_PER_POLL, Share, runs_to_ask_for, runs_to_look_for
 from ..domain.errors import OrchestratorError
 from ..domain.ids import FlowRunId
-from ..domain.log_once import Complaint
+from ..domain.log_once import LogOnce
 from ..domain.model import DueListing, FlowRun, WorkPool, WorkQueue
 from ..domain.ports import Clock, Orchestrator
-from ..messages.runs import Intake
+from ..messages.dispatcher import MAX_RUNS_PER_POLL, Capacity, Share
 
 log = structlog.get_logger("actors.poller")
 
@@ -59,55 +58,54 @@ class RunSearch:
         self._orchestrator = orchestrator
         self._clock = clock
         self._rests_until = clock.monotonic()
-        self._complaint = Complaint()
+        self._complaint = LogOnce()
 
     async def find(
-        self, intake: Intake, *, pool: WorkPool, queues: Iterable[WorkQueue], before: datetime
+        self, capacity: Capacity, *, pool: WorkPool, queues: Iterable[WorkQueue], before: datetime
     ) -> Found:
         """Poll, and search on if that may be worth its while.
 
         ``pool`` and ``queues`` are as of the last heartbeat. Raises what the poll raises; a search
         that fails is logged, and what the poll has brought counts.
         """
-        asked_for = runs_to_ask_for(intake.free, intake.passed_over)
         polled = await self._orchestrator.read_due_runs(
-            self._pool, self._queues, before=before, limit=asked_for
+            self._pool, self._queues, before=before, limit=capacity.ask_for
         )
-        promising = sum(map(intake.is_promising, polled.runs))
-        is_enough = promising >= runs_to_look_for(intake.free) or promising == polled.length
+        promising = sum(map(capacity.is_promising, polled.runs))
+        is_enough = promising >= capacity.enough or promising == polled.length
         limits = [pool.concurrency_limit, *(queue.concurrency_limit for queue in queues)]
         may_hide_runs = polled.may_be_cut or any(limit is not None for limit in limits)
         if is_enough or not may_hide_runs or self._clock.monotonic() < self._rests_until:
             return Found(polled.runs)
-        return await self._search(polled, intake, pool=pool, before=before)
+        return await self._search(polled, capacity, pool=pool, before=before)
 
     async def _search(
-        self, polled: DueListing, intake: Intake, *, pool: WorkPool, before: datetime
+        self, polled: DueListing, capacity: Capacity, *, pool: WorkPool, before: datetime
     ) -> Found:
         began = self._clock.monotonic()
         try:
-            found = await self._ask_queues(polled, intake, pool=pool, before=before)
+            found = await self._ask_queues(polled, capacity, pool=pool, before=before)
         except OrchestratorError as error:
-            if self._complaint.raise_(str(error)):
+            if self._complaint.report(str(error)):
                 log.warning("poll.search_failed", pool=self._pool, error=str(error))
             found = Found(polled.runs)
         else:
-            if self._complaint.settle():
+            if self._complaint.resolve():
                 log.info("poll.search_recovered", pool=self._pool)
         shown = {run.id for run in polled.runs}
-        if not any(intake.is_promising(run) for run in found.runs if run.id not in shown):
+        if not any(capacity.is_promising(run) for run in found.runs if run.id not in shown):
             now = self._clock.monotonic()
             self._rests_until = now + max(self._pause_seconds, REST_FACTOR * (now - began))
         return found
 
     async def _ask_queues(
-        self, polled: DueListing, intake: Intake, *, pool: WorkPool, before: datetime
+        self, polled: DueListing, capacity: Capacity, *, pool: WorkPool, before: datetime
     ) -> Found:
         """Queue by queue in the order of their priority, until enough is found."""
         found: dict[FlowRunId, FlowRun] = {}
         shares: list[Share] = []
         longest = polled.length
-        missing = runs_to_look_for(intake.free)
+        missing = capacity.enough
         for queue in await self._orchestrator.read_work_queues(self._pool, self._queues):
             if missing <= 0:
                 break
@@ -125,11 +123,11 @@ class RunSearch:
                 waiting = await self._orchestrator.read_scheduled_runs(
                     self._pool, queue.name, before=before
                 )
-                runs |= _worth_claiming(waiting, listed.runs, intake)
+                runs |= _worth_claiming(waiting, listed.runs, capacity)
             everyone = frozenset(run.id for run in (*listed.runs, *waiting))
             shares.append(Share(runs=everyone, room=listed.length))
             longest = max(longest, listed.length)
-            missing -= min(listed.length, sum(map(intake.is_promising, runs.values())))
+            missing -= min(listed.length, sum(map(capacity.is_promising, runs.values())))
             found |= runs
         for run in polled.runs:
             found.setdefault(run.id, run)
@@ -139,13 +137,13 @@ class RunSearch:
 
 
 def _worth_claiming(
-    waiting: Iterable[FlowRun], listed: Iterable[FlowRun], intake: Intake
+    waiting: Iterable[FlowRun], listed: Iterable[FlowRun], capacity: Capacity
 ) -> dict[FlowRunId, FlowRun]:
     """What is promising, and one run of each other deployment, which may have room by now."""
     tried = {run.deployment_id for run in listed}
     chosen: dict[FlowRunId, FlowRun] = {}
     for run in waiting:
-        if intake.is_promising(run) or run.deployment_id not in tried:
+        if capacity.is_promising(run) or run.deployment_id not in tried:
             tried.add(run.deployment_id)
             chosen[run.id] = run
     return chosen

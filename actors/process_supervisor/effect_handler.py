@@ -10,7 +10,8 @@ from ..domain.policy import seconds_until_start
 from ..domain.process import ProcessFact
 from ..domain.record import Phase, Reason, RunRecord
 from ..job.prepared_job import PreparedJob
-from ..messages.runs import EndRun, SlotFreed, SupervisorStart
+from ..messages.dispatcher import SlotFreed
+from ..messages.process_supervisor import EndRun, SupervisorStart
 from ..runtime import AsyncioActor
 from .machine import effects as do
 from .machine import stimuli as on

@@ -13,7 +13,7 @@ from ..domain.model import WorkPool
 from ..domain.policy import Backoff
 from ..domain.record import RunRecord
 from ..job.prepared_job import PreparedJob
-from ..messages.pool import CurrentPool
+from ..messages.heartbeater import CurrentPool
 from ..runtime import ActorDeadError, Timeout
 from .output import RunOutput
 from .ports import SupervisorPorts
@@ -38,9 +38,10 @@ class Preparation:
         """
         if self.pool is None:
             with contextlib.suppress(ActorDeadError, Timeout):  # it is being restarted
-                self.pool = await self._ports.heartbeater.request(
+                known = await self._ports.heartbeater.request(
                     CurrentPool(), timeout=POOL_TIMEOUT_SECONDS
                 )
+                self.pool = None if known is None else known.pool
         if self.pool is None:
             raise Unavailable("the work pool is not known yet")
         if self._adopted:  # records are kept without what may be secret

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from ..domain.errors import CouldNotStart, StateFolderError
 from ..domain.ids import ClaimKey
-from ..domain.log_once import Complaint
+from ..domain.log_once import LogOnce
 from ..domain.masking import Masker
 from ..domain.memory import exceeds
 from ..domain.ports import OomDetector
@@ -21,16 +21,13 @@ from ..domain.process import (
     TreeEnded,
 )
 from ..domain.record import Phase, Reason, RunRecord
-from ..messages.runs import (
+from ..messages.dispatcher import ClaimAnswered, MemoryLimited, RunInfo, RunSettled
+from ..messages.process_supervisor import (
     CancelRun,
-    ClaimAnswered,
-    CurrentSituation,
+    CurrentRun,
     EndRun,
     GiveBack,
-    MemoryLimited,
     MemoryUsed,
-    RunSettled,
-    Situation,
     SupervisorStart,
 )
 from ..runtime import AsyncioActor, Timer
@@ -93,7 +90,7 @@ class ProcessSupervisor(AsyncioActor):
         self._settle_tried = self._may_leave = self._closing = False
         self._could_not_spawn: on.CouldNotSpawn | None = None
         self._late: Timer | None = None
-        self._unsaved = Complaint()
+        self._unsaved = LogOnce()
 
     @property
     def _record(self) -> RunRecord:
@@ -124,7 +121,7 @@ class ProcessSupervisor(AsyncioActor):
         else:
             self._take(on.Begun())
 
-    def on_receive(self, message: object) -> Situation | bool | None:
+    def on_receive(self, message: object) -> RunInfo | bool | None:
         """Pass stimuli to the machine; note first what the machine need not know."""
         match message:
             case ProcessExited() | TreeEnded() | OutputWritten() | CancelRun() | EndRun():
@@ -148,7 +145,7 @@ class ProcessSupervisor(AsyncioActor):
                 gives_back = self._run.is_unstarted
                 self._take(on.GivenUp())
                 return gives_back
-            case CurrentSituation():
+            case CurrentRun():
                 return self._situation()
             case EffectDone(effect=effect):
                 self._effects.done(effect)
@@ -187,8 +184,8 @@ class ProcessSupervisor(AsyncioActor):
         if self._run.ends_unstarted and self._keeping.withdraw(do.Spawn):
             self._take(on.CouldNotSpawn(cause="It was to be ended before."))
 
-    def _situation(self) -> Situation:
-        return Situation(
+    def _situation(self) -> RunInfo:
+        return RunInfo(
             key=self._record.key,
             run=self._record.run,
             claim=self._record.claim,
@@ -216,7 +213,7 @@ class ProcessSupervisor(AsyncioActor):
             return
         if not isinstance(error, StateFolderError):
             raise error
-        if self._unsaved.raise_(str(error)):
+        if self._unsaved.report(str(error)):
             self._output.log.error("journal.failed", error=str(error))
 
     def _carry_out(self, effect: do.Effect, record: RunRecord) -> None:

@@ -16,7 +16,7 @@ from ..domain import worker_events
 from ..domain.ids import FlowRunId
 from ..domain.model import LogLine, Resource, WorkerEvent
 from ..domain.record import RunRecord
-from ..messages.batches import EmitEvent, ShipLog
+from ..messages.deliveries import EmitEvent, ShipLog
 from .machine.effects import EventKind, Remark
 from .output import RunOutput
 from .ports import SupervisorPorts

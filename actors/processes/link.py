@@ -11,7 +11,7 @@ from typing import Protocol
 import structlog
 
 from ..domain.errors import CouldNotStart, KeeperError
-from ..domain.log_once import Complaint
+from ..domain.log_once import LogOnce
 from ..keeper.constants import PROTOCOL, PROVE, WITHOUT_PROOF
 from ..keeper.protocol import ProtocolError
 from .connection import ConnectionLost, Frame, KeeperConnection, NoAnswer, connect
@@ -68,8 +68,8 @@ class KeeperLink:
         self._taken_over: str | None = None
         self.failure: asyncio.Future[KeeperError] = asyncio.get_running_loop().create_future()
         """Done once no keeper can be had again; the error says why."""
-        self._missing_complaint = Complaint()
-        self._hanging_complaint = Complaint()
+        self._missing_complaint = LogOnce()
+        self._hanging_complaint = LogOnce()
         self.missing: tuple[str, ...] = ()
         self.keeper_pid: int | None = None
 
@@ -90,7 +90,7 @@ class KeeperLink:
             except ProtocolError as error:
                 raise CouldNotStart(f"The order does not fit: {error}.") from error
             else:
-                if self._hanging_complaint.settle():
+                if self._hanging_complaint.resolve():
                     _log.info("keeper.answers_again", pid=self.keeper_pid)
                 return answer
         raise KeeperError(f"The keeper of {self._folder} ends whenever it is asked something.")
@@ -128,7 +128,7 @@ class KeeperLink:
 
     def _unanswered(self, error: NoAnswer) -> KeeperError:
         seconds = self._options.answer_seconds
-        if error.silent and self._hanging_complaint.raise_("hangs"):
+        if error.silent and self._hanging_complaint.report("hangs"):
             _log.error(
                 "keeper.hangs",
                 pid=self.keeper_pid,
@@ -169,7 +169,7 @@ class KeeperLink:
                 raise KeeperError(f"No way to the keeper of {self._folder}: {error}.") from error
             else:
                 self._connection = connection
-                if self._missing_complaint.settle():
+                if self._missing_complaint.resolve():
                     _log.info("keeper.found", pid=self.keeper_pid)
                 return connection
             finally:
@@ -252,7 +252,7 @@ class KeeperLink:
             except KeeperError as error:
                 if self._closed or self._taken_over is not None:
                     return
-                if self._missing_complaint.raise_(str(error)):
+                if self._missing_complaint.report(str(error)):
                     _log.error("keeper.missing", error=str(error))
             else:
                 return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class RecordingNotifier:
-    """The ServiceNotifier port; ``said`` is what it was told, in order, by the words below."""
+    """The ServiceManager port; ``said`` is what it was told, in order, by the words below."""
 
     def __init__(self, *, watchdog_seconds: float | None = None) -> None:
         self._watchdog_seconds = watchdog_seconds

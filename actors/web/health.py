@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import Final
 
 from ..domain.errors import SettingsError
-from ..messages.health import Health
+from ..messages.health_reporter import Health
 from .small_http_server import HEADER_SECONDS, Request, Response, SmallHttpServer
 
 Verdict = Callable[[], Awaitable[Health]]

@@ -18,7 +18,7 @@ from typing import Final
 import h11
 import structlog
 
-from ..domain.log_once import Complaint
+from ..domain.log_once import LogOnce
 
 log = structlog.get_logger(__name__)
 
@@ -81,7 +81,7 @@ class SmallHttpServer:
         self._clients: set[asyncio.Task[None]] = set()
         self._silent: dict[socket.socket, asyncio.Task[None]] = {}
         self._pause: asyncio.TimerHandle | None = None
-        self._no_descriptors = Complaint()
+        self._no_descriptors = LogOnce()
 
     @property
     def port(self) -> int:
@@ -128,7 +128,7 @@ class SmallHttpServer:
         except OSError as error:  # EMFILE, ENFILE, ENOBUFS or ENOMEM: see accept(2)
             self._wait_for_descriptors(error)
             return
-        if self._no_descriptors.settle():
+        if self._no_descriptors.resolve():
             log.info("health.accepts_again")
         client.setblocking(False)
         task = asyncio.create_task(self._serve(client), name="health client")
@@ -137,7 +137,7 @@ class SmallHttpServer:
         task.add_done_callback(partial(self._served, client))
 
     def _wait_for_descriptors(self, error: OSError) -> None:
-        if self._no_descriptors.raise_(str(error)):
+        if self._no_descriptors.report(str(error)):
             log.warning("health.accept_failed", cause=str(error))
         self._accept_no_clients()
         self._pause = asyncio.get_running_loop().call_later(

@@ -11,7 +11,7 @@ from structlog.typing import EventDict
 
 from actors.domain.errors import NotFound, Unavailable
 from actors.domain.model import StateType
-from actors.messages.health import CurrentHealth
+from actors.messages.health_reporter import CurrentHealth
 from tests.support.worker_world import POOL, WorkerWorld, play
 
 

@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 from actors.domain.errors import Forbidden, InvalidRequest
 from actors.domain.model import StateType
 from actors.job.configuration import default_base_job_template
-from actors.messages.lifetime import Deadline, Drain
-from actors.messages.runs import DueRuns
+from actors.messages.dispatcher import DueRuns
+from actors.messages.guardian import Deadline, Drain
 from tests.support.worker_world import POOL, WorkerWorld, play
 
 Phase = Literal["before", "after"]

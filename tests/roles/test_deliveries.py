@@ -18,7 +18,7 @@ from actors.domain.ids import FlowRunId
 from actors.domain.model import LogLine, WorkerEvent
 from actors.event_emitter import EventEmitter
 from actors.log_shipper import CUT, LogShipper
-from actors.messages.batches import EmitEvent, ShipLog
+from actors.messages.deliveries import EmitEvent, ShipLog
 from actors.prefect_api.requests import events_body, logs_body
 from actors.runtime import AsyncioRef, LoopClock, shut_down
 from actors.testing.orchestrator import InMemoryOrchestrator

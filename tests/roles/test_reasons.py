@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from actors.domain.memory import MEBIBYTE
 from actors.domain.model import StateType
 from actors.domain.record import Reason
-from actors.messages.lifetime import Deadline
+from actors.messages.guardian import Deadline
 from actors.testing.processes import ScriptedProcess
 from tests.support.worker_world import POOL, WorkerWorld, play
 

@@ -7,7 +7,7 @@ import asyncio
 from actors.domain.errors import Unavailable
 from actors.domain.model import StateType
 from actors.domain.policy import OnDeadline
-from actors.messages.lifetime import Drain, Reexec
+from actors.messages.guardian import Drain, Reexec
 from actors.runtime.query import Order
 from actors.testing.notifier import RecordingNotifier
 from tests.support.worker_world import POOL, WorkerWorld, play

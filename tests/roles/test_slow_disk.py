@@ -10,8 +10,8 @@ from actors.domain.ids import FlowRunId
 from actors.domain.model import StateType
 from actors.domain.policy import OnDeadline
 from actors.domain.record import Phase
-from actors.messages.health import CurrentHealth
-from actors.messages.lifetime import Deadline, Drain
+from actors.messages.guardian import Deadline, Drain
+from actors.messages.health_reporter import CurrentHealth
 from actors.process_supervisor.journaling import LATE_SECONDS
 from actors.runtime import Ping
 from actors.testing.processes import ScriptedProcess

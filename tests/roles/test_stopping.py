@@ -12,8 +12,8 @@ from actors.domain.ids import FlowRunId
 from actors.domain.model import StateType
 from actors.domain.policy import OnDeadline
 from actors.domain.record import Phase
-from actors.messages.health import CurrentHealth, Health
-from actors.messages.lifetime import Deadline, Drain
+from actors.messages.guardian import Deadline, Drain
+from actors.messages.health_reporter import CurrentHealth, Health
 from tests.support.worker_world import POOL, WorkerWorld, play
 
 DRAINING_SECONDS = 7200.0

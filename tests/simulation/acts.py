@@ -14,7 +14,7 @@ from actors.domain.ids import DeploymentId, FlowRunId
 from actors.domain.model import StateType
 from actors.domain.record import Phase
 from actors.event_emitter import EventEmitter
-from actors.messages.lifetime import Deadline, Drain, Reexec
+from actors.messages.guardian import Deadline, Drain, Reexec
 from actors.runtime import AsyncioRef
 from actors.runtime.query import Order
 

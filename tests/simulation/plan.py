@@ -41,7 +41,7 @@ SERVICES = (
     "event_emitter",
     "log_shipper",
 )
-MORE_SERVICES = (*SERVICES, "memory_watcher", "housekeeper")
+MORE_SERVICES = (*SERVICES, "memory_watcher", "journal_pruner")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,24 +8,25 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import actors.dispatcher.dispatcher as dispatching
+import actors.dispatcher.takeover as takeover
 import actors.process_supervisor.machine.beginning as machine
 import actors.process_supervisor.machine.ending as ending
 import actors.process_supervisor.process_supervisor as supervising
 import actors.process_supervisor.reporting as proposing
 import actors.process_supervisor.retries as retries
 from actors.cancellation_watcher import CancellationWatcher
-from actors.dispatcher.active_runs import RunTable
+from actors.dispatcher.active_runs import ActiveRuns
+from actors.dispatcher.admission import AdmissionControl
 from actors.dispatcher.dispatcher import Dispatcher
-from actors.dispatcher.door import Door
+from actors.dispatcher.takeover import Takeover
 from actors.domain.failures import FailureKind
 from actors.domain.ids import ClaimKey
 from actors.domain.model import Aborted
 from actors.domain.process import ExitStatus, ProcessExited, TreeEnded
 from actors.domain.record import Reason
-from actors.messages.lifetime import Tick
-from actors.messages.runs import CancelIfOurs, CancelRun, MemoryUsed
-from actors.poller.poller import Poller
+from actors.messages.dispatcher import CancelIfOurs
+from actors.messages.process_supervisor import CancelRun, MemoryUsed
+from actors.poller.poller import Poll, Poller
 from actors.process_supervisor.journaling import RecordKeeping, Step
 from actors.process_supervisor.machine.effects import (
     Abandon,
@@ -174,13 +175,13 @@ def _without(kind: type[Any], when: type[Any] | None = None) -> Change:
 
 
 def _finds_no_strays(find: Any) -> Any:
-    return lambda self, kept: find(self, [])
+    return lambda self, kept, active: find(self, [], active)
 
 
 def _claims_count_for_nothing(free_slots: Any) -> Any:
-    def changed(self: Any, runs: Any) -> Any:
-        free = free_slots(self, runs)
-        return None if free is None else free + runs.claims
+    def changed(self: Any, usage: Any) -> Any:
+        free = free_slots(self, usage)
+        return None if free is None else free + usage.open_claims
 
     return changed
 
@@ -215,7 +216,7 @@ def _remembers(show: Any) -> Any:
 def _polls_pile_up(poll: Any) -> Any:
     def changed(self: Any) -> None:
         poll(self)
-        self.after(0.5, Tick())
+        self.after(0.5, Poll())
 
     return changed
 
@@ -237,7 +238,7 @@ BUGS: tuple[Planted, ...] = (
     Planted("takes others' runs", machine, "_is_ours", _refused_claims_are_ours),
     Planted("cancels all runs", Dispatcher, "on_receive", _cancels_all),
     Planted("retries twice", ProcessSupervisor, "on_receive", _retries_twice),
-    Planted("dies of a failed poll", Poller, "_complain", _dies_of_errors),
+    Planted("dies of a failed poll", Poller, "_failed", _dies_of_errors),
     Planted("forgets what is not saved", RecordKeeping, "is_saved", _always(True)),
     Planted(
         "knows no reboot", ProcessSupervisor, "on_receive", _told(KeeperAnswered, _knows_no_reboot)
@@ -252,16 +253,16 @@ BUGS: tuple[Planted, ...] = (
     Planted("frees no slot", supervising, "step", _without(FreeSlot)),
     Planted("keeps slots at the Dispatcher", Dispatcher, "_free", lambda _: _nothing),
     Planted("resumes no end", supervising, "step", _without(EndTree, Adopted)),
-    Planted("counts no claims", Door, "free_slots", _claims_count_for_nothing),
+    Planted("counts no claims", AdmissionControl, "slots_free", _claims_count_for_nothing),
     Planted("saves nothing", RecordKeeping, "stepped", _records_nothing),
     Planted("waits for no disk", RecordKeeping, "_free", _waits_for_no_disk),
     Planted("waits for no stuck disk", Step, "must_be_recorded", _always(False)),
     Planted("takes over nothing", Dispatcher, "_take_over", lambda _: _take_over_nothing),
-    Planted("finds no strays", Dispatcher, "_find_strays", _finds_no_strays),
+    Planted("finds no strays", Takeover, "strays", _finds_no_strays),
     Planted("gives reports up", retries, "REFUSALS", lambda _: 0),
     Planted("cancels nothing", CancellationWatcher, "_deal_with", lambda _: _nothing),
     Planted("retries nothing", ProcessSupervisor, "on_receive", _told(Retry, lambda _: None)),
-    Planted("readopts nobody", Dispatcher, "_readopt", lambda _: _nothing),
+    Planted("readopts nobody", Dispatcher, "_resume", lambda _: _nothing),
     Planted("times out at once", supervising, "step", _changed(StartTimeout, seconds=0.0)),
     Planted("never times out", supervising, "step", _without(StartTimeout)),
     Planted("emits nothing", supervising, "step", _without(Emit)),
@@ -271,14 +272,14 @@ BUGS: tuple[Planted, ...] = (
     Planted(
         "keeps no memory limit", ProcessSupervisor, "on_receive", _told(MemoryUsed, lambda _: None)
     ),
-    Planted("measures nobody", RunTable, "memory_limited", lambda _: property(lambda _: {})),
+    Planted("measures nobody", ActiveRuns, "memory_limited", lambda _: property(lambda _: {})),
     Planted("remembers output", RunOutput, "show", _remembers),
     Planted("piles polls up", Poller, "_poll", _polls_pile_up),
     Planted("runs what others ended", machine, "_may_have_been_over", lambda _: _nothing),
     Planted("sends its own signal", supervising, "step", _changed(EndTree, signal=1)),
     Planted("gives no reason", ending, "_reason_of", lambda _: _lost_always),
     Planted("retries bugs for ever", retries, "classify_failure", lambda _: _always_passing),
-    Planted("readopts for ever", dispatching, "MAX_FAILURES", lambda _: 1_000_000),
+    Planted("readopts for ever", takeover, "MAX_FAILURES", lambda _: 1_000_000),
     Planted("waits with what it abandons", supervising, "step", _without(Abandon)),
 )
 """Each is found within 500 seeds."""
@@ -293,4 +294,4 @@ def _lost_always(*args: Any, **options: Any) -> Reason:
 
 
 async def _take_over_nothing(self: Any) -> None:
-    self._keeper_asked = True
+    self._takeover.keeper_answered = True

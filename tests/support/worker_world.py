@@ -15,7 +15,7 @@ from actors.app.job_preparer import JobPreparer, uses_runner
 from actors.app.wiring import RUN_PREFIX, Wiring, WorkerPlan, WorkerPorts, start_actors
 from actors.domain.ids import FlowRunId
 from actors.domain.model import StateType
-from actors.messages.runs import RunsInHand, Situation
+from actors.messages.dispatcher import ListRuns, RunInfo
 from actors.runtime import LoopClock, Ping, shut_down
 from actors.settings.worker_settings import WorkerSettings
 from actors.testing.journal import MemoryJournal
@@ -109,10 +109,10 @@ class WorkerWorld:
         assert self.wiring is not None
         return [n for n, ref in self.wiring.directory if n.startswith(RUN_PREFIX)]
 
-    async def in_hand(self) -> tuple[Situation, ...]:
+    async def in_hand(self) -> tuple[RunInfo, ...]:
         """What the Dispatcher knows of."""
         assert self.wiring is not None
-        return await self.wiring.directory.address("dispatcher").request(RunsInHand(), timeout=60)
+        return await self.wiring.directory.address("dispatcher").request(ListRuns(), timeout=60)
 
     # -- around it ---------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from ...domain.log_once import Complaint
+from ...domain.log_once import LogOnce
 from ...domain.ports import Clock
 
 LONG_WAIT: Final = 60.0
@@ -26,7 +26,7 @@ class Maintenance:
         self._clock = clock
         self._until: float | None = None
         self._sleeps: dict[asyncio.Future[None], float] = {}
-        self._long_wait = Complaint()
+        self._long_wait = LogOnce()
 
     @property
     def until(self) -> float | None:
@@ -40,7 +40,7 @@ class Maintenance:
         """
         now = self._clock.monotonic()
         self._until = max(now + seconds, self._until or now)
-        if seconds >= LONG_WAIT and self._long_wait.raise_("maintenance"):
+        if seconds >= LONG_WAIT and self._long_wait.report("maintenance"):
             _log.warning(
                 "api.told_to_wait",
                 asked_seconds=asked,
@@ -58,7 +58,7 @@ class Maintenance:
     def is_over(self) -> None:
         """The server has answered a request, so nobody needs to wait any longer."""
         now = self._clock.monotonic()
-        self._long_wait.settle()
+        self._long_wait.resolve()
         if self._until is not None:
             self._until = min(self._until, now)
         for sleep, since in self._sleeps.items():

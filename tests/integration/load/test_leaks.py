@@ -15,7 +15,7 @@ from typing import Final
 import pytest
 
 from actors import ActorSystem
-from actors.messages.lifetime import Tick
+from actors.journal_pruner import Prune
 from tests.integration.keeper.kit import marked, on_loop
 from tests.integration.load.crowd import Crowd, Holdings, Weight
 from tests.integration.worker.kit import Workshop
@@ -54,8 +54,8 @@ async def until_nothing_is_left_over(crowd: Crowd, system: ActorSystem, before: 
 
 
 async def until_records_are_pruned(crowd: Crowd, system: ActorSystem) -> None:
-    """The housekeeper's next round may be far; it is asked for here."""
-    system.wiring.directory.address("housekeeper").tell(Tick())
+    """The JournalPruner's next round may be far; it is asked for here."""
+    system.wiring.directory.address("journal_pruner").tell(Prune())
     runs = crowd.workshop.state.runs
     await crowd.workshop.until(lambda: len(os.listdir(runs)) == KEPT)
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
@@ -8,46 +8,58 @@ from hypothesis import strategies as st
 
 from actors.dispatcher.admission import (
     HELD_BACK_SECONDS,
-    MAX_RUNS_PER_POLL,
     REMEMBERED_SECONDS,
-    Admission,
-    Share,
-    runs_to_ask_for,
-    runs_to_look_for,
-    within,
+    AdmissionControl,
+    Usage,
+    within_shares,
 )
 from actors.domain.ids import DeploymentId, FlowRunId
+from actors.domain.memory import MemorySample
 from actors.domain.model import FlowRun
-from tests.support.builders import a_run
+from actors.messages.dispatcher import MAX_RUNS_PER_POLL, Capacity, DueRuns, Share
+from tests.support.builders import POOL, a_run
 
 NOW = 1000.0
 
 
-def wanted(
-    admission: Admission,
+def admission_control(limit: int | None = None) -> AdmissionControl:
+    return AdmissionControl(limit=limit, memory_pause_percent=90.0)
+
+
+def due_runs(runs: Iterable[FlowRun], *, asked_at: float = NOW) -> DueRuns:
+    return DueRuns(runs=tuple(runs), pool=POOL, asked_at=asked_at)
+
+
+def candidates(
+    admission: AdmissionControl,
     due: Iterable[FlowRun],
     *,
-    in_hand: Container[FlowRunId] = (),
+    active: Iterable[FlowRunId] = (),
     asked_at: float = NOW,
     now: float = NOW,
 ) -> list[str]:
-    fresh = admission.wanted(due, in_hand=in_hand, asked_at=asked_at, now=now)
-    return [run.id for run in fresh]
+    usage = Usage(run_ids=frozenset(active))
+    admission.capacity(usage, now=now)
+    found = admission.candidates(due_runs(due, asked_at=asked_at), usage, now=now)
+    return [run.id for run in found]
 
 
 @pytest.mark.parametrize(
-    ("free_slots", "passed_over", "limit"),
+    ("limit", "in_use", "open_claims", "ask_for"),
     [
-        (None, 0, MAX_RUNS_PER_POLL),
-        (5, 0, 5),
-        (5, 3, 8),
-        (0, 0, 1),
-        (-2, 0, 1),
-        (500, 0, MAX_RUNS_PER_POLL),
+        (None, 0, 0, MAX_RUNS_PER_POLL),
+        (5, 0, 0, 5),
+        (8, 3, 3, 8),
+        (2, 2, 0, 1),
+        (2, 4, 0, 1),
+        (500, 0, 0, MAX_RUNS_PER_POLL),
     ],
 )
-def test_how_many_runs_to_ask_for(free_slots: int | None, passed_over: int, limit: int) -> None:
-    assert runs_to_ask_for(free_slots, passed_over) == limit
+def test_how_many_runs_to_ask_for(
+    limit: int | None, in_use: int, open_claims: int, ask_for: int
+) -> None:
+    usage = Usage(slots_in_use=in_use, open_claims=open_claims)
+    assert admission_control(limit).capacity(usage, now=NOW).ask_for == ask_for
 
 
 @given(
@@ -59,44 +71,75 @@ def test_how_many_runs_to_ask_for(free_slots: int | None, passed_over: int, limi
 def test_runs_that_cannot_be_admitted_never_starve_those_behind_them(
     free_slots: int, claimed: int, held_back: int, waiting: int
 ) -> None:
-    admission = Admission()
-    in_hand = {FlowRunId(f"claimed-{n}") for n in range(claimed)}
+    admission = admission_control(claimed + free_slots)
+    active = frozenset(FlowRunId(f"claimed-{n}") for n in range(claimed))
     held = [FlowRunId(f"held-{n}") for n in range(held_back)]
     for id in held:
         admission.settled(id, was_refused=True, now=NOW - 1)
     fresh = [f"fresh-{n}" for n in range(waiting)]
-    queue = [a_run(id) for id in (*in_hand, *held, *fresh)]
-    answer = queue[: runs_to_ask_for(free_slots, claimed + len(admission.refused(NOW)))]
-    assert wanted(admission, answer, in_hand=in_hand)[:free_slots] == fresh[:free_slots]
+    queue = [a_run(id) for id in (*active, *held, *fresh)]
+    usage = Usage(run_ids=active, open_claims=claimed, slots_in_use=claimed)
+    answer = queue[: admission.capacity(usage, now=NOW).ask_for]
+    admitted = admission.admit(due_runs(answer), usage, now=NOW).runs
+    assert [run.id for run in admitted] == fresh[:free_slots]
+
+
+def test_a_claimed_run_that_is_listed_again_is_asked_for_on_top() -> None:
+    admission = admission_control(2)
+    ours = frozenset({FlowRunId("ours")})
+    usage = Usage(run_ids=ours, claimed_ids=ours, slots_in_use=1)
+    assert admission.admit(due_runs([a_run("ours")]), usage, now=NOW).runs == []
+    assert admission.capacity(usage, now=NOW).ask_for == 2
+
+
+def test_reaching_the_limit_is_news_until_all_that_wait_are_admitted() -> None:
+    admission = admission_control(1)
+    due = due_runs([a_run("a"), a_run("b")])
+    first = admission.admit(due, Usage(), now=NOW)
+    assert ([run.id for run in first.runs], first.limit_reached) == (["a"], True)
+    assert admission.left_some_waiting
+    assert admission.left_promising_waiting
+    assert not admission.admit(due, Usage(slots_in_use=1), now=NOW).limit_reached
+    assert not admission.admit(due_runs([a_run("b")]), Usage(), now=NOW).limit_reached
+    assert admission.admit(due, Usage(), now=NOW).limit_reached
+
+
+def test_nothing_is_admitted_while_memory_is_short() -> None:
+    admission = admission_control(5)
+    assert admission.measured(MemorySample(host_percent=95.0))
+    assert not admission.measured(MemorySample(host_percent=95.0))
+    assert admission.admit(due_runs([a_run("a")]), Usage(), now=NOW).runs == []
+    assert admission.capacity(Usage(), now=NOW).ask_for == 1
+    assert admission.measured(MemorySample(host_percent=50.0))
+    assert admission.slots_free(Usage()) == 5
 
 
 def test_a_run_listed_twice_is_wanted_once_and_order_is_kept() -> None:
-    assert wanted(Admission(), [a_run("b"), a_run("a"), a_run("b")]) == ["b", "a"]
+    assert candidates(admission_control(), [a_run("b"), a_run("a"), a_run("b")]) == ["b", "a"]
 
 
 def test_a_run_settled_since_the_poll_was_sent_is_listed_by_mistake() -> None:
-    admission = Admission()
+    admission = admission_control()
     admission.settled(FlowRunId("a"), was_refused=False, now=NOW)
-    assert wanted(admission, [a_run("a")], asked_at=NOW) == []
-    assert wanted(admission, [a_run("a")], asked_at=NOW + 0.1) == ["a"]
+    assert candidates(admission, [a_run("a")], asked_at=NOW) == []
+    assert candidates(admission, [a_run("a")], asked_at=NOW + 0.1) == ["a"]
 
 
 def test_what_was_refused_waits_and_then_comes_last_until_that_is_forgotten() -> None:
-    admission = Admission()
+    admission = admission_control()
     admission.settled(FlowRunId("a"), was_refused=True, now=NOW)
     due = [a_run("a"), a_run("b")]
 
     def after(seconds: float) -> list[str]:
-        return wanted(admission, due, asked_at=NOW + seconds, now=NOW + seconds)
+        return candidates(admission, due, asked_at=NOW + seconds, now=NOW + seconds)
 
     assert after(HELD_BACK_SECONDS - 0.1) == ["b"]
     assert after(HELD_BACK_SECONDS) == ["b", "a"]
-    assert not admission.refused(NOW + REMEMBERED_SECONDS)
     assert after(REMEMBERED_SECONDS) == ["a", "b"]
 
 
 def test_runs_of_a_full_deployment_come_after_those_of_others() -> None:
-    admission = Admission()
+    admission = admission_control()
     full, other = DeploymentId("full"), DeploymentId("other")
     admission.settled(FlowRunId("refused"), was_refused=True, now=NOW - 1)
     due = [
@@ -105,27 +148,31 @@ def test_runs_of_a_full_deployment_come_after_those_of_others() -> None:
         a_run("of another", deployment_id=other),
         a_run("of none", deployment_id=None),
     ]
-    assert wanted(admission, due) == ["of another", "of none", "next"]
-    assert admission.full_deployments == {full}
-    assert [admission.is_promising(run) for run in due] == [False, False, True, True]
-    assert wanted(admission, due[1:]) == ["next", "of another", "of none"]
-    assert not admission.full_deployments
+    assert candidates(admission, due) == ["of another", "of none", "next"]
+    capacity = admission.capacity(Usage(), now=NOW)
+    assert capacity.full_deployments == {full}
+    assert [capacity.is_promising(run) for run in due] == [False, False, True, True]
+    assert candidates(admission, due[1:]) == ["next", "of another", "of none"]
+    assert not admission.capacity(Usage(), now=NOW).full_deployments
 
 
 def test_a_run_that_was_lost_to_another_worker_says_nothing_of_its_deployment() -> None:
-    admission = Admission()
+    admission = admission_control()
     admission.settled(FlowRunId("lost"), was_refused=True, now=NOW)
     listed_before_that = [a_run("lost"), a_run("next")]
-    assert wanted(admission, listed_before_that, asked_at=NOW - 1) == ["next"]
-    assert not admission.full_deployments
+    assert candidates(admission, listed_before_that, asked_at=NOW - 1) == ["next"]
+    assert not admission.capacity(Usage(), now=NOW).full_deployments
 
 
 @pytest.mark.parametrize(
-    ("free_slots", "number"),
+    ("slots_free", "number"),
     [(None, MAX_RUNS_PER_POLL), (3, 3), (0, 0), (1000, MAX_RUNS_PER_POLL)],
 )
-def test_how_many_promising_runs_are_enough(free_slots: int | None, number: int) -> None:
-    assert runs_to_look_for(free_slots) == number
+def test_how_many_promising_runs_are_enough(slots_free: int | None, number: int) -> None:
+    capacity = Capacity(
+        slots_free=slots_free, ask_for=1, known=frozenset(), full_deployments=frozenset()
+    )
+    assert capacity.enough == number
 
 
 def share(room: int, *runs: str) -> Share:
@@ -133,7 +180,7 @@ def share(room: int, *runs: str) -> Share:
 
 
 @pytest.mark.parametrize(
-    ("shares", "in_hand", "allowed"),
+    ("shares", "active", "allowed"),
     [
         ([], "", "abcd"),
         ([share(1, "a", "b")], "", "acd"),
@@ -144,8 +191,8 @@ def share(room: int, *runs: str) -> Share:
     ],
 )
 def test_no_share_is_exceeded_and_a_claim_under_way_counts(
-    shares: list[Share], in_hand: str, allowed: str
+    shares: list[Share], active: str, allowed: str
 ) -> None:
     runs = [a_run(id) for id in "abcd"]
-    claimed = frozenset(map(FlowRunId, in_hand))
-    assert [run.id for run in within(shares, runs, claimed)] == list(allowed)
+    claimed = frozenset(map(FlowRunId, active))
+    assert [run.id for run in within_shares(shares, runs, claimed)] == list(allowed)

@@ -79,9 +79,7 @@ def test_started_and_stopped() -> None:
     assert (started.event, started.follows) == ("prefect.worker.started", None)
     assert (started.id, started.occurred, started.resource) == ("1", NOW, WORKER)
     assert (started.related, started.payload) == ((POOL_RESOURCE,), {})
-    stopped = worker_events.stopped(
-        WORKER, POOL, id="2", occurred=NOW + timedelta(minutes=1), started=Preceding("1", NOW)
-    )
+    stopped = worker_events.stopped(started, id="2", occurred=NOW + timedelta(minutes=1))
     assert stopped == replace(
         started,
         id="2",

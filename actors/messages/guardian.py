@@ -1,4 +1,4 @@
-"""About the worker's own life: between the Guardian, the command line and the services."""
+"""What the Guardian is told and asked: the worker's way from start to end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ class Stage(StrEnum):
 
     WORKING = "working"
     DRAINING = "draining"
-    """It takes nothing new and waits for its runs, or for their end."""
+    """It takes nothing new and waits for its runs."""
+    ENDING = "ending"
+    """It waits for the end of its runs, which it has ordered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +36,6 @@ class CurrentStage(Query[Stage]):
 @dataclass(frozen=True, slots=True)
 class Reexec:
     """Order: stop now and leave all runs to the keeper; this process executes the worker anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class EndAllRuns:
-    """Order to the Dispatcher: end every run, because the worker stops."""
-
-
-@dataclass(frozen=True, slots=True)
-class LeaveAllRuns:
-    """Order to the Dispatcher: give back what has no process, leave the rest, and say Idle."""
 
 
 class Round(StrEnum):
@@ -61,13 +53,8 @@ class RoundEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class OnlyReports:
-    """Fact for the Guardian: all runs that were to end are over; the server may not know yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Idle:
-    """Fact for the Guardian: the draining Dispatcher has no run in hand any more."""
+class WorkloadFell:
+    """Fact: there may be less to wait for; ask the Dispatcher for its Workload."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +62,3 @@ class FatalError:
     """Fact for the Guardian: the worker cannot do its job; the error says why."""
 
     error: Exception
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """To itself: the time for the next round of periodic work has come."""

@@ -1,0 +1,154 @@
+"""What a predecessor, the journal and the keeper know of runs: they are resumed, or again."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Container
+from dataclasses import dataclass, replace
+
+import structlog
+
+from ..domain.errors import StateFolderError
+from ..domain.failures import FailureKind, bug_in_words, classify_failure
+from ..domain.ids import ClaimKey
+from ..domain.log_once import LogOnce
+from ..domain.policy import Backoff
+from ..domain.ports import Journal
+from ..domain.process import KeptRun
+from ..domain.record import Phase, RunRecord
+from ..domain.run import Run, found_run, new_run
+from ..messages.dispatcher import RunInfo
+from ..messages.process_supervisor import SupervisorStart
+from .active_runs import ActiveRun
+
+log = structlog.get_logger("actors.dispatcher")
+
+JOURNAL_SECONDS = 8.0
+"""How long the disk may take at the start; a service has little more time to start."""
+
+BACKOFF = Backoff(initial=0.1, ceiling=60.0)
+
+MAX_FAILURES = 10
+"""So many supervisors of a run fail in a row, in two minutes, until the run is ended."""
+
+STEADY_SECONDS = 600.0
+"""A supervisor that fails after so long is the first in a row."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """To the Dispatcher itself: start the next supervisor of this run."""
+
+    key: ClaimKey
+    cause: str | None = None
+    """Why the run is only to be ended; None: it goes on."""
+    unread: int = 0
+    """How often in a row its record could not be read."""
+
+
+class Takeover:
+    """Owns: whether the keeper has answered, what was settled before, who failed how often."""
+
+    def __init__(self, *, worker: str, journal: Journal, rng: random.Random) -> None:
+        self._worker = worker
+        self._journal = journal
+        self._rng = rng
+        self.keeper_answered = False
+        """Until then runs may exist that are not in the table, and nothing is admitted."""
+        self._settled_early: set[ClaimKey] = set()  # the keeper's answer may be older than this
+        self._failures: dict[ClaimKey, int] = {}
+        self._given_up: set[ClaimKey] = set()
+        self._silent = LogOnce()
+        self._unread = LogOnce()
+
+    async def recorded(self) -> list[Run]:
+        """The runs that the journal has not closed. StateFolderError: it could not be read."""
+        try:
+            async with asyncio.timeout(JOURNAL_SECONDS):
+                return [Run.from_record(record) for record in await self._journal.open_records()]
+        except TimeoutError:
+            raise StateFolderError(
+                f"The state folder was not read in {JOURNAL_SECONDS:g} s: is its disk stuck?"
+            ) from None
+
+    def strays(self, kept: list[KeptRun], active: Container[ClaimKey]) -> list[Run]:
+        """The runs of the keeper's table whose records were lost."""
+        found = [
+            run.key for run in kept if run.key not in active and run.key not in self._settled_early
+        ]
+        for key in found:
+            log.error("run.found", key=key, hint="Its record is missing; it is adopted.")
+        self.keeper_answered = True
+        self._settled_early.clear()
+        return [found_run(key, worker=self._worker) for key in found]
+
+    def keeper_silent(self, error: Exception) -> None:
+        """The keeper could not be asked; it is asked again."""
+        if self._silent.report(str(error)):
+            log.warning("keeper.silent", error=str(error))
+
+    def settled(self, key: ClaimKey) -> None:
+        """Nothing is left to do for this claim."""
+        if not self.keeper_answered:
+            self._settled_early.add(key)
+        self._failures.pop(key, None)
+        self._given_up.discard(key)
+
+    def supervisor_failed(
+        self, active: ActiveRun, failure: BaseException, *, now: float
+    ) -> tuple[float, Resume] | None:
+        """After how many seconds the run is resumed; None: it is abandoned.
+
+        A supervisor that ends before its run is settled has failed, the run has not: it keeps its
+        slot while the next supervisor reads the journal and resumes. When too many have failed in
+        a row, the last one ends the run without a look at what may have made them fail. If that
+        one fails too, the next worker finds the record.
+        """
+        key, run = active.info.key, active.info.run
+        is_steady = now - active.since > STEADY_SECONDS
+        failures = 1 if is_steady else self._failures.get(key, 0) + 1
+        self._failures[key] = failures
+        line = log.bind(
+            flow_run_id=run.id, flow_run_name=run.name, error=repr(failure), failures=failures
+        )
+        if key in self._given_up:
+            line.error(
+                "run.abandoned", hint="Its record is kept, and the next worker tries again."
+            )
+            return None
+        pause = BACKOFF.delay(failures, self._rng)
+        line.error("supervisor.failed", resumes_in_seconds=round(pause, 2))
+        cause = bug_in_words(failure) if failures >= MAX_FAILURES else None
+        return pause, Resume(key=key, cause=cause)
+
+    def record_unread(
+        self, resume: Resume, error: Exception, info: RunInfo
+    ) -> tuple[float, Resume] | None:
+        """After how many seconds the journal is read again; None: a bug keeps it from that."""
+        unread = resume.unread + 1
+        self._unread.log_failure(log, "run.unread", error, flow_run_id=info.run.id)
+        if unread >= MAX_FAILURES and classify_failure(error) is FailureKind.BUG:
+            return None
+        return BACKOFF.delay(unread, self._rng), replace(resume, unread=unread)
+
+    def record_read(self, resume: Resume) -> None:
+        """The journal could be read."""
+        if self._unread.resolve():
+            log.info("run.read", key=resume.key)
+
+    def next_start(
+        self, record: RunRecord | None, info: RunInfo, cause: str | None
+    ) -> SupervisorStart:
+        """What the next supervisor is started with; no ``record``: the journal has none."""
+        if record is None:
+            # A full disk never took it. The claim is enough to find out how far the run came.
+            log.error("run.unrecorded", flow_run_id=info.run.id)
+            record = new_run(info.run, worker=self._worker, transition=info.claim).record
+            if info.claimed:  # then it may have a process
+                record = replace(record, phase=Phase.SPAWNING)
+        if cause is not None:
+            failures = self._failures.get(info.key, 0)
+            log.error("run.given_up", flow_run_id=info.run.id, failures=failures, cause=cause)
+            self._given_up.add(info.key)
+        return SupervisorStart(Run.from_record(record), failure=cause)
