@@ -20,34 +20,13 @@ from ...domain.process import TreeEnded
 from ...domain.record import Phase
 from ...domain.run import Run
 from . import adoption, beginning, ending
+from . import stimuli as on
 from .effects import Abandon, Effect
 from .proposals import claim
-from .stimuli import (
-    Adopted,
-    Answered,
-    Begun,
-    CancelWanted,
-    CouldNotPrepare,
-    CouldNotSpawn,
-    Due,
-    EndWanted,
-    Exited,
-    GivenUp,
-    HistorySeen,
-    Prepared,
-    ProposalFailed,
-    Spawned,
-    StateSeen,
-    StateUnknown,
-    Stimulus,
-    TailKnown,
-    Unanswerable,
-    WorkerFailed,
-)
 from .turn import Turn
 
 
-def step(run: Run, stimulus: Stimulus, *, now: datetime) -> tuple[Run, tuple[Effect, ...]]:
+def step(run: Run, stimulus: on.Stimulus, *, now: datetime) -> tuple[Run, tuple[Effect, ...]]:
     """Decide what ``stimulus`` means for ``run`` at ``now`` (timezone-aware)."""
     turn = Turn(run, now)
     _decide(turn, stimulus)
@@ -55,55 +34,55 @@ def step(run: Run, stimulus: Stimulus, *, now: datetime) -> tuple[Run, tuple[Eff
     return turn.run, tuple(turn.effects)
 
 
-def _decide(turn: Turn, stimulus: Stimulus) -> None:
+def _decide(turn: Turn, stimulus: on.Stimulus) -> None:
     match stimulus:
-        case Begun():
+        case on.Begun():
             turn.propose(claim(turn.record))
-        case Adopted():
+        case on.Adopted():
             adoption.adopted(turn, stimulus)
-        case WorkerFailed(cause=cause):
+        case on.WorkerFailed(cause=cause):
             adoption.worker_failed(turn, cause)
-        case Answered(proposal=proposal, verdict=verdict) if turn.is_claim(proposal):
+        case on.Answered(proposal=proposal, verdict=verdict) if turn.is_claim(proposal):
             beginning.claim_answered(turn, verdict)
-        case Answered(proposal=proposal, verdict=verdict) if turn.is_report(proposal):
+        case on.Answered(proposal=proposal, verdict=verdict) if turn.is_report(proposal):
             ending.report_answered(turn, proposal, verdict)
-        case Unanswerable(proposal=proposal) if turn.is_claim(proposal):
+        case on.Unanswerable(proposal=proposal) if turn.is_claim(proposal):
             turn.settle()
-        case Unanswerable(proposal=proposal, cause=cause) if turn.is_report(proposal):
+        case on.Unanswerable(proposal=proposal, cause=cause) if turn.is_report(proposal):
             ending.report_refused(turn, proposal, cause)
-        case ProposalFailed(proposal=proposal) if turn.is_claim(proposal):
+        case on.ProposalFailed(proposal=proposal) if turn.is_claim(proposal):
             turn.check_state()
-        case ProposalFailed(proposal=proposal, cause=cause) if turn.is_report(proposal):
+        case on.ProposalFailed(proposal=proposal, cause=cause) if turn.is_report(proposal):
             ending.report_failed(turn, proposal, cause)
-        case Answered() | Unanswerable() | ProposalFailed():
+        case on.Answered() | on.Unanswerable() | on.ProposalFailed():
             pass  # another proposal has taken its place
-        case HistorySeen(states=states):
+        case on.HistorySeen(states=states):
             beginning.history_seen(turn, states)
-        case Prepared():
+        case on.Prepared():
             beginning.prepared(turn, stimulus)
-        case CouldNotPrepare(cause=cause, deployment_missing=missing):
+        case on.CouldNotPrepare(cause=cause, deployment_missing=missing):
             beginning.could_not_prepare(turn, cause, deployment_missing=missing)
-        case Due():
+        case on.Due():
             beginning.due(turn)
-        case Spawned(pid=pid):
+        case on.Spawned(pid=pid):
             beginning.spawned(turn, pid)
-        case CouldNotSpawn(cause=cause):
+        case on.CouldNotSpawn(cause=cause):
             beginning.could_not_spawn(turn, cause)
-        case GivenUp():
+        case on.GivenUp():
             beginning.given_up(turn)
-        case CancelWanted(state=state):
+        case on.CancelWanted(state=state):
             ending.cancel_wanted(turn, state)
-        case EndWanted(reason=reason):
+        case on.EndWanted(reason=reason):
             ending.end_wanted(turn, reason)
-        case Exited():
+        case on.Exited():
             ending.exited(turn, stimulus)
-        case TailKnown(tail=tail):
+        case on.TailKnown(tail=tail):
             ending.tail_known(turn, tail)
         case TreeEnded(leftovers=leftovers):
             ending.tree_ended(turn, len(leftovers.processes))
-        case StateSeen(state=state):
+        case on.StateSeen(state=state):
             _state_seen(turn, state)
-        case StateUnknown(cause=cause):
+        case on.StateUnknown(cause=cause):
             _state_unknown(turn, cause)
         case _:
             assert_never(stimulus)
