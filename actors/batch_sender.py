@@ -70,13 +70,13 @@ class BatchSender(AsyncioActor, Generic[T]):
         self._failures = 0
         self._complaint = LogOnce()
 
-    def collect(self, item: T) -> None:
+    def enqueue(self, item: T) -> None:
         """Take an item in, to be delivered within ``pause_seconds`` if all is well."""
         self._outbox.add(item)
         self._arm(self._pause_seconds)
 
     def on_receive(self, message: object) -> None:
-        """Subclasses turn their orders into :meth:`collect` and leave the rest to this."""
+        """Subclasses turn their orders into :meth:`enqueue` and leave the rest to this."""
         match message:
             case _Flush():
                 self._armed = False
@@ -85,7 +85,7 @@ class BatchSender(AsyncioActor, Generic[T]):
                 self._in_flight = ()
                 self._singly = max(0, self._singly - count)
                 self._failures = 0
-                self._say_delivered()
+                self._log_recovery()
                 self._arm(0.0 if self._singly else self._pause_seconds)
             case _Undelivered(batch=batch, error=error):
                 self._in_flight = ()
@@ -158,16 +158,16 @@ class BatchSender(AsyncioActor, Generic[T]):
         else:
             self._singly = max(0, self._singly - 1)
             self._outbox.discard(1)
-            log.error(f"{self._what}.rejected", error=str(error), dropped=self._say_losses())
+            log.error(f"{self._what}.rejected", error=str(error), dropped=self._take_losses())
 
-    def _say_delivered(self) -> None:
-        dropped, recovered = self._say_losses(), self._complaint.resolve()
+    def _log_recovery(self) -> None:
+        dropped, recovered = self._take_losses(), self._complaint.resolve()
         if dropped:
             log.warning(f"{self._what}.recovered", waiting=len(self._outbox), dropped=dropped)
         elif recovered:
             log.info(f"{self._what}.recovered", waiting=len(self._outbox), dropped=0)
 
-    def _say_losses(self) -> int:
+    def _take_losses(self) -> int:
         """How many were lost of which the log was not told yet."""
         dropped, self._outbox.dropped = self._outbox.dropped, 0
         return dropped

@@ -29,14 +29,14 @@ from .messages.deliveries import ShipLog
 from .messages.dispatcher import CancelIfOurs
 from .messages.guardian import FatalError, Round, RoundEnded
 from .messages.heartbeater import CurrentPool
-from .runtime import ActorDeadError, Address, AsyncioActor, Timeout
+from .runtime import ActorDeadError, Address, AsyncioActor, Ticker, Timeout
 
 T = TypeVar("T")
 
 log = structlog.get_logger("actors.cancellation_watcher")
 
 REMEMBERED_SECONDS = 600.0
-"""How long a run is not looked at again (contract 10.1)."""
+"""How long a run is not looked at again."""
 
 ASK_TIMEOUT_SECONDS = 10.0
 
@@ -128,6 +128,7 @@ class CancellationWatcher(AsyncioActor):
         self._dispatcher = dispatcher
         self._log_shipper = log_shipper
         self._guardian = guardian
+        self._ticker: Ticker | None = None
         self._being_dealt_with = 0
         self._first_look_over = False
         self._remarks: dict[FlowRunId, str] = {}
@@ -137,7 +138,7 @@ class CancellationWatcher(AsyncioActor):
 
     def on_start(self) -> None:
         """Look at once."""
-        self._look()
+        self._ticker = self.every(self._pause, Look())
 
     def on_receive(self, message: Message) -> None:
         """One message at a time; waits come back as messages."""
@@ -178,7 +179,12 @@ class CancellationWatcher(AsyncioActor):
             case _:
                 assert_never(message)
 
+    def _pause(self) -> float:
+        return jittered(self._settings.watch_seconds, self._rng)
+
     def _look(self) -> None:
+        if self._ticker is not None:
+            self._ticker.hold()
         now = self._clock.monotonic()
         self._cancelling = {r: until for r, until in self._cancelling.items() if until > now}
         self.pipe(
@@ -190,7 +196,8 @@ class CancellationWatcher(AsyncioActor):
         )
 
     def _rearm(self) -> None:
-        self.after(jittered(self._settings.watch_seconds, self._rng), Look())
+        if self._ticker is not None:
+            self._ticker.rearm()
 
     def _say_if_round_ended(self) -> None:
         if self._settings.once and self._first_look_over and not self._being_dealt_with:

@@ -33,9 +33,9 @@ class EventEmitter(BatchSender[WorkerEvent]):
         )
 
     def on_receive(self, message: object) -> None:
-        """Orders to emit, and the courier's own messages."""
+        """Orders to emit, and the BatchSender's own messages."""
         if isinstance(message, EmitEvent):
-            self.collect(message.event)
+            self.enqueue(message.event)
         else:
             super().on_receive(message)
 

@@ -48,7 +48,7 @@ class HealthReporter(AsyncioActor):
         self._last_beat = clock.monotonic()
         self._polls = True
         self._complaint = LogOnce()
-        self._last_poll = clock.monotonic()  # the clock starts at construction (contract 15)
+        self._last_poll = clock.monotonic()  # the clock starts at construction
         self._ready = False
         self._last_error: str | None = None
 

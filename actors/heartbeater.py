@@ -18,13 +18,13 @@ from .messages.guardian import FatalError
 from .messages.health_reporter import Beaten
 from .messages.heartbeater import CurrentPool, PoolSnapshot, PoolSynced
 from .messages.poller import PollNow
-from .runtime import Address, AsyncioActor
+from .runtime import Address, AsyncioActor, Ticker
 
 RESERVED = "prefect"
-"""How names of pools begin that servers keep for themselves (contract 4.2)."""
+"""How names of pools begin that servers keep for themselves."""
 
 SERVED_ELSEWHERE = (":push", ":managed")
-"""How types of pools end that no worker serves (contract 4.1)."""
+"""How types of pools end that no worker serves."""
 
 log = structlog.get_logger("actors.heartbeater")
 
@@ -34,7 +34,7 @@ class PoolSettings:
     """Which pool, and what to do when it is not there.
 
     ``template`` is what a pool created by us gets; ``default_template`` fills a pool that has
-    none (contract 4.2, 4.3). ``heartbeat_seconds`` is the mean pause between heartbeats.
+    none. ``heartbeat_seconds`` is the mean pause between heartbeats.
     """
 
     pool: str
@@ -103,13 +103,14 @@ class Heartbeater(AsyncioActor):
         self._health = health
         self._snapshot: PoolSnapshot | None = None
         self._synced = False
+        self._ticker: Ticker | None = None
         self._trouble = LogOnce()
         self._paused = LogOnce()
         self._mismatch = LogOnce()
 
     def on_start(self) -> None:
         """Sync at once."""
-        self._sync()
+        self._ticker = self.every(self._pause, Sync())
 
     def on_receive(self, message: Message) -> PoolSnapshot | None:
         """One message at a time; waits come back as messages."""
@@ -142,11 +143,17 @@ class Heartbeater(AsyncioActor):
             self._poller.tell(PollNow())
         self._rearm()
 
+    def _pause(self) -> float:
+        return jittered(self._settings.heartbeat_seconds, self._rng)
+
     def _sync(self) -> None:
+        if self._ticker is not None:
+            self._ticker.hold()
         self.pipe(self._read_and_beat(), on_result=lambda synced: synced, on_error=_Failed)
 
-    def _rearm(self) -> None:
-        self.after(jittered(self._settings.heartbeat_seconds, self._rng), Sync())
+    def _rearm(self, delay: float | None = None) -> None:
+        if self._ticker is not None:
+            self._ticker.rearm(delay)
 
     async def _read_and_beat(self) -> _Synced:
         settings = self._settings
@@ -185,7 +192,7 @@ class Heartbeater(AsyncioActor):
             pool = await self._orchestrator.create_work_pool(
                 settings.pool, settings.type, settings.template or settings.default_template
             )
-        except Conflict:  # another worker was faster (contract 4.2)
+        except Conflict:  # another worker was faster
             return await self._orchestrator.read_work_pool(settings.pool)
         except Forbidden as error:
             if not settings.pool.lower().startswith(RESERVED):
@@ -205,10 +212,7 @@ class Heartbeater(AsyncioActor):
         self._trouble.log_failure(log, "pool.sync_failed", error, pool=self._settings.pool)
         # Before the first success the worker does nothing at all: try again sooner.
         pause = min(5.0, self._settings.heartbeat_seconds) if never_worked else None
-        if pause is None:
-            self._rearm()
-        else:
-            self.after(jittered(pause, self._rng), Sync())
+        self._rearm(None if pause is None else jittered(pause, self._rng))
 
     def _log_mismatch(self, pool: WorkPool) -> None:
         if pool.type == self._settings.type:

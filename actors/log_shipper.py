@@ -22,9 +22,9 @@ CUT = "... [truncated]"
 class LogShipper(BatchSender[LogLine]):
     """Owns: the outbox of run log lines: the 10,000 latest, delivered in batches.
 
-    ``max_line_bytes`` and ``batch_bytes`` are the server's limits (contract 11), ``pause_seconds``
+    ``max_line_bytes`` and ``batch_bytes`` are the server's limits, ``pause_seconds``
     how long lines are gathered before a batch is sent. Lines below ``level``, a number of Python's
-    logging, are not sent: Prefect's worker goes by PREFECT_LOGGING_LEVEL here (contract 11).
+    logging, are not sent: Prefect's worker goes by PREFECT_LOGGING_LEVEL here.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class LogShipper(BatchSender[LogLine]):
         self._level = level
 
     def on_receive(self, message: object) -> None:
-        """Orders to ship, and the courier's own messages."""
+        """Orders to ship, and the BatchSender's own messages."""
         if not isinstance(message, ShipLog):
             super().on_receive(message)
         elif message.line.level >= self._level:
-            self.collect(_cut(message.line, self._max_message_bytes))
+            self.enqueue(_cut(message.line, self._max_message_bytes))
 
 
 def _size(line: LogLine) -> int:

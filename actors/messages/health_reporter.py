@@ -36,7 +36,7 @@ class Health:
     """The verdict behind ``/health`` and ``/ready``."""
 
     healthy: bool
-    """Whether a poll was answered not too long ago (contract 15)."""
+    """Whether a poll was answered not too long ago."""
     ready: bool
     """Whether the last poll was answered, and the server has announced no maintenance."""
     seconds_since_poll: float

@@ -29,7 +29,7 @@ ASK_TIMEOUT_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollSettings:
-    """What to poll, and how often. Defaults are Prefect's (contract 16).
+    """What to poll, and how often. Defaults are Prefect's.
 
     ``queues`` empty means all queues of the pool. ``query_seconds`` is the mean pause between
     polls, ``prefetch_seconds`` how early a run may be taken. ``once``: a single poll.
