@@ -4,14 +4,15 @@ A run's way from the poll to its process. Each numbered line is a mailbox messag
 waits for; what an actor does with it stands under it::
 
     Poller              asks the server for due runs
-      1 DueRuns ------> Dispatcher: asks the journal whether the disk takes records
-      2 _DiskChecked -> Dispatcher: gives the run a slot, starts its supervisor
+      1 DueRuns         -> Dispatcher: may runs be admitted, does the disk take records?
+      2 CurrentStage    -> Guardian: tells whether the worker is draining
+      3 _AdmissionChecked  Dispatcher: gives the run a slot, starts its supervisor
 
     ProcessSupervisor   takes Begun; saves the record (phase CLAIMING)
-      3 SaveEnded       proposes Pending                                  -> server
-      4 ProposalAnswered the run is ours: reads deployment, flow, blocks  -> server
-      5 JobPrepared     keeps the order for the keeper; saves (SPAWNING)
-      6 SaveEnded       gives the order to spawn                          -> keeper
+      4 SaveEnded          proposes Pending                                  -> server
+      5 ProposalAnswered   the run is ours: reads deployment, flow, blocks   -> server
+      6 JobPrepared        keeps the order for the keeper; saves (SPAWNING)
+      7 SaveEnded          gives the order to spawn                          -> keeper
 
     ProcessStarted      tells the server the pid; starts the timeout (RUNNING)
     ProcessExited       finds the reason, reports the end, frees the slot (REPORTING)
@@ -35,7 +36,7 @@ effect (``machine/effects.py``). In between only the machine decides:
 ``publishing.py``          events, and lines in the run's log
 =========================  ====================================================================
 
-With ``poller/poller.py``, ``dispatcher/dispatcher.py`` and ``dispatcher/door.py`` before it, and
-``app/job_preparer.py`` and ``processes/launcher.py`` behind it, a reader follows a run from poll
-to process through twelve files.
+With ``poller/poller.py``, ``dispatcher/dispatcher.py`` and ``dispatcher/admission.py`` before it,
+and ``app/job_preparer.py`` and ``processes/launcher.py`` behind it, a reader follows a run from
+poll to process through twelve files.
 """
