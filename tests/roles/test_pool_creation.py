@@ -35,7 +35,7 @@ def before_creation(act: object, *, phase: str = "before") -> tuple[Faults, list
 
 
 def test_whoever_was_faster_the_pool_is_served_with_its_own_template() -> None:
-    """The server answers 409 to the one that comes second (contract 4.2)."""
+    """The server answers 409 to the one that comes second."""
     theirs = default_base_job_template()
     theirs["variables"]["properties"]["env"]["default"] = {"OF": "another hand"}
 

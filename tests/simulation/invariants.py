@@ -17,7 +17,14 @@ from actors.domain.model import StateType
 from actors.domain.record import Phase, RunRecord
 from actors.guardian import Guardian
 from actors.process_supervisor.process_supervisor import ProcessSupervisor, SupervisorView
-from actors.runtime import ActorKilled, AsyncioActor, AsyncioRef, ChildDidNotStart, dump
+from actors.runtime import (
+    ActorKilled,
+    ActorState,
+    AsyncioActor,
+    AsyncioRef,
+    ChildDidNotStart,
+    dump,
+)
 from actors.testing.processes import ScriptedProcess
 
 from .bugs import LOSES_HOLD, Surprise
@@ -136,17 +143,22 @@ def mailboxes_are_bounded(sim: Simulation) -> str | None:
     if sim.wiring is None or sim.life.over:
         return None
     runs = sum(1 for _ in _supervisors(sim))
+    reports = dump(sim.wiring.directory)
     # while the Guardian waits for a service that it starts again, others may ask it for the stage
-    is_restarting = any(report.handling == "_StartAgain" for report in dump(sim.wiring.directory))
-    for actor in _actors(sim):
-        waiting = len(actor._actor_waits.tasks) + len(actor._actor_waits.timers)
-        starts = not actor._actor_life.is_up or (isinstance(actor, Guardian) and is_restarting)
-        if (size := actor.actor_inbox.qsize()) > 1 and not sim.blocked_actors and not starts:
-            return f"{type(actor).__name__} has {size} messages waiting"
-        if size > MAILBOX_BOUND + 3 * runs + _printed(sim, actor):
-            return f"{type(actor).__name__} has {size} messages waiting, with {runs} runs"
+    is_restarting = any(report.handling == "_StartAgain" for report in reports)
+    for report in reports:
+        if report.state is ActorState.STOPPING:
+            continue
+        name, size, waiting = report.actor_class, report.mailbox, report.waits + report.timers
+        starts = report.state is ActorState.STARTING or (
+            name == Guardian.__name__ and is_restarting
+        )
+        if size > 1 and not sim.blocked_actors and not starts:
+            return f"{name} has {size} messages waiting"
+        if size > MAILBOX_BOUND + 3 * runs + _printed(sim, report.view):
+            return f"{name} has {size} messages waiting, with {runs} runs"
         if waiting > WAITS_BOUND + 3 * runs:
-            return f"{type(actor).__name__} waits for {waiting} things, with {runs} runs"
+            return f"{name} waits for {waiting} things, with {runs} runs"
     return None
 
 
@@ -285,11 +297,11 @@ def _new_dead(sim: Simulation) -> Iterator[AsyncioRef]:
             yield ref
 
 
-def _printed(sim: Simulation, actor: AsyncioActor) -> int:
+def _printed(sim: Simulation, view: object) -> int:
     """How many messages with output the run of a blocked supervisor may have sent it."""
-    if not isinstance(actor, ProcessSupervisor):
+    if not isinstance(view, SupervisorView):
         return 0
-    process = sim.truth.processes.get(actor.inspect().key)
+    process = sim.truth.processes.get(view.key)
     return 0 if process is None else len(process.facts)
 
 

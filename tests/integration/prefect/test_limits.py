@@ -139,7 +139,7 @@ def test_a_full_deployment_puts_runs_off_until_a_slot_is_free(place: Place) -> N
 def test_servers_before_3_0_4_leave_limits_to_workers_and_none_of_them_keeps_them(
     place: Place,
 ) -> None:
-    """Prefect's worker of those days made the limit inactive (contract 9): nothing was kept."""
+    """Prefect's worker of those days made the limit inactive: nothing was kept."""
     both = 'echo 1 >> "$1"/in; until [ $(wc -l < "$1"/in) = 2 ]; do sleep 0.1; done'
     job = {"report_states": True}
     limited = place.deploy(shell(both, str(place.folder)), job_variables=job, concurrency_limit=1)
