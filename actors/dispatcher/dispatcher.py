@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 import structlog
@@ -51,7 +51,7 @@ from ..messages.process_supervisor import (
 from ..runtime import ActorDeadError, Address, AsyncioActor, AsyncioRef, shut_down
 from .active_runs import ActiveRun, ActiveRuns
 from .admission import AdmissionControl
-from .takeover import Resume, Takeover
+from .takeover import Resume, Takeover, within_limit
 
 log = structlog.get_logger("actors.dispatcher")
 
@@ -444,9 +444,10 @@ class Dispatcher(AsyncioActor):
         for ref, answer in zip(refs, answers, strict=True):
             if isinstance(answer, RunInfo):
                 self._put(answer, ref)
-        for run in await self._takeover.recorded():
-            if self._runs.of_claim(run.record.key) is None:
-                self._supervise(SupervisorStart(run))
+        recorded = await self._takeover.recorded()
+        orphans = [run for run in recorded if self._runs.of_claim(run.record.key) is None]
+        for run in within_limit(orphans, self._admission.slots_free(self._runs.usage)):
+            self._supervise(SupervisorStart(run))
         self._ask_keeper()
 
     def _ask_keeper(self) -> None:
@@ -491,5 +492,9 @@ class Dispatcher(AsyncioActor):
         if record is not None and record.phase is Phase.OVER:  # the supervisor failed at the end
             self._settled(key, record.reason)
             return
-        self._supervise(self._takeover.next_start(record, active.info, cause))
+        start = self._takeover.next_start(record, active.info, cause)
+        if self._limit is not None and self._runs.usage.slots_in_use > self._limit:
+            [run] = within_limit([start.run], 0)
+            start = replace(start, run=run)
+        self._supervise(start)
         self._ask_stage()

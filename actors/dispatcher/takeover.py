@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 
 import structlog
@@ -152,3 +152,19 @@ class Takeover:
             log.error("run.given_up", flow_run_id=info.run.id, failures=failures, cause=cause)
             self._given_up.add(info.key)
         return SupervisorStart(Run.from_record(record), failure=cause)
+
+
+def within_limit(runs: Iterable[Run], slots_free: int | None) -> list[Run]:
+    """``runs`` as they are resumed: those without process and slot are given back.
+
+    A predecessor may have abandoned a claim that the server did not answer, and have claimed
+    another run in its place. ``slots_free`` is None without a limit.
+    """
+    if slots_free is None:
+        return list(runs)
+    resumed = sorted(runs, key=lambda run: run.is_unstarted)  # those that have begun come first
+    for number, run in enumerate(resumed):
+        if run.is_unstarted and slots_free <= 0:
+            resumed[number] = replace(run, given_up=True)
+        slots_free -= run.holds_slot
+    return resumed

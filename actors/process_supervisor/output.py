@@ -85,6 +85,10 @@ class RunOutput:
             self._unseen = 0
         return held or []
 
+    def drop_held(self) -> None:
+        """Let go of what is held: the keeper may tell of the run for as long as it knows it."""
+        self._held = None
+
     def mask(self, text: str) -> str:
         """A text of our own about the run, which may quote its values."""
         return text if self._masker is None else self._masker.text(text)

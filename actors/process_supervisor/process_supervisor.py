@@ -289,6 +289,7 @@ class ProcessSupervisor(AsyncioActor):
     def _leave(self) -> None:
         settled = RunSettled(key=self._record.key, reason=self._record.reason)
         self._ports.dispatcher.tell(settled)
+        self._output.drop_held()
         self.stop()
 
     # -- the process ---------------------------------------------------------------------

@@ -139,10 +139,12 @@ def state_seen_before_start(turn: Turn, state: State | None) -> None:
     """Start the run if it is still Pending by our claim."""
     if state is None:
         _leave_alone(turn, "it was deleted")
-    elif _is_pending_by_us(turn, state):
-        _spawn(turn)
-    else:
+    elif not _is_pending_by_us(turn, state):
         _leave_alone(turn, f"it is {state.name} by now")
+    elif turn.run.given_up:
+        turn.report(scheduled(turn.record))
+    else:
+        _spawn(turn)
 
 
 # -- spawn -----------------------------------------------------------------------------------
