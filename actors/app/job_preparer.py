@@ -99,19 +99,13 @@ class JobPreparer:
         if run.deployment_id is None:
             return None
         try:
-            deployment = await self.orchestrator.read_deployment(run.deployment_id)
+            return await self.orchestrator.read_deployment(run.deployment_id)
         except NotFound as error:
             raise NotFound(
                 "The deployment of this flow run no longer exists, so it cannot be run. "
                 "Deploy the flow again.",
                 status=error.status,
             ) from None
-        if deployment.storage_document_id is not None:
-            raise InvalidJob(
-                f"Deployment {deployment.name!r} keeps its code in a storage block, which Prefect "
-                "3 no longer supports. Deploy it again with `flow.from_source(...)` or pull steps."
-            )
-        return deployment
 
     async def _flow(self, run: FlowRun) -> Flow:
         """Many runs share few flows, so each flow is read once in a while."""

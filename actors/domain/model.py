@@ -97,6 +97,8 @@ class FlowRun:
     tags: tuple[str, ...] = ()
     infrastructure_pid: str | None = None
     work_queue_name: str | None = None
+    retries_in_process: bool = False
+    """Whether its own process waits to retry it: the server offers it to no worker again."""
     others: Mapping[str, Json] = field(default_factory=dict, repr=False)
     """All other fields of the server's answer, for ``{{ ctx.flow_run.* }}``."""
 
@@ -138,7 +140,6 @@ class Deployment:
     flow_id: FlowId | None = None
     job_variables: Mapping[str, Json] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
-    storage_document_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

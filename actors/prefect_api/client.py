@@ -43,7 +43,6 @@ from .models import (
     WireRun,
     WireState,
     WireVerdict,
-    retries_in_process,
 )
 from .reading import ListReader, read
 from .requests import (
@@ -133,7 +132,7 @@ class PrefectApi:
         pages = await self._pages("/flow_runs/filter", body)
         what = f"scheduled runs of work queue {queue!r}"
         runs = {run.id: run for run in self._lists.read(WireRun, pages, what)}
-        waiting = [run for run in runs.values() if not retries_in_process(run)]
+        waiting = [run for run in runs.values() if not run.retries_in_process]
         return sorted(waiting, key=lambda run: run.due or before)
 
     async def read_cancelling_runs(

@@ -8,6 +8,7 @@ without is required.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
@@ -124,6 +125,12 @@ class WireState(Wire[State]):
         )
 
 
+def _retries_in_process(run: Mapping[str, Json]) -> bool:
+    """An engine says so of a retry that it waits for itself; servers before 3.1.3 drop that."""
+    policy = run.get("empirical_policy")
+    return isinstance(policy, dict) and policy.get("retry_type") == "in_process"
+
+
 class WireRun(Wire[FlowRun]):
     """A flow run. From a poll ``state`` is null; its type and name are fields of the run itself.
 
@@ -162,6 +169,7 @@ class WireRun(Wire[FlowRun]):
             tags=self.tags,
             infrastructure_pid=self.infrastructure_pid,
             work_queue_name=self.work_queue_name,
+            retries_in_process=_retries_in_process(self.model_extra or {}),
             others=self.model_extra or {},
         )
 
@@ -182,12 +190,6 @@ class WireDueRun(Wire[FlowRun]):
         return self.flow_run.to_domain()
 
 
-def retries_in_process(run: FlowRun) -> bool:
-    """Whether the run's own process is alive and waits to retry it: polls leave such runs out."""
-    policy = run.others.get("empirical_policy")
-    return isinstance(policy, dict) and policy.get("retry_type") == "in_process"
-
-
 class WireDeployment(Wire[Deployment]):
     """``GET /deployments/{id}``."""
 
@@ -196,7 +198,6 @@ class WireDeployment(Wire[Deployment]):
     flow_id: Annotated[FlowId, _IS_UUID] | None = None
     job_variables: Object = Field(default_factory=dict)
     tags: tuple[str, ...] = ()
-    storage_document_id: str | None = None
 
     def to_domain(self) -> Deployment:
         return Deployment(**dict(self))

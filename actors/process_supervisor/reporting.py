@@ -6,7 +6,7 @@ import math
 
 from ..domain.errors import is_final
 from ..domain.ids import FlowRunId
-from ..domain.model import Aborted, State, StateType, Verdict, Wait
+from ..domain.model import Aborted, FlowRun, StateType, Verdict, Wait
 from ..domain.ports import Clock, Orchestrator
 from ..domain.record import RunRecord
 from .machine.effects import Propose
@@ -78,27 +78,27 @@ class Proposals:
             return ProposalAnswered(effect, verdict, await self._output.tail())
         return ProposalAnswered(effect, verdict)
 
-    async def _look(self, effect: Propose) -> State | None:
-        """The run's state at the server, for all but the first try of a claim.
+    async def _look(self, effect: Propose) -> FlowRun | None:
+        """The run as the server holds it, for all but the first try of a claim.
 
         That needs no look if a poll has just brought the run.
         """
         age, self._scheduled_at = self._clock.monotonic() - self._scheduled_at, -math.inf
         if effect.proposal.type is StateType.PENDING and age <= FRESH_SECONDS:
             return None
-        state = (await self._orchestrator.read_flow_run(self._run_id)).state
+        run = await self._orchestrator.read_flow_run(self._run_id)
         if self._looked_for is not effect:  # else the answer to our first proposal got lost
-            self._looked_for, self._before = effect, state.type
-        return state
+            self._looked_for, self._before = effect, run.state.type
+        return run
 
-    def _foresee(self, effect: Propose, state: State) -> Verdict | None:
+    def _foresee(self, effect: Propose, run: FlowRun) -> Verdict | None:
         """A claim that was refused is given up, unless the server has taken it all the same.
 
         A refused look says nothing of the claim, of which an earlier copy may still arrive.
         """
-        verdict = foreseen(effect.proposal, state)
+        verdict = foreseen(effect.proposal, run)
         if verdict is None and effect.proposal.type is StateType.PENDING and self._was_refused:
-            return Aborted(state=state, reason="the claim was refused")
+            return Aborted(state=run.state, reason="the claim was refused")
         return verdict
 
     def _could_log(self, effect: Propose, record: RunRecord, *, was_seen: bool) -> bool:

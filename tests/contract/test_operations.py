@@ -155,7 +155,6 @@ def test_deployments_and_flows_are_read(ask: Ask) -> None:
         assert deployment.id == deployment_id
         assert deployment.job_variables == {"env": {"A": "1"}}
         assert set(deployment.tags) == {"x", "y"}
-        assert deployment.storage_document_id is None
         assert deployment.flow_id is not None
         flow = await world.orchestrator.read_flow(deployment.flow_id)
         assert flow.id == deployment.flow_id

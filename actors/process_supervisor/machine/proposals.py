@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 
 from ...domain.ids import TransitionId
-from ...domain.model import Aborted, Json, Proposal, Rejected, State, StateType, Verdict
+from ...domain.model import Aborted, FlowRun, Json, Proposal, Rejected, State, StateType, Verdict
 from ...domain.record import RunRecord
 
 
@@ -41,7 +41,7 @@ def cancelled(record: RunRecord, state: State, *, force: bool = False) -> Propos
         type=StateType.CANCELLED,
         name="Cancelled",
         transition_id=_derived(record.claim, "forced" if force else "CANCELLED"),
-        message=state.message,
+        message=state.message or ("The flow run was cancelled." if force else None),
         details=_without_transition(state),
         data=state.data,
         force=force,
@@ -72,13 +72,16 @@ def put_back(record: RunRecord, state: State) -> Proposal:
     )
 
 
-def foreseen(proposal: Proposal, state: State) -> Verdict | None:
+def foreseen(proposal: Proposal, run: FlowRun) -> Verdict | None:
     """The answer that we give ourselves to a report or a repeated claim; None: ask the server.
 
     The server keeps the end of a run against Crashed alone: it takes Pending, Running, Cancelled
     and the like over Completed, and whatever is forced over anything (its core policy, rule
-    HandleFlowTerminalStateTransitions). A run that was rescheduled meanwhile is not ours either.
+    HandleFlowTerminalStateTransitions). A run that was rescheduled or suspended meanwhile is not
+    ours either: it can be started or resumed. But a run that waits for its own process to retry it
+    is ours, since the server never offers it again.
     """
+    state = run.state
     if state.transition_id == proposal.transition_id and not proposal.force:
         return Rejected(state=state, reason="This state was set already.")
     if proposal.type is StateType.PENDING:
@@ -86,8 +89,16 @@ def foreseen(proposal: Proposal, state: State) -> Verdict | None:
     elif proposal.force:
         stays = state.type not in (StateType.CANCELLING, StateType.CRASHED)
     else:
-        stays = state.type.is_terminal or state.type is StateType.SCHEDULED
+        stays = state.type.is_terminal or _is_for_others(run)
     return Aborted(state=state, reason=f"it is {state.name} already") if stays else None
+
+
+def _is_for_others(run: FlowRun) -> bool:
+    state = run.state
+    if state.type is StateType.PAUSED:
+        return state.details.get("pause_reschedule") is True
+    waits_here = run.retries_in_process and state.name == "AwaitingRetry"
+    return state.type is StateType.SCHEDULED and not waits_here
 
 
 def _proposal(

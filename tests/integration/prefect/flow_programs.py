@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Final
 
 FLOWS: Final = '''
+import atexit
 import ctypes
 import os
 import signal
+import threading
 import time
 
 from prefect import flow
+from prefect.flow_runs import suspend_flow_run
 
 
 def write(kind, run, *words):
@@ -70,6 +73,25 @@ def ignores_sigterm():
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     write("body", os.environ["PREFECT__FLOW_RUN_ID"], "deaf to SIGTERM")
     time.sleep(600)
+
+
+@flow(retries=1, retry_delay_seconds=600)
+def waits_for_its_retry():
+    run = os.environ["PREFECT__FLOW_RUN_ID"]
+    threading.Thread(target=die_once_asked, args=(run,), daemon=True).start()
+    raise ValueError("try again")
+
+
+def die_once_asked(run):
+    while not os.path.exists(f"{os.environ['NOTES']}/die-{run}"):
+        time.sleep(0.1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@flow
+def suspends_and_exits_with_7():
+    atexit.register(lambda: os._exit(7))
+    suspend_flow_run(timeout=600)
 
 
 @watched

@@ -13,22 +13,33 @@ from actors.domain.model import Proposal, StateType, Verdict
 from actors.prefect_api.client import PrefectApi
 from actors.prefect_api.http.session import Session
 from actors.runtime import LoopClock
+from tests.integration.prefect.flow_programs import write_flows
 from tests.integration.prefect.kit import Place, shell
 from tests.integration.prefect.workers import Connect
 
 EVERY_SERIES = pytest.mark.series()
 
 
-def test_code_in_a_storage_block_is_refused_in_words(place: Place) -> None:
+@EVERY_SERIES
+def test_code_in_a_storage_block_is_run(place: Place) -> None:
+    """The engine copies it from the block to where it works."""
     suffix = place.pool.split()[1]
+    code = place.folder / "kept"
+    write_flows(code)
     block = place.admin.create_block(
-        "local-file-system", f"code-{suffix}", {"basepath": str(place.folder)}
+        "local-file-system", f"code-{suffix}", {"basepath": str(code)}
     )
-    run = place.admin.create_run(place.deploy("true", storage_document_id=block))
+    run = place.admin.create_run(
+        place.deploy(
+            flow_id=place.admin.create_flow("succeeds"),
+            entrypoint="flows.py:succeeds",
+            storage_document_id=block,
+            job_variables={"env": {"NOTES": str(place.folder)}},
+        )
+    )
     with place.worker():
         state = place.state_once(run)
-    assert state["type"] == "CRASHED"
-    assert "storage block" in state["message"]
+    assert state["type"] == "COMPLETED"
 
 
 @pytest.mark.series("3.8")
