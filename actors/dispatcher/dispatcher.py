@@ -10,10 +10,8 @@ from typing import assert_never
 
 import structlog
 
-from ..domain.errors import StateFolderError
 from ..domain.failures import bug_in_words
 from ..domain.ids import ClaimKey, new_transition_id
-from ..domain.log_once import LogOnce
 from ..domain.memory import MemorySample
 from ..domain.ports import Clock, Journal, Launcher
 from ..domain.process import KeptRun, ProcessIdentity
@@ -38,7 +36,7 @@ from ..messages.dispatcher import (
     SlotFreed,
     Workload,
 )
-from ..messages.guardian import CurrentStage, Stage, WorkloadFell
+from ..messages.guardian import Stage, WorkloadFell
 from ..messages.poller import PollNow
 from ..messages.process_supervisor import (
     CancelRun,
@@ -48,9 +46,10 @@ from ..messages.process_supervisor import (
     MemoryUsed,
     SupervisorStart,
 )
-from ..runtime import ActorDeadError, Address, AsyncioActor, AsyncioRef, shut_down
+from ..runtime import Address, AsyncioActor, AsyncioRef, shut_down
 from .active_runs import ActiveRun, ActiveRuns
 from .admission import AdmissionControl
+from .permit import Checked, Permit, current_stage
 from .takeover import Resume, Takeover, within_limit
 
 log = structlog.get_logger("actors.dispatcher")
@@ -101,14 +100,6 @@ class _RecordUnread:
 
 
 @dataclass(frozen=True, slots=True)
-class _AdmissionChecked:
-    """Whether the worker still takes runs, and whether the state folder could be written."""
-
-    stage: Stage
-    error: StateFolderError | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class _StageKnown:
     stage: Stage
 
@@ -140,7 +131,7 @@ Message = (
     | _KeeperSilent
     | _RecordRead
     | _RecordUnread
-    | _AdmissionChecked
+    | Checked
     | _StageKnown
     | _GivingBack
 )
@@ -159,8 +150,9 @@ class DispatcherView:
 
 class Dispatcher(AsyncioActor):
     """Owns: _runs (the table of active runs, and so the slots), _admission (whom to admit),
-    _takeover (what is to be resumed), _postponed (a poll's runs until they can be admitted) and
-    _giving_back (the claims that are given back, once LeaveAllRuns has come).
+    _permit (whether runs may be admitted), _takeover (what is to be resumed), _postponed (a poll's
+    runs until they can be admitted) and _giving_back (the claims that are given back, once
+    LeaveAllRuns has come).
 
     Rebuilt after a restart from the supervisors that are alive, the journal's open records, and
     the keeper's table, which may hold runs whose records were lost. The refusals are lost. Whether
@@ -198,9 +190,8 @@ class Dispatcher(AsyncioActor):
         self._admission = AdmissionControl(limit=limit, memory_pause_percent=memory_pause_percent)
         self._takeover = Takeover(worker=worker, journal=journal, rng=rng)
         self._postponed: DueRuns | None = None
-        self._checking = False
+        self._permit = Permit(journal=journal, guardian=guardian)
         self._giving_back: frozenset[ClaimKey] | None = None
-        self._unwritable = LogOnce()
 
     def inspect(self) -> DispatcherView:
         return DispatcherView(
@@ -225,11 +216,10 @@ class Dispatcher(AsyncioActor):
         """Facts and orders change the table, questions are answered from it."""
         match message:
             case DueRuns():
-                if not self._checking:
-                    self._postponed = message
-                    self._consider_postponed()
-            case _AdmissionChecked(stage=stage, error=error):
-                self._admission_checked(stage, error)
+                self._postponed = message
+                self._consider_postponed()
+            case Checked():
+                self._checked(message)
             case ClaimAnswered(key=key):
                 self._runs.claim_answered(key)
             case SlotFreed(key=key):
@@ -244,7 +234,7 @@ class Dispatcher(AsyncioActor):
             case MemoryLimitedRuns():
                 return self._runs.memory_limited
             case CurrentCapacity():
-                return self._admission.capacity(self._runs.usage, now=self._clock.monotonic())
+                return self._capacity()
             case CurrentWorkload():
                 return self._workload()
             case ListRuns():
@@ -256,6 +246,7 @@ class Dispatcher(AsyncioActor):
                 return bool(claims)
             case DropDueRuns():
                 self._postponed = None
+                self._permit.withdraw()
                 self._tell_if_less_to_do()
             case EndAllRuns():
                 self._end_all()
@@ -295,50 +286,37 @@ class Dispatcher(AsyncioActor):
 
     # -- admit -----------------------------------------------------------------------------------
 
-    def _consider_postponed(self) -> None:
-        """Admit what a poll brought, once the keeper has answered and the disk takes records.
+    def _capacity(self) -> Capacity:
+        """While the server answers the poll, find out whether its runs may be admitted."""
+        capacity = self._admission.capacity(self._runs.usage, now=self._clock.monotonic())
+        self._permit.take()  # an earlier poll's permit has lapsed
+        if capacity.slots_free != 0:
+            self._check()
+        return capacity
 
-        What cannot be recorded is not claimed: its process could not be recorded either. A disk
-        that is stuck gives no answer, and nothing is claimed.
-        """
-        due = self._postponed
-        if due is None or self._checking or not self._takeover.keeper_answered:
-            return
-        if self._admission.candidates(due, self._runs.usage, now=self._clock.monotonic()):
-            self._checking = True
-            self.pipe(self._check_admission(), on_result=lambda checked: checked)
+    def _check(self) -> None:
+        if (check := self._permit.check()) is not None:
+            self.pipe(check, on_result=lambda checked: checked)
+
+    def _checked(self, checked: Checked) -> None:
+        if self._permit.checked(checked):
+            self._consider_postponed()
         else:
+            self._postponed = None
+            self._tell_if_less_to_do()
+
+    def _consider_postponed(self) -> None:
+        """Admit what a poll brought, once the keeper has answered and there is a permit."""
+        due = self._postponed
+        if due is None or not self._takeover.keeper_answered:
+            return
+        if not self._admission.candidates(due, self._runs.usage, now=self._clock.monotonic()):
             self._admit_postponed()
-
-    async def _check_admission(self) -> _AdmissionChecked:
-        stage = await self._stage()
-        if stage is Stage.WORKING:
-            try:
-                await self._journal.check()
-            except StateFolderError as error:
-                return _AdmissionChecked(stage, error)
-        return _AdmissionChecked(stage)
-
-    async def _stage(self) -> Stage:
-        try:
-            return await self._guardian.request(CurrentStage(), timeout=None)
-        except ActorDeadError:
-            return Stage.DRAINING
-
-    def _admission_checked(self, stage: Stage, error: StateFolderError | None) -> None:
-        self._checking = False
-        if stage is Stage.WORKING and error is None:
-            if self._unwritable.resolve():
-                log.info("intake.resumed", hint="The state folder can be written again.")
+        elif self._permit.take():
             self._admit_postponed()
-        elif error is not None and self._unwritable.report(str(error)):
-            log.error(
-                "intake.paused",
-                error=str(error),
-                hint="No run is taken until the state folder can be written again.",
-            )
-        self._postponed = None
-        self._tell_if_less_to_do()
+            self._tell_if_less_to_do()
+        else:
+            self._check()
 
     def _admit_postponed(self) -> None:
         due, self._postponed = self._postponed, None
@@ -456,7 +434,7 @@ class Dispatcher(AsyncioActor):
 
     def _ask_stage(self) -> None:
         """A run that was resumed must end if the worker ends its runs."""
-        self.pipe(self._stage(), on_result=_StageKnown)
+        self.pipe(current_stage(self._guardian), on_result=_StageKnown)
 
     def _keeper_answered(self, kept: list[KeptRun]) -> None:
         active = {info.key for info in self._runs.infos}

@@ -3,16 +3,15 @@
 A run's way from the poll to its process. Each numbered line is a mailbox message that the run
 waits for; what an actor does with it stands under it::
 
-    Poller              asks the server for due runs
-      1 DueRuns         -> Dispatcher: may runs be admitted, does the disk take records?
-      2 CurrentStage    -> Guardian: tells whether the worker is draining
-      3 _AdmissionChecked  Dispatcher: gives the run a slot, starts its supervisor
+    Poller              asks the server for due runs; meanwhile the Dispatcher asks the Guardian
+                        whether the worker is draining, and whether the disk takes records
+      1 DueRuns         -> Dispatcher: gives the run a slot, starts its supervisor
 
     ProcessSupervisor   takes Begun; saves the record (phase CLAIMING)
-      4 SaveEnded          proposes Pending                                  -> server
-      5 ProposalAnswered   the run is ours: reads deployment, flow, blocks   -> server
-      6 JobPrepared        keeps the order for the keeper; saves (SPAWNING)
-      7 SaveEnded          gives the order to spawn                          -> keeper
+      2 SaveEnded          proposes Pending                                  -> server
+      3 ProposalAnswered   the run is ours: reads deployment, flow, blocks   -> server
+      4 JobPrepared        keeps the order for the keeper; saves (SPAWNING)
+      5 SaveEnded          gives the order to spawn                          -> keeper
 
     ProcessStarted      tells the server the pid; starts the timeout (RUNNING)
     ProcessExited       finds the reason, reports the end, frees the slot (REPORTING)
