@@ -39,6 +39,16 @@ class _Undelivered(Generic[T]):
     error: Exception
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchSenderView:
+    """What a BatchSender shows of itself."""
+
+    waiting: int
+    in_flight: int
+    trouble: str | None
+    """Why the last batch was not delivered; None: it was."""
+
+
 class BatchSender(AsyncioActor, Generic[T]):
     """Owns: _outbox (what waits), _in_flight (the one batch that is being delivered).
 
@@ -69,6 +79,13 @@ class BatchSender(AsyncioActor, Generic[T]):
         self._rng = rng
         self._failures = 0
         self._complaint = LogOnce()
+
+    def inspect(self) -> BatchSenderView:
+        return BatchSenderView(
+            waiting=len(self._outbox),
+            in_flight=len(self._in_flight),
+            trouble=self._complaint.reported,
+        )
 
     def enqueue(self, item: T) -> None:
         """Take an item in, to be delivered within ``pause_seconds`` if all is well."""

@@ -97,6 +97,16 @@ UNPARSABLE = (
 Message = Look | _Found | _LookFailed | _Dealt
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancellationWatcherView:
+    """What the CancellationWatcher shows of itself."""
+
+    cancelling: frozenset[FlowRunId]
+    """The runs that are not looked at again for a while."""
+    trouble: str | None
+    """Why the last look failed; None: it did not."""
+
+
 class CancellationWatcher(AsyncioActor):
     """Owns: _cancelling (flow run id -> when it may be looked at again). Nobody else knows them.
 
@@ -135,6 +145,11 @@ class CancellationWatcher(AsyncioActor):
         self._failed: dict[FlowRunId, LogOnce] = {}
         self._cancelling: dict[FlowRunId, float] = {}
         self._complaint = LogOnce()
+
+    def inspect(self) -> CancellationWatcherView:
+        return CancellationWatcherView(
+            cancelling=frozenset(self._cancelling), trouble=self._complaint.reported
+        )
 
     def on_start(self) -> None:
         """Look at once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import assert_never
 
 import structlog
@@ -10,6 +11,7 @@ import structlog
 from .domain.log_once import LogOnce
 from .domain.policy import health
 from .domain.ports import Clock
+from .messages.guardian import CurrentStage, Stage
 from .messages.health_reporter import (
     Beaten,
     CurrentHealth,
@@ -18,15 +20,31 @@ from .messages.health_reporter import (
     PollFailed,
     PollingOver,
 )
-from .runtime import AsyncioActor
+from .runtime import ActorDeadError, Address, AsyncioActor
 
 log = structlog.get_logger("actors.health_reporter")
 
-Message = Polled | PollFailed | Beaten | PollingOver | CurrentHealth
+Message = Polled | PollFailed | Beaten | PollingOver | CurrentHealth | Stage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthReporterView:
+    """What the HealthReporter shows of itself."""
+
+    polls: bool
+    """Whether there are more polls to come."""
+    last_poll: float
+    """When a poll was answered last, on the monotonic clock."""
+    last_beat: float
+    is_ready: bool
+    last_error: str | None
 
 
 class HealthReporter(AsyncioActor):
-    """Owns: _last_poll, _last_beat, _ready, _last_error. A successor's grace period starts anew.
+    """Owns: _last_poll, _last_beat, _polls, _ready, _last_error.
+
+    After a restart the grace period starts anew, and the Guardian tells whether there are polls
+    to come: the Poller of a worker that drains has said PollingOver once, and does not repeat it.
 
     ``excused_until`` tells until when the server has announced maintenance, on the monotonic
     clock.
@@ -39,18 +57,33 @@ class HealthReporter(AsyncioActor):
         query_seconds: float,
         heartbeat_seconds: float,
         excused_until: Callable[[], float | None],
+        guardian: Address,
     ) -> None:
         super().__init__(clock=clock)
         self._clock = clock
         self._query_seconds = query_seconds
         self._heartbeat_seconds = heartbeat_seconds
         self._excused_until = excused_until
+        self._guardian = guardian
         self._last_beat = clock.monotonic()
         self._polls = True
         self._complaint = LogOnce()
         self._last_poll = clock.monotonic()  # the clock starts at construction
         self._ready = False
         self._last_error: str | None = None
+
+    def inspect(self) -> HealthReporterView:
+        return HealthReporterView(
+            polls=self._polls,
+            last_poll=self._last_poll,
+            last_beat=self._last_beat,
+            is_ready=self._ready,
+            last_error=self._last_error,
+        )
+
+    def on_start(self) -> None:
+        """Ask where the worker is in its life."""
+        self.pipe(self._stage(), on_result=lambda stage: stage)
 
     def on_receive(self, message: Message) -> Health | None:
         """Facts are noted, questions answered at once."""
@@ -62,13 +95,21 @@ class HealthReporter(AsyncioActor):
                 self._ready, self._last_error = False, cause
             case Beaten():
                 self._last_beat = self._clock.monotonic()
-            case PollingOver():
+            case PollingOver() | Stage.DRAINING | Stage.ENDING:
                 self._polls = False
+            case Stage.WORKING:
+                pass
             case CurrentHealth():
                 return self._verdict()
             case _:
                 assert_never(message)
         return None
+
+    async def _stage(self) -> Stage:
+        try:
+            return await self._guardian.request(CurrentStage(), timeout=None)
+        except ActorDeadError:
+            return Stage.DRAINING  # it is stopping the services, and this one next
 
     def _verdict(self) -> Health:
         """A worker that drains polls no more, but goes on to send heartbeats."""

@@ -77,6 +77,20 @@ class _Failed:
 Message = Sync | CurrentPool | _Known | _Synced | _Failed
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeartbeaterView:
+    """What the Heartbeater shows of itself."""
+
+    pool: str | None
+    """The name of the pool that was read last; None: none was."""
+    queues: tuple[str, ...]
+    """The names of its queues that are served."""
+    is_synced: bool
+    """Whether a heartbeat was ever answered."""
+    trouble: str | None
+    """Why the last heartbeat failed; None: it did not."""
+
+
 class Heartbeater(AsyncioActor):
     """Owns: _snapshot (the work pool), _synced (whether a heartbeat was answered) and the rhythm.
 
@@ -107,6 +121,15 @@ class Heartbeater(AsyncioActor):
         self._trouble = LogOnce()
         self._paused = LogOnce()
         self._mismatch = LogOnce()
+
+    def inspect(self) -> HeartbeaterView:
+        known = self._snapshot
+        return HeartbeaterView(
+            pool=None if known is None else known.pool.name,
+            queues=() if known is None else tuple(queue.name for queue in known.queues),
+            is_synced=self._synced,
+            trouble=self._trouble.reported,
+        )
 
     def on_start(self) -> None:
         """Sync at once."""

@@ -38,6 +38,14 @@ class _Failed:
 Message = Prune | _Pruned | _Failed
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalPrunerView:
+    """What the JournalPruner shows of itself."""
+
+    trouble: str | None
+    """Why the last round failed; None: it did not."""
+
+
 class JournalPruner(AsyncioActor):
     """Owns: the rhythm of its rounds. A restarted one begins with a round."""
 
@@ -51,6 +59,9 @@ class JournalPruner(AsyncioActor):
         self._keep_count = keep_count
         self._ticker: Ticker | None = None
         self._complaint = LogOnce()
+
+    def inspect(self) -> JournalPrunerView:
+        return JournalPrunerView(trouble=self._complaint.reported)
 
     def on_start(self) -> None:
         """The first round does not keep the worker from starting."""

@@ -32,6 +32,14 @@ class _Failed:
 Message = Sample | MemorySample | _Failed
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryWatcherView:
+    """What the MemoryWatcher shows of itself."""
+
+    trouble: str | None
+    """Why the last sample failed; None: it did not."""
+
+
 class MemoryWatcher(AsyncioActor):
     """Owns: the rhythm of samples. What they mean is decided where runs are admitted and ended."""
 
@@ -43,6 +51,9 @@ class MemoryWatcher(AsyncioActor):
         self._dispatcher = dispatcher
         self._ticker: Ticker | None = None
         self._complaint = LogOnce()
+
+    def inspect(self) -> MemoryWatcherView:
+        return MemoryWatcherView(trouble=self._complaint.reported)
 
     def on_start(self) -> None:
         """The first sample is taken at once, before the first runs are."""

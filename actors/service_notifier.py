@@ -45,6 +45,17 @@ class _Seen:
 Message = Look | Drain | Reexec | _Seen
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceNotifierView:
+    """What the ServiceNotifier shows of itself."""
+
+    stage: Stage
+    status: str
+    """What the service manager was told last."""
+    silent: str | None
+    """The actors that did not answer at the last look; None: all did."""
+
+
 class ServiceNotifier(AsyncioActor):
     """Owns: _status (what was said last), the rhythm of looks.
 
@@ -76,6 +87,11 @@ class ServiceNotifier(AsyncioActor):
         self._complaint = LogOnce()
         watchdog = notifier.watchdog_seconds
         self._pause = min(LOOK_SECONDS, watchdog / LOOKS_PER_BEAT) if watchdog else LOOK_SECONDS
+
+    def inspect(self) -> ServiceNotifierView:
+        return ServiceNotifierView(
+            stage=self._stage, status=self._status, silent=self._complaint.reported
+        )
 
     def on_start(self) -> None:
         """READY is said after the first look: when all actors have answered."""

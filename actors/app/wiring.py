@@ -128,6 +128,7 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
             query_seconds=settings.query_seconds,
             heartbeat_seconds=settings.heartbeat_seconds,
             excused_until=ports.maintenance_until,
+            guardian=to("guardian"),
         )
 
     def dispatcher() -> AsyncioRef:

@@ -102,6 +102,23 @@ def test_a_worker_that_drains_for_hours_is_healthy(query_seconds: float) -> None
     play(story)
 
 
+def test_a_health_reporter_restarted_while_the_worker_drains_expects_no_polls() -> None:
+    async def story(world: WorkerWorld) -> None:
+        world.keeper.script = world.sleeper
+        run = world.server.schedule(POOL)
+        wiring = await world.start(query_seconds=0.5)
+        await world.until_state(run, StateType.RUNNING)
+        wiring.guardian.tell(Drain())
+        failing = wiring.directory.find("health_reporter")
+        assert failing is not None
+        failing.tell("an unknown message")
+        await failing.joined()
+        await asyncio.sleep(DRAINING_SECONDS)
+        assert (await health_of(world)).healthy
+
+    play(story)
+
+
 def test_announced_maintenance_is_no_ill_health() -> None:
     async def story(world: WorkerWorld) -> None:
         async def away(operation: str, phase: str) -> None:

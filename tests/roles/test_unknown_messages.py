@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import importlib
 import pkgutil
-from dataclasses import dataclass
+from dataclasses import FrozenInstanceError, dataclass, fields, is_dataclass
 
+import pytest
 from pykka import ActorRegistry
 
 import actors
 from actors.domain.model import StateType
-from actors.runtime import AsyncioActor, AsyncioRef, Query, UnknownMessage
+from actors.runtime import AsyncioActor, AsyncioRef, Inspect, Query, UnknownMessage
 from actors.testing.notifier import RecordingNotifier
 from tests.support.worker_world import POOL, WorkerWorld, play
 
@@ -58,6 +59,21 @@ def test_every_actor_refuses_a_question_that_it_does_not_know() -> None:
             assert isinstance(answer, (UnknownMessage, AssertionError)), kind
             assert "Unknown" in str(answer), kind
             assert ref.is_alive()
+
+    play(story)
+
+
+def test_every_actor_shows_a_frozen_view_of_its_own() -> None:
+    async def story(world: WorkerWorld) -> None:
+        living = await everybody(world)
+        assert living.keys() == kinds_of_actors()
+        for kind, ref in living.items():
+            view = await ref.request(Inspect(object), timeout=60.0)
+            assert type(view).__module__.startswith("actors."), kind
+            assert is_dataclass(view), kind
+            [first, *_] = fields(view)
+            with pytest.raises(FrozenInstanceError):
+                setattr(view, first.name, None)
 
     play(story)
 
