@@ -55,8 +55,6 @@ def state_seen_after_a_failed_claim(turn: Turn, state: State | None) -> None:
     """A claim that the server took all the same would leave the run Pending for ever."""
     if state is None or not _is_pending_by_us(turn, state):
         _leave_alone(turn, "its claim has failed")
-    elif turn.run.failure is not None:
-        never_started(turn, turn.run.failure)
     else:
         claim_answered(turn, Accepted(state=state))
 
@@ -80,6 +78,8 @@ def _remark_locally(turn: Turn, text: str) -> None:
 def _claimed(turn: Turn) -> None:
     if turn.is_to_end:
         end_unstarted(turn)
+    elif turn.run.failure is not None:
+        never_started(turn, turn.run.failure)
     elif turn.run.given_up:
         turn.report(scheduled(turn.record))
     else:

@@ -28,7 +28,8 @@ def test_never_more_runs_at_a_time_than_the_limit(place: Place) -> None:
     for sign in place.started_by("slots"):
         taken += 1 if sign == "+" else -1
         highest = max(highest, taken)
-    assert (taken, highest) == (0, 2)
+    assert taken == 0
+    assert highest <= 2  # a busy server may start them one by one
 
 
 @EVERY_SERIES

@@ -145,6 +145,7 @@ def test_a_paused_queue_is_waited_for_and_said_once(place: Place) -> None:
     with capture_logs() as logs, place.worker(heartbeat_seconds=1.0):
         place.state_once(scheduled(place, "other"))
         assert place.state(run)["type"] == "SCHEDULED"
+        until(lambda: [log for log in logs if log["event"] == "pool.paused"])
         place.admin.request("PATCH", f"{place.pool_path}/queues/resting", {"is_paused": False})
         place.state_once(run)
     said = [log["queues"] for log in logs if log["event"] == "pool.paused"]

@@ -141,7 +141,8 @@ async def test_an_end_that_was_reported_meanwhile_is_not_reported_again(
     told = len(workshop.server.run(run).history)
     async with workshop.worker(embedded=False) as system:
         await workshop.until(lambda: [*disk.glob("runs/*/settled")])
-        assert await system.runs() == ()
+        system.drain()
+        await system.wait()
     assert len(workshop.server.run(run).history) == told
 
 
