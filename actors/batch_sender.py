@@ -185,6 +185,6 @@ class BatchSender(AsyncioActor, Generic[T]):
             log.info(f"{self._what}.recovered", waiting=len(self._outbox), dropped=0)
 
     def _take_losses(self) -> int:
-        """How many were lost of which the log was not told yet."""
+        """How many were lost since the last line in the log about it."""
         dropped, self._outbox.dropped = self._outbox.dropped, 0
         return dropped

@@ -44,7 +44,7 @@ PID_PATIENCE_SECONDS = 3.0
 """How long a run without a pid may be in the hands of a worker that is just starting it."""
 
 MAX_REMARKS = 1_000
-"""Of so many runs it is known what was remarked, so that it is said once."""
+"""So many runs are remembered, so that each remark about them is made once."""
 
 NO_CONFIGURATION = (
     "This flow run's deployment no longer exists, so what it started cannot be found; whether "
@@ -238,9 +238,9 @@ class CancellationWatcher(AsyncioActor):
         return ours
 
     async def _cancel_foreign(self, run: FlowRun) -> None:
-        """Of others' runs only what is certain is said to the server.
+        """Report about runs of other workers only what is certain.
 
-        A pid that the server tells proves nothing (invariant 8), so no signal is ever sent here.
+        A pid that came from the server proves nothing, so no signal is ever sent here.
         """
         deployment = None
         if run.deployment_id is not None:

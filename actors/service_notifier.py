@@ -94,7 +94,7 @@ class ServiceNotifier(AsyncioActor):
         )
 
     def on_start(self) -> None:
-        """READY is said after the first look: when all actors have answered."""
+        """Tell systemd READY after the first look: when all actors have answered."""
         self._ticker = self.every(lambda: self._pause, Look())
 
     def on_receive(self, message: Message) -> None:

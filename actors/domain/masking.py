@@ -28,7 +28,7 @@ _SECRET_NAME: Final = re.compile(
 """A secret wherever it occurs in a name, as in PGPASSWORD."""
 
 _SECRET_WORDS: Final = frozenset(["PASS", "SSHPASS", "PWD", "KEY", "KEYS", "PAT", "JWT", "AUTH"])
-"""A secret as the last word of a name: GITHUB_PAT, but not PATH, PAT_LIST or COMPASS."""
+"""A secret as the last word of a name: GITHUB_PAT, but not PATH, PAT_LIST or BYPASS."""
 
 _ATTRIBUTES: Final = frozenset(
     ["B", "BASE", "HEX", "PEM", "OLD", "NEW", "DEV", "TEST", "STAGING", "PROD", "PRODUCTION"]

@@ -36,7 +36,7 @@ def _base64_cores(data: bytes) -> Iterator[str]:
     """The characters of a base64 text that depend on ``data`` alone, whatever surrounds it.
 
     Base64 turns three bytes into four characters, so there are three possible alignments. This
-    finds the password in an encoded ``user:password``, whoever the user is.
+    finds the password in an encoded ``user:password`` of any user.
     """
     for before in range(3):
         encoded = b64encode(b"\0" * before + data).decode()

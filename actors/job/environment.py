@@ -63,7 +63,7 @@ def run_environment(
 def attribution(
     *, run: FlowRun, deployment: Deployment | None, flow: Flow | None, worker_name: str
 ) -> dict[str, str]:
-    """The variables that tell Prefect's engine which run it executes, and of which deployment."""
+    """The variables that tell Prefect's engine its run and the deployment of that run."""
     known: dict[str, str | None] = {
         "PREFECT__FLOW_RUN_ID": run.id,
         "PREFECT__FLOW_ID": run.flow_id,

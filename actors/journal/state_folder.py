@@ -37,7 +37,7 @@ class StateFolder:
     def lock(self) -> int | None:
         """The descriptor of the lock file, while this object holds it.
 
-        Whoever receives it holds the folder, too, until he closes it (flock(2)).
+        A process that receives it holds the folder, too, until it closes it (flock(2)).
         """
         return self._lock
 
@@ -158,7 +158,7 @@ def _check_owner(folder: Path) -> None:
     if stat.S_ISLNK(found.st_mode):
         raise SettingsError(
             f"The state folder {folder} is a symbolic link to {os.path.realpath(folder)}, and "
-            "whoever owns the link may let it lead elsewhere. Name a folder with --state-dir that "
+            "the owner of the link may let it lead elsewhere. Name a folder with --state-dir that "
             "is none."
         )
     if not stat.S_ISDIR(found.st_mode):

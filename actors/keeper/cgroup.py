@@ -112,8 +112,9 @@ class Cgroups:
 def noted(path: object, key: str, *, state: str = os.curdir, proc: str = "/proc") -> Cgroup | None:
     """Returns the group in a run's ``process.json``; None unless it can be the one of ``key``.
 
-    A keeper of the folder ``state`` made it, be it this one or a former one in another group.
-    Whoever may write to the record could name any folder, whose files are not the kernel's.
+    This keeper or a former one of the folder ``state`` made it, perhaps from another group.
+    A record that somebody else has written could name any folder, with files that are not the
+    kernel's.
     """
     if not isinstance(path, str) or os.path.normpath(path) != path:
         return None

@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _detach(ready: int) -> None:
-    """Closes all descriptors of whoever started us except ``ready``."""
+    """Closes all inherited descriptors except ``ready``."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)

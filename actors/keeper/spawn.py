@@ -2,7 +2,8 @@
 
 The child creates its own ``process.json``, exclusively, just before it becomes the command. So
 every command that runs is recorded, and of several attempts for one claim at most one runs,
-whoever is killed in between. (vfork or posix_spawn would save 0.2 ms but leave no time for this.)
+whichever process is killed in between. (vfork or posix_spawn would save 0.2 ms but leave no time
+for this.)
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class DueRuns:
     asked_at: float
     """When the poll was sent, on the monotonic clock: it may list what was settled since."""
     shares: tuple[Share, ...] = ()
-    """How many of which runs may be claimed; empty: all of them."""
+    """Upper bounds on how many runs may be claimed; empty: all of ``runs``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ REST_FACTOR: Final = 9.0
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Due runs in the server's order, and how many of which may be claimed."""
+    """Due runs in the server's order; ``shares`` bound how many of them may be claimed."""
 
     runs: tuple[FlowRun, ...]
     shares: tuple[Share, ...] = ()

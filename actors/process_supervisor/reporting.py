@@ -94,7 +94,7 @@ class Proposals:
     def _foresee(self, effect: Propose, run: FlowRun) -> Verdict | None:
         """A claim that was refused is given up, unless the server has taken it all the same.
 
-        A refused look says nothing of the claim, of which an earlier copy may still arrive.
+        A refused look is no refusal of the claim: an earlier copy of it may still arrive.
         """
         verdict = foreseen(effect.proposal, run)
         if verdict is None and effect.proposal.type is StateType.PENDING and self._was_refused:

@@ -141,7 +141,7 @@ class KeeperLink:
     def _attempted(self, attempt: asyncio.Task[KeeperConnection]) -> None:
         self._attempt = None
         if not attempt.cancelled():
-            attempt.exception()  # whoever waits gets it; perhaps nobody does
+            attempt.exception()  # the waiters have received it; there may be none
 
     async def _connect(self) -> KeeperConnection:
         for _ in range(ATTEMPTS):

@@ -40,7 +40,7 @@ class AsyncioActor(PykkaActor):
     """
 
     expected_failures: ClassVar[tuple[type[BaseException], ...]] = ()
-    """Failures that are a message for whoever joins it, not a bug: no traceback is logged."""
+    """Failures that are news for the code that joins the actor, not bugs: no traceback is logged."""
 
     actor_inbox: Inbox
 
@@ -79,8 +79,8 @@ class AsyncioActor(PykkaActor):
     def inspect(self) -> object:
         """A small frozen view of the state, for tests, dumps and the page; None: nothing to show.
 
-        Public to whoever reads the log: no secrets, and names that outlive a redesign. It neither
-        changes the actor nor waits, and may be called while an ``async`` handler waits.
+        Everybody who reads the log can see it: no secrets, and names that outlive a redesign. It
+        neither changes the actor nor waits, and may be called while an ``async`` handler waits.
         """
         return None
 

@@ -50,7 +50,7 @@ class Directory:
 
 
 class Address:
-    """A name to send to, whoever may have it at the time."""
+    """A name to send to: the actor that has the name at the time receives the message."""
 
     __slots__ = ("_directory", "name")
 
@@ -62,7 +62,7 @@ class Address:
         return f"<Address {self.name}>"
 
     def tell(self, message: Any) -> bool:
-        """Tell whoever is there. False, and a line in the debug log, when nobody is."""
+        """Tell the actor of this name. Returns False, and logs at DEBUG, when there is none."""
         ref = self._directory.find(self.name)
         if ref is not None and ref.tell_if_alive(message):
             return True

@@ -19,5 +19,5 @@ class UnknownMessage(TypeError):
 class WaitCancelled(Exception):
     """Something that an actor awaited was cancelled; the actor itself was not.
 
-    It stands in for ``asyncio.CancelledError``, which would cancel whoever gets it as an answer.
+    It stands in for ``asyncio.CancelledError``, which would cancel an actor that receives it.
     """

@@ -147,7 +147,7 @@ class Life:
         return error.with_traceback(raised.__traceback__)
 
     def _finalize(self, task: asyncio.Task[None]) -> None:
-        """Nothing runs any more: answer whoever still waits."""
+        """Nothing runs any more: answer all that still wait."""
         _living.discard(task)
         actor = self._actor
         if task.cancelled():

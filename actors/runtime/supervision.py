@@ -85,7 +85,7 @@ class ChildDidNotStart(Exception):
 class BudgetExhausted(Exception):
     """A child keeps failing: its supervisor gives up. ``__cause__`` is the child's last failure.
 
-    It is the supervisor's own failure, told to whoever watches or joins it.
+    It is the supervisor's own failure, which its watchers and joiners receive.
     """
 
 

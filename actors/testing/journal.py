@@ -92,6 +92,6 @@ class MemoryJournal:
 
 
 def _heard(write: asyncio.Task[None]) -> None:
-    """Whoever wanted the write may be gone: its error is nobody's."""
+    """The caller may be gone, and then nobody else takes the error."""
     if not write.cancelled():
         write.exception()

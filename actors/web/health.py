@@ -37,8 +37,8 @@ _WHY_NOT_BOUND = {
 class HealthServer:
     """Serves ``/health`` and ``/ready`` on ``host`` and ``port`` (0: any free one).
 
-    Whoever reaches the port may ask. A client that has not sent the whole header of its request
-    after ``header_seconds`` is cut off.
+    Every client that reaches the port may ask. A client that has not sent the whole header of
+    its request after ``header_seconds`` is cut off.
     """
 
     def __init__(

@@ -118,7 +118,7 @@ class Turn:
         self.do(Settle(reason=self.record.reason))
 
     def settle_if_done(self) -> None:
-        """Settle a run that is reported, and of which no process is left."""
+        """Settle a run that is reported and has no process left."""
         done = self.record.phase is Phase.REPORTING and self.record.report is None
         if done and self.run.tree_gone and not self.run.checking:
             self.settle()

@@ -71,7 +71,7 @@ def test_names_of_secrets_are_recognized(name: str) -> None:
         "PWD",
         "OLDPWD",
         "PWDEBUG",
-        "COMPASS",
+        "BYPASS",
         "PASS_THROUGH",
         "PATTERN",
         "AUTHOR",
