@@ -149,14 +149,18 @@ class DispatcherView:
 
 
 class Dispatcher(AsyncioActor):
-    """Owns: _runs (the table of active runs, and so the slots), _admission (whom to admit),
-    _permit (whether runs may be admitted), _takeover (what is to be resumed), _postponed (a poll's
-    runs until they can be admitted) and _giving_back (the claims that are given back, once
-    LeaveAllRuns has come).
+    """Owns:
 
-    Rebuilt after a restart from the supervisors that are alive, the journal's open records, and
-    the keeper's table, which may hold runs whose records were lost. The refusals are lost. Whether
-    the worker drains or ends its runs is the Guardian's to know, and it is asked.
+    - ``_runs``: the table of active runs, and so the slots;
+    - ``_admission``: which runs to admit, and which the server refused lately;
+    - ``_permit``: whether runs may be admitted at all;
+    - ``_takeover``: what is to be resumed;
+    - ``_postponed``: a poll's runs until they can be admitted;
+    - ``_giving_back``: None until LeaveAllRuns, then the claims that supervisors give back.
+
+    A restarted Dispatcher rebuilds the table from the supervisors that are alive, the journal's
+    open records, and the keeper's table, which may hold runs whose records were lost. It does not
+    know the refusals any more. Whether the worker drains or ends its runs it asks the Guardian.
     """
 
     def __init__(
@@ -202,7 +206,7 @@ class Dispatcher(AsyncioActor):
 
     async def on_start(self) -> None:
         """Take over the runs that are there: first the living supervisors', then the journal's."""
-        await self._take_over()
+        await self._adopt_existing_runs()
 
     async def on_stop(self) -> None:
         """An orderly stop takes the supervisors along; their runs stay with the keeper.
@@ -311,7 +315,7 @@ class Dispatcher(AsyncioActor):
         if due is None or not self._takeover.keeper_answered:
             return
         if not self._admission.candidates(due, self._runs.usage, now=self._clock.monotonic()):
-            self._admit_postponed()
+            self._admit_postponed()  # admits none, and notes what was left waiting
         elif self._permit.take():
             self._admit_postponed()
             self._tell_if_less_to_do()
@@ -414,7 +418,7 @@ class Dispatcher(AsyncioActor):
 
     # -- take over -------------------------------------------------------------------------------
 
-    async def _take_over(self) -> None:
+    async def _adopt_existing_runs(self) -> None:
         refs = self._alive_supervisors()
         answers = await asyncio.gather(
             *(ref.request(CurrentRun(), timeout=None) for ref in refs), return_exceptions=True
@@ -438,7 +442,7 @@ class Dispatcher(AsyncioActor):
 
     def _keeper_answered(self, kept: list[KeptRun]) -> None:
         active = {info.key for info in self._runs.infos}
-        for run in self._takeover.strays(kept, active):
+        for run in self._takeover.keeper_answered_with(kept, active):
             self._supervise(SupervisorStart(run))
         self._consider_postponed()
         self._ask_stage()
@@ -449,7 +453,7 @@ class Dispatcher(AsyncioActor):
             return
         again = self._takeover.supervisor_failed(active, failure, now=self._clock.monotonic())
         if again is None:
-            self._settled(key, None)
+            self._settled(key, None)  # held back for a while, as after a refusal
         else:
             self.after(*again)
 
@@ -472,7 +476,6 @@ class Dispatcher(AsyncioActor):
             return
         start = self._takeover.next_start(record, active.info, cause)
         if self._limit is not None and self._runs.usage.slots_in_use > self._limit:
-            [run] = within_limit([start.run], 0)
-            start = replace(start, run=run)
+            start = replace(start, run=replace(start.run, given_up=start.run.is_unstarted))
         self._supervise(start)
         self._ask_stage()

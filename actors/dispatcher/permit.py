@@ -26,11 +26,12 @@ class Checked:
 
 
 class Permit:
-    """Owns: whether one poll's runs may be admitted, and the check that finds that out.
+    """Owns: whether one poll's runs may be admitted, and whether a check of that is under way.
 
-    The check goes on while the server answers the poll, so runs seldom wait for it. A permit is
-    for one poll. What cannot be recorded is not claimed: its process could not be recorded
-    either. A disk that is stuck gives no answer, and nothing is claimed.
+    The check runs while the server answers the poll, so runs seldom wait for it. One that takes
+    longer than a poll serves the next one. If the state folder cannot be written the worker claims
+    nothing, because it could not record the process either. If the disk is stuck the check does
+    not end, and the worker claims nothing.
     """
 
     def __init__(self, *, journal: Journal, guardian: Address) -> None:
@@ -38,7 +39,7 @@ class Permit:
         self._guardian = guardian
         self._is_given = False
         self._is_checking = False
-        self._is_valid = True  # the check under way began after the last withdrawal
+        self._was_withdrawn = False
         self._unwritable = LogOnce()
 
     def check(self) -> Coroutine[Any, Any, Checked] | None:
@@ -47,14 +48,14 @@ class Permit:
             return None
         self._is_given = False
         self._is_checking = True
-        self._is_valid = True
+        self._was_withdrawn = False
         return self._check()
 
     def checked(self, checked: Checked) -> bool:
         """The check has ended. Returns whether runs may be admitted."""
         self._is_checking = False
-        may_write = checked.error is None
-        if checked.stage is Stage.WORKING and may_write and self._unwritable.resolve():
+        may_admit = checked.stage is Stage.WORKING and checked.error is None
+        if may_admit and self._unwritable.resolve():
             log.info("intake.resumed", hint="The state folder can be written again.")
         elif checked.error is not None and self._unwritable.report(str(checked.error)):
             log.error(
@@ -62,7 +63,7 @@ class Permit:
                 error=str(checked.error),
                 hint="No run is taken until the state folder can be written again.",
             )
-        self._is_given = checked.stage is Stage.WORKING and may_write and self._is_valid
+        self._is_given = may_admit and not self._was_withdrawn
         return self._is_given
 
     def take(self) -> bool:
@@ -73,7 +74,7 @@ class Permit:
     def withdraw(self) -> None:
         """The worker drains: neither a permit nor a check under way counts any more."""
         self._is_given = False
-        self._is_valid = False
+        self._was_withdrawn = True
 
     async def _check(self) -> Checked:
         stage = await current_stage(self._guardian)

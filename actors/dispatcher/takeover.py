@@ -1,4 +1,4 @@
-"""What a predecessor, the journal and the keeper know of runs: they are resumed, or again."""
+"""Resumes runs that the journal or the keeper knows, and runs whose supervisor has failed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ JOURNAL_SECONDS = 8.0
 BACKOFF = Backoff(initial=0.1, ceiling=60.0)
 
 MAX_FAILURES = 10
-"""So many supervisors of a run fail in a row, in two minutes, until the run is ended."""
+"""After so many failures in a row, which take two minutes, a last supervisor only ends the run.
+
+A bug may keep a record from being read as often."""
 
 STEADY_SECONDS = 600.0
 """A supervisor that fails after so long is the first in a row."""
@@ -48,7 +50,8 @@ class Resume:
 
 
 class Takeover:
-    """Owns: whether the keeper has answered, what was settled before, who failed how often."""
+    """Owns: whether the keeper has answered, the claims that were settled before it answered, and
+    how many supervisors of each run have failed."""
 
     def __init__(self, *, worker: str, journal: Journal, rng: random.Random) -> None:
         self._worker = worker
@@ -56,9 +59,9 @@ class Takeover:
         self._rng = rng
         self.keeper_answered = False
         """Until then runs may exist that are not in the table, and nothing is admitted."""
-        self._settled_early: set[ClaimKey] = set()  # the keeper's answer may be older than this
+        self._settled_early: set[ClaimKey] = set()  # the keeper's answer may still list them
         self._failures: dict[ClaimKey, int] = {}
-        self._given_up: set[ClaimKey] = set()
+        self._only_to_end: set[ClaimKey] = set()
         self._silent = LogOnce()
         self._unread = LogOnce()
 
@@ -72,14 +75,16 @@ class Takeover:
                 f"The state folder was not read in {JOURNAL_SECONDS:g} s: is its disk stuck?"
             ) from None
 
-    def strays(self, kept: list[KeptRun], active: Container[ClaimKey]) -> list[Run]:
-        """The runs of the keeper's table whose records were lost."""
+    def keeper_answered_with(self, kept: list[KeptRun], active: Container[ClaimKey]) -> list[Run]:
+        """Return the runs of the keeper's table whose records were lost."""
         found = [
             run.key for run in kept if run.key not in active and run.key not in self._settled_early
         ]
         for key in found:
             log.error("run.found", key=key, hint="Its record is missing; it is adopted.")
         self.keeper_answered = True
+        if self._silent.resolve():
+            log.info("keeper.answers_again")
         self._settled_early.clear()
         return [found_run(key, worker=self._worker) for key in found]
 
@@ -93,16 +98,16 @@ class Takeover:
         if not self.keeper_answered:
             self._settled_early.add(key)
         self._failures.pop(key, None)
-        self._given_up.discard(key)
+        self._only_to_end.discard(key)
 
     def supervisor_failed(
         self, active: ActiveRun, failure: BaseException, *, now: float
     ) -> tuple[float, Resume] | None:
-        """After how many seconds the run is resumed; None: it is abandoned.
+        """Return a pause in seconds and the Resume to send after it; None: the run is abandoned.
 
-        A supervisor that ends before its run is settled has failed, the run has not: it keeps its
-        slot while the next supervisor reads the journal and resumes. When too many have failed in
-        a row, the last one ends the run without a look at what may have made them fail. If that
+        A supervisor that ends before its run is settled has failed; the run has not. It keeps its
+        slot, and the next supervisor resumes it from the journal. When too many have failed in a
+        row, a last one only ends the run and leaves out all steps that may have failed. If that
         one fails too, the next worker finds the record.
         """
         key, run = active.info.key, active.info.run
@@ -112,7 +117,7 @@ class Takeover:
         line = log.bind(
             flow_run_id=run.id, flow_run_name=run.name, error=repr(failure), failures=failures
         )
-        if key in self._given_up:
+        if key in self._only_to_end:
             line.error(
                 "run.abandoned", hint="Its record is kept, and the next worker tries again."
             )
@@ -125,7 +130,7 @@ class Takeover:
     def record_unread(
         self, resume: Resume, error: Exception, info: RunInfo
     ) -> tuple[float, Resume] | None:
-        """After how many seconds the journal is read again; None: a bug keeps it from that."""
+        """Return a pause in seconds and the Resume to send after it; None: a bug prevents that."""
         unread = resume.unread + 1
         self._unread.log_failure(log, "run.unread", error, flow_run_id=info.run.id)
         if unread >= MAX_FAILURES and classify_failure(error) is FailureKind.BUG:
@@ -140,9 +145,10 @@ class Takeover:
     def next_start(
         self, record: RunRecord | None, info: RunInfo, cause: str | None
     ) -> SupervisorStart:
-        """What the next supervisor is started with; no ``record``: the journal has none."""
+        """What the next supervisor is started with; no ``record``: none could be read."""
         if record is None:
-            # A full disk never took it. The claim is enough to find out how far the run came.
+            # A full disk never took it, or it cannot be read. The claim is enough for the
+            # supervisor to find out how far the run came.
             log.error("run.unrecorded", flow_run_id=info.run.id)
             record = new_run(info.run, worker=self._worker, transition=info.claim).record
             if info.claimed:  # then it may have a process
@@ -150,19 +156,20 @@ class Takeover:
         if cause is not None:
             failures = self._failures.get(info.key, 0)
             log.error("run.given_up", flow_run_id=info.run.id, failures=failures, cause=cause)
-            self._given_up.add(info.key)
+            self._only_to_end.add(info.key)
         return SupervisorStart(Run.from_record(record), failure=cause)
 
 
 def within_limit(runs: Iterable[Run], slots_free: int | None) -> list[Run]:
-    """``runs`` as they are resumed: those without process and slot are given back.
+    """Return ``runs``, those that have begun first.
 
-    A predecessor may have abandoned a claim that the server did not answer, and have claimed
-    another run in its place. ``slots_free`` is None without a limit.
+    A run that has no process is marked to be given back to the server where no slot is free: a
+    predecessor may have stopped waiting for the answer to its claim, and have claimed another run
+    in its place. ``slots_free`` is None without a limit.
     """
     if slots_free is None:
         return list(runs)
-    resumed = sorted(runs, key=lambda run: run.is_unstarted)  # those that have begun come first
+    resumed = sorted(runs, key=lambda run: run.is_unstarted)
     for number, run in enumerate(resumed):
         if run.is_unstarted and slots_free <= 0:
             resumed[number] = replace(run, given_up=True)

@@ -40,15 +40,16 @@ NAMES: Final[dict[type[do.Effect], str]] = {
     do.Settle: "keeper.forgot",
     do.TellPid: "pid.told",
 }
-"""Effects on which nothing depends, as the log names them."""
+"""Names in the log of the effects that return nothing to the machine."""
 
 
 class EffectHandler:
     """A part of ProcessSupervisor, owns: _unfinished, the effects that it must not leave behind.
 
-    The result of a wait comes to ``actor`` as a message, a failure as ``EffectFailed``. What may
-    pass is tried again. Of the rest the machine is told, if it can go on; a failure with which it
-    cannot ends the actor, and the Dispatcher lets a successor try. Neither stops a process.
+    The result of a wait comes to ``actor`` as a message, a failure as ``EffectFailed``. A failure
+    that may pass is tried again; the machine is told of any other. If the machine cannot go on
+    with it, the failure ends the actor, and the Dispatcher starts a new supervisor. The run's
+    process goes on in each case.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class EffectHandler:
         self._job: PreparedJob | None = None
         self._unfinished: list[do.Effect] = []
         self.keeper_is_done = True
-        """Whether the keeper knows that the run is over; else the record is left open."""
+        """False once an order to the keeper has failed for good: then the record is left open."""
 
     @property
     def is_idle(self) -> bool:
@@ -219,16 +220,16 @@ class EffectHandler:
             delay = self._retries.delay(effect, error, self._output.log)
             self._actor.after(delay, Retry(effect))
             return None
-        must_finish = effect in self._unfinished
+        was_unfinished = effect in self._unfinished
         self._finish(effect)
         match effect:
-            case do.Settle() | do.EndTree() if must_finish:
+            case do.Settle() | do.EndTree() if was_unfinished:
                 self.keeper_is_done = False
             case do.AskKeeper():
                 raise error
             case do.EndTree() if record.exit is None:
                 raise error
-        if not is_bug and (must_finish or isinstance(effect, do.TellPid)):
+        if not is_bug and (was_unfinished or isinstance(effect, do.TellPid)):
             what = NAMES[type(effect)]
             self._output.log.warning("aside.failed", what=what, error=str(error))
         cause = bug_in_words(error) if is_bug else self._output.mask(str(error))
@@ -242,7 +243,7 @@ class EffectHandler:
 def _must_finish(effect: do.Effect, record: RunRecord) -> bool:
     """Whether the supervisor waits for the effect before it leaves.
 
-    It does not wait for an order to end a tree as long as it waits for the exit anyway.
+    While the process runs it waits for the exit anyway, so it need not wait for EndTree.
     """
     if isinstance(effect, do.EndTree):
         return record.phase is not Phase.RUNNING and record.exit is None

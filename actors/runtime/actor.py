@@ -40,7 +40,7 @@ class AsyncioActor(PykkaActor):
     """
 
     expected_failures: ClassVar[tuple[type[BaseException], ...]] = ()
-    """Failures that are news for the code that joins the actor, not bugs: no traceback is logged."""
+    """Failures that tell the joiner something and are no bugs: no traceback is logged."""
 
     actor_inbox: Inbox
 

@@ -257,7 +257,9 @@ BUGS: tuple[Planted, ...] = (
     Planted("saves nothing", RecordKeeping, "stepped", _records_nothing),
     Planted("waits for no disk", RecordKeeping, "_free", _waits_for_no_disk),
     Planted("waits for no stuck disk", Step, "must_be_recorded", _always(False)),
-    Planted("takes over nothing", Dispatcher, "_take_over", lambda _: _take_over_nothing),
+    Planted(
+        "takes over nothing", Dispatcher, "_adopt_existing_runs", lambda _: _take_over_nothing
+    ),
     Planted("finds no strays", Takeover, "strays", _finds_no_strays),
     Planted("gives reports up", retries, "REFUSALS", lambda _: 0),
     Planted("cancels nothing", CancellationWatcher, "_deal_with", lambda _: _nothing),

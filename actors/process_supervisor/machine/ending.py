@@ -22,7 +22,10 @@ RUNNER_GRACE_SECONDS: Final = 30.0
 
 
 def cancel_wanted(turn: Turn, state: State) -> None:
-    """Cancel the run as far as it has come. The grace period is that of its job."""
+    """Cancel the run. The grace period is that of its job.
+
+    While it is claimed or spawned only the wish is noted: the answer leads on from there.
+    """
     record = turn.record
     if record.cancelling is not None or record.phase is Phase.OVER:
         return
@@ -31,20 +34,19 @@ def cancel_wanted(turn: Turn, state: State) -> None:
     turn.record = replace(record, cancelling=state)
     if record.phase is not Phase.REPORTING:
         turn.record = replace(turn.record, reason=Reason.CANCELLED)
-    if record.phase is Phase.PREPARING:
+    is_over = record.phase is Phase.REPORTING and record.report is None
+    if record.phase is Phase.PREPARING or is_over:
         turn.report(cancelled(record, state))
     elif record.phase is Phase.RUNNING:
         turn.remark(logging.INFO, "Cancelling: ending the process and all it started.")
         turn.end_tree()
-    elif record.phase is Phase.REPORTING and record.report is None:
-        turn.report(cancelled(record, state))
 
 
 def _runner_had_its_time(turn: Turn) -> bool:
     """Whether ``prefect flow-run execute``, which cancels by itself, seems to hang.
 
-    It learns of a cancellation as the worker does. The order is repeated with every look at the
-    server for as long as that still has the run Cancelling, so this needs no timer.
+    The runner learns of a cancellation from the server, as the worker does. The first call notes
+    the time. Each look at the server calls again while the run is Cancelling: that is the timer.
     """
     since = turn.run.runner_cancels_since
     if since is None:
@@ -55,7 +57,7 @@ def _runner_had_its_time(turn: Turn) -> bool:
 
 
 def end_wanted(turn: Turn, reason: Reason) -> None:
-    """End the run for a reason of the worker's. The first reason stays."""
+    """End the run because the worker wants that. The first reason stays."""
     record = turn.record
     if record.reason is not None:
         return
@@ -93,7 +95,10 @@ def _reason_of(status: ExitStatus, *, kernel_kill: bool) -> Reason:
 
 
 def tail_known(turn: Turn, tail: tuple[str, ...]) -> None:
-    """Put the lines into the message, by the same transition id, unless that has arrived."""
+    """Report again with the last lines of output, unless the server has answered the report.
+
+    The transition id stays the same.
+    """
     record, waits = turn.record, turn.run.tail_follows
     turn.run = replace(turn.run, tail_follows=False)
     has_output = record.report is not None and record.report.type in REPORTS_WITH_OUTPUT
@@ -106,7 +111,7 @@ def _report_exit(turn: Turn, status: ExitStatus, reason: Reason, tail: tuple[str
     if record.cancelling is not None:
         turn.report(cancelled(record, record.cancelling))
     elif reason is Reason.EXITED and record.job is None:
-        # Who was to report its end is not known; what an engine reported stands.
+        # Without its job it is not known who reports its end. A state that an engine set stays.
         cause = "The worker's record of it was lost, so what came of it is not known."
         turn.report(crashed(record, crash_message(reason, status, tail, cause=cause)))
     elif reason is Reason.EXITED and not turn.worker_reports_states:
@@ -135,7 +140,7 @@ def tree_ended(turn: Turn, leftovers: int) -> None:
 
 
 def state_seen(turn: Turn, state: State | None) -> None:
-    """Add to what the engine reported: a cancellation it left open, a run it left Pending."""
+    """The engine has reported: finish a cancellation it left open, warn of a run left Pending."""
     if turn.record.report is not None or state is None:
         return
     if state.type is StateType.CANCELLING:
@@ -179,7 +184,7 @@ def _cancel_at_last(turn: Turn, state: State) -> None:
 def _cancelled_answered(
     turn: Turn, report: Proposal, verdict: Accepted | Rejected | Aborted
 ) -> None:
-    """Force Cancelled only over Cancelling, or over the Crashed that our cancel caused."""
+    """Force Cancelled only over Cancelling, or over a Crashed that our own cancel caused."""
     record = turn.record
     now_at = None if verdict.state is None else verdict.state.type
     may_force = now_at is StateType.CANCELLING or (
