@@ -260,7 +260,7 @@ BUGS: tuple[Planted, ...] = (
     Planted(
         "takes over nothing", Dispatcher, "_adopt_existing_runs", lambda _: _take_over_nothing
     ),
-    Planted("finds no strays", Takeover, "strays", _finds_no_strays),
+    Planted("finds no strays", Takeover, "keeper_answered_with", _finds_no_strays),
     Planted("gives reports up", retries, "REFUSALS", lambda _: 0),
     Planted("cancels nothing", CancellationWatcher, "_deal_with", lambda _: _nothing),
     Planted("retries nothing", ProcessSupervisor, "on_receive", _told(Retry, lambda _: None)),

@@ -87,3 +87,10 @@ def test_a_planted_bug_is_found(bug: Planted) -> None:
     with bug.applied():
         assert any(play(seed, keep_trace=False).problem for seed in range(60))
     assert play(1, keep_trace=False).problem is None
+
+
+@pytest.mark.parametrize("planted", BUGS, ids=lambda planted: planted.bug)
+def test_a_planted_bug_changes_something_that_is_there(planted: Planted) -> None:
+    """A name that was changed in the code would be noticed by ``--mutations`` only."""
+    with planted.applied():
+        pass
