@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import hypothesis
@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.leaks import KINDS, Snapshot
 from tests.support.ports import held_port
+from tests.support.servers import ends_of_logs
 from tests.support.side_by_side import scheduler
 
 # How fast an example is says something of the machine, nothing of the code.
@@ -38,6 +39,18 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
     """Several processes start each Prefect server once."""
     return scheduler(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure shows what the Prefect servers of this process printed last."""
+    report = yield
+    if report.failed:
+        for series, end in ends_of_logs():
+            report.sections.append((f"the log of Prefect {series}", end))
+    return report
 
 
 @pytest.fixture

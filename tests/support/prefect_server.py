@@ -29,7 +29,7 @@ everything else cannot afford it. Afterwards the server answers 503, as ever.
 """
 
 _PROGRAM: Final = """
-import socket, sys, uvicorn
+import logging, socket, sys, uvicorn
 from prefect.server.api.server import create_app
 
 if len(sys.argv) > 2:
@@ -42,8 +42,11 @@ if len(sys.argv) > 2:
         cursor.execute(f"PRAGMA busy_timeout = {float(sys.argv[2]) * 1000:.0f}")
         cursor.close()
 
+application = create_app()
+# It says at this level only why events are not in the database.
+logging.getLogger("prefect.server.events.services.event_persister").setLevel(logging.DEBUG)
 listener = socket.socket(fileno=int(sys.argv[1]))
-server = uvicorn.Server(uvicorn.Config(create_app(), log_level="warning", timeout_keep_alive=5))
+server = uvicorn.Server(uvicorn.Config(application, log_level="warning", timeout_keep_alive=5))
 server.run(sockets=[listener])
 """
 

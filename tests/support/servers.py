@@ -28,6 +28,12 @@ _shared: dict[str, _Shared] = {}
 """One per series, also when several ``conftest.py`` import the fixtures below."""
 
 
+def ends_of_logs(characters: int = 6_000) -> Iterator[tuple[str, str]]:
+    """What each shared server that runs printed last, with the name of its series."""
+    for series, shared in _shared.items():
+        yield series, shared.server.log[-characters:]
+
+
 @contextmanager
 def shared_server(series: str, folder: Path) -> Iterator[PrefectServer]:
     """The session's server of this series; skips where no interpreter has that Prefect."""

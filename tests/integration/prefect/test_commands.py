@@ -118,14 +118,15 @@ def test_a_command_runs_in_its_working_directory(place: Place) -> None:
 
 
 def test_a_command_waits_until_its_run_is_due(place: Place) -> None:
-    due = datetime.now(UTC) + timedelta(seconds=3)
     script = shell("date +%s.%N > when")
     job = {"working_dir": str(place.folder), "report_states": True}
-    run = place.admin.create_run(place.deploy(script, job_variables=job), due=due)
+    deployment = place.deploy(script, job_variables=job)
     with place.worker(prefetch_seconds=60):
-        place.state_once(run, "PENDING")
-        assert datetime.now(UTC) < due  # taken early, that is
+        due = datetime.now(UTC) + timedelta(seconds=15)
+        run = place.admin.create_run(deployment, due=due)
         place.state_once(run)
+    [claimed] = [state for state in place.history(run) if state["type"] == "PENDING"]
+    assert datetime.fromisoformat(claimed["timestamp"]) < due  # taken early, that is
     [when] = place.started_by("when")
     assert float(when) >= due.timestamp()
 
