@@ -31,7 +31,6 @@ from ..domain.ids import ClaimKey
 from ..domain.record import Phase, RunRecord
 from ..keeper import files
 from ..keeper.constants import EXIT_FILE, PROCESS_FILE
-from ..keeper.trust import is_own_folder
 
 FORMAT = 1
 """Version of ``run.json``. A newer one is refused."""
@@ -207,7 +206,7 @@ class RunFolders:
 
     def _folders(self) -> list[Path]:
         try:
-            return sorted(path for path in self.path.iterdir() if is_own_folder(str(path)))
+            return sorted(path for path in self.path.iterdir() if files.is_own_folder(str(path)))
         except FileNotFoundError:
             return []
         except OSError as error:

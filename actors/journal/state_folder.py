@@ -12,8 +12,7 @@ from pathlib import Path
 
 from ..domain.errors import SettingsError, StateFolderError
 from ..keeper.constants import RUNS, WORKER_LOCK
-from ..keeper.files import open_own, read_own
-from ..keeper.trust import holds_lock
+from ..keeper.files import holds_lock, open_own, read_own
 
 FORMAT = 1
 """Version of the folder's layout. A newer one is refused."""

@@ -12,11 +12,37 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import stat
 
 from .protocol import Frame
+
+
+def holds_lock(descriptor: int, path: str) -> bool:
+    """Whether the open file behind ``descriptor`` is ``path`` and holds its lock.
+
+    A lock of flock(2) belongs to an open file, wherever its descriptors are sent. Requested again
+    through one of them it is granted, and through no other open file while it is held. If nobody
+    holds it, the open file behind ``descriptor`` does from now on.
+    """
+    try:
+        if not os.path.samestat(os.fstat(descriptor), os.lstat(path)):
+            return False
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def is_own_folder(path: str) -> bool:
+    """Whether ``path`` is a folder of our user's, and not a symbolic link to one."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
 
 
 def open_own(path: str, flags: int) -> int:

@@ -20,41 +20,37 @@ from .table import Run
 
 FIRST_WORKER = 10.0
 """Seconds that a new keeper waits at least for the worker that started it."""
-
-
 TIDY = 600.0
 """Seconds between removals of control groups whose processes were let live and have ended."""
 TIDY_AGAIN = 0.1
 """Seconds that an ending keeper waits for processes that are on their way out."""
 
 
-class Options:
-    """How long the keeper stays, and how it ends."""
-
-    def __init__(self, *, linger: float, embedded: bool, grace: float) -> None:
-        self.linger = linger
-        """Seconds without runs and without a worker after which it ends."""
-        self.embedded = embedded
-        """Whether it ends with its worker's connection, and all runs with it."""
-        self.grace = grace
-        """Seconds that runs have then between SIGTERM and SIGKILL."""
-
-
 class Keeper:
-    """Owns: everything else in this package."""
+    """Owns: everything else in this package.
+
+    ``linger``: seconds without runs and without a worker after which it ends. ``embedded``:
+    whether it ends with its worker's connection, and all runs with it; ``grace``: seconds that
+    they have then between SIGTERM and SIGKILL.
+    """
 
     def __init__(
         self,
         loop: Loop,
         inherited: InheritedState,
         cgroups: Cgroups,
-        options: Options,
         missing: list[str],
+        *,
+        linger: float,
+        embedded: bool,
+        grace: float,
     ) -> None:
         self._loop = loop
         self._cgroups = cgroups
-        self._options = options
         self._missing = missing
+        self._linger_seconds = linger
+        self._embedded = embedded
+        self._grace = grace
         self._server = Server(loop, self._asked, self._worker_left)
         self._runs = Runs(loop, self._server.tell, self._server.listened_to)
         self._recovery = Recovery(loop, inherited, self._runs)
@@ -106,7 +102,7 @@ class Keeper:
             case "table":
                 lines = [run.row() for run in self._runs.table.values()]
                 peer.send({"id": number, "runs": lines})
-            case "end" if self._options.embedded:
+            case "end" if self._embedded:
                 self._end_all()
             case other:
                 raise ProtocolError(f"an unknown request: {other!r}")
@@ -119,7 +115,7 @@ class Keeper:
                 "id": number,
                 "protocol": PROTOCOL,
                 "pid": os.getpid(),
-                "embedded": self._options.embedded,
+                "embedded": self._embedded,
                 "missing": self._missing,
             }
         )
@@ -149,7 +145,7 @@ class Keeper:
         self._runs.reap(self._spawner.reaped)
 
     def _worker_left(self) -> None:
-        if self._options.embedded:
+        if self._embedded:
             self._end_all()
         self._consider_ending()
 
@@ -157,12 +153,12 @@ class Keeper:
         self._closing = True
         self._server.stop_listening()
         for run in list(self._runs.table.values()):
-            self._runs.end_tree(run, signal.SIGTERM, self._options.grace, announce=False)
+            self._runs.end_tree(run, signal.SIGTERM, self._grace, announce=False)
         self._consider_ending()
 
     def _end_when_idle(self) -> None:
         print("asked to end: it will, once no run and no worker is left", file=sys.stderr)
-        self._options.linger = 0.0
+        self._linger_seconds = 0.0
         self._consider_ending()
 
     def _consider_ending(self) -> None:
@@ -174,8 +170,8 @@ class Keeper:
         if self._closing:
             self._end()
         elif self._server.worker is None:
-            linger = self._options.linger if self._met_worker else FIRST_WORKER
-            self._linger = self._loop.call_later(max(linger, self._options.linger), self._end)
+            seconds = max(self._linger_seconds, 0.0 if self._met_worker else FIRST_WORKER)
+            self._linger = self._loop.call_later(seconds, self._end)
 
     def _tidy(self) -> None:
         if not self._spawner.busy:  # its group is empty until the process has entered

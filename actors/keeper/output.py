@@ -10,7 +10,6 @@ output that was dropped.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import time
 
@@ -25,8 +24,8 @@ RETRY_SECONDS = 1.0
 MAX_SEGMENTS = 64
 """A disk that fills up again and again must not get thousands of small files."""
 
-_SPLICE = hasattr(os, "splice")  # Linux (splice(2)); elsewhere bytes go through our memory
-_FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK if _SPLICE else 0
+_READ = 65536
+"""Bytes read at once: what a pipe holds (pipe(7))."""
 
 
 class Segment:
@@ -76,20 +75,18 @@ class Output:
         max_bytes: int,
         pipe: int | None,
         *,
-        splice: bool = _SPLICE,
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         self.pipe = pipe
         self._folder = folder
         self._head = max_bytes // 4
         self._piece = (max_bytes - self._head) // 2
-        self._splice = splice
         self._retry_seconds = retry_seconds
         self._written = list_segments(folder)
         self.position = self._written[-1].end if self._written else 0
         self._file: int | None = None
         self._room = 0
-        self._refused_at: float | None = None
+        self._rest_until = 0.0
         self._drop_empty()
 
     def pump(self, budget: int = CHUNK) -> bool:
@@ -99,13 +96,18 @@ class Output:
         would keep its registration alive (epoll(7), question 6).
         """
         while self.pipe is not None and budget > 0:
-            moved = self._move(self.pipe, budget)
-            if moved is None:
+            target = self._segment()
+            room = budget if target is None else self._room
+            try:
+                data = os.read(self.pipe, min(budget, room, _READ))
+            except BlockingIOError:
                 return True
-            if moved == 0:
+            if not data:
                 return False
-            self.position += moved
-            budget -= moved
+            self.position += len(data)
+            budget -= len(data)
+            if target is not None:
+                self._write(target, data)
         return self.pipe is not None
 
     def take_over(self, pipe: int, position: int) -> None:
@@ -120,42 +122,20 @@ class Output:
             self.pipe = None
         self._close_file()
 
-    def _move(self, pipe: int, budget: int) -> int | None:
-        """Bytes taken from the pipe, 0 at its end, None when nothing is there now."""
-        target = self._segment()
-        try:
-            if target is None:
-                return len(os.read(pipe, min(budget, 65536)))
-            if self._splice:
-                taken = kept = os.splice(pipe, target, min(budget, self._room), flags=_FLAGS)
-            else:
-                taken, kept = self._copy(pipe, target, min(budget, self._room))
-        except BlockingIOError:
-            return None
-        except OSError as error:  # of the disk: reading from the pipe does not fail
-            if self._splice and error.errno == errno.EINVAL:
-                self._splice = False  # a file system without splice
-            else:
-                self._refuse()
-            return self._move(pipe, budget)
+    def _write(self, target: int, data: bytes) -> None:
+        kept = 0
+        with contextlib.suppress(OSError):
+            kept = os.write(target, data)
         self._room -= kept
         self._written[-1].size += kept
-        if kept < taken:
+        if kept < len(data):
             self._refuse()
-        return taken
-
-    def _copy(self, pipe: int, target: int, count: int) -> tuple[int, int]:
-        data = os.read(pipe, min(count, 65536))
-        try:
-            return len(data), os.write(target, data) if data else 0
-        except OSError:
-            return len(data), 0
 
     def _segment(self) -> int | None:
         """The file to write to, with room in it; None while output has to be dropped."""
         if self._file is not None and self._room > 0:
             return self._file
-        if self._piece < 1 or self._resting():
+        if self._piece < 1 or time.monotonic() < self._rest_until:
             return None
         self._close_file()
         head = not self._written and self._head > 0
@@ -182,13 +162,8 @@ class Output:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(oldest.path)
 
-    def _resting(self) -> bool:
-        if self._refused_at is None:
-            return False
-        return time.monotonic() - self._refused_at < self._retry_seconds
-
     def _refuse(self) -> None:
-        self._refused_at = time.monotonic()
+        self._rest_until = time.monotonic() + self._retry_seconds
         self._close_file()
 
     def _close_file(self) -> None:

@@ -14,12 +14,11 @@ import sys
 
 from .cgroup import Cgroups, own_group
 from .constants import BUSY, LOCK, LOG, READY
-from .files import open_own
-from .keeper import Keeper, Options
+from .files import is_own_folder, open_own
+from .keeper import Keeper
 from .loop import Loop
 from .procfs import knows_connections
 from .spawn import NOT_DEFAULT, InheritedState
-from .trust import is_own_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,82 +34,60 @@ _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 def main(arguments: list[str]) -> int:
     """Runs a keeper as the JSON object in the first argument says; returns the exit code.
 
-    ``state``: the state folder. ``ready``: the descriptor for READY or BUSY. ``linger``,
-    ``embedded`` and ``grace``: see Options.
+    ``state`` is the state folder; for ``linger``, ``embedded`` and ``grace`` see Keeper. stdout
+    gets READY or BUSY, and then its end. stderr is the log in the state folder.
     """
     given = json.loads(arguments[0])
     if os.fork() > 0:  # the worker waits for this process, not for the keeper
         os._exit(0)
     os.setsid()
-    os.chdir(given["state"])
+    state = given.pop("state")
+    os.chdir(state)
     if not is_own_folder(os.curdir):
-        sys.exit(f"{given['state']} is not a folder of this user's")
-    ready: int = given["ready"]
-    os.set_inheritable(ready, False)
-    _detach(ready)
+        sys.exit(f"{state} is not a folder of this user's")
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     lock = open_own(LOCK, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        os.write(ready, BUSY)
+        os.write(1, BUSY)
         return 3
-    _log_to_file()
-    inherited, missing = _prepare()
+    sys.stderr = io.TextIOWrapper(Log(LOG, 2), "utf-8", "backslashreplace", write_through=True)
+    inherited = _prepare()
     cgroups = Cgroups.of(os.curdir, own_group())
-    if not cgroups.possible:
-        missing.append(
-            "no control group: a process that sheds its ancestry and environment is not found"
-        )
     loop = Loop()
-    options = Options(linger=given["linger"], embedded=given["embedded"], grace=given["grace"])
-    keeper = Keeper(loop, inherited, cgroups, options, missing)
-    keeper.start()
-    os.write(ready, READY)
-    os.close(ready)
+    Keeper(loop, inherited, cgroups, _missing(cgroups), **given).start()
+    os.write(1, READY)
+    os.dup2(0, 1)
     loop.run()
     return 0
 
 
-def _detach(ready: int) -> None:
-    """Closes all inherited descriptors except ``ready``."""
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(nowhere, descriptor)
-    os.closerange(3, ready)
-    os.closerange(ready + 1, os.sysconf("SC_OPEN_MAX"))
-
-
-def _log_to_file() -> None:
-    log = Log(LOG, onto=(1, 2))
-    sys.stderr = io.TextIOWrapper(log, "utf-8", "backslashreplace", write_through=True)
-
-
-def _prepare() -> tuple[InheritedState, list[str]]:
-    """Makes this process a keeper. Returns what runs get back, and what the platform lacks."""
+def _prepare() -> InheritedState:
     for number in signal.valid_signals() - set(NOT_DEFAULT):
         if number not in (signal.SIGKILL, signal.SIGSTOP):
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    inherited = InheritedState(os.umask(0o077), (soft, hard))
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return inherited, _missing()
+    return InheritedState(os.umask(0o077), (soft, hard))
 
 
-def _missing() -> list[str]:
+def _missing(cgroups: Cgroups) -> list[str]:
     """What this platform cannot do for runs, in sentences."""
-    missing = []
-    if not _become_subreaper():
-        missing.append("no subreaper: processes that a run orphans are found by their marker only")
-    if not os.path.exists("/proc/self/stat"):
-        missing.append("no /proc: only a run's own process is found, not what it starts")
-    if not hasattr(os, "pidfd_open"):
-        missing.append("no pidfd: the end of a former keeper's runs is seen a second late")
-    if not hasattr(os, "splice"):
-        missing.append("no splice: output is copied through the keeper")
-    if not knows_connections():
-        missing.append("no /proc/net/tcp: any user may connect to a run's control channel")
-    return missing
+    is_there = {
+        "no subreaper: processes that a run orphans are found by their marker only": (
+            _become_subreaper()
+        ),
+        "no /proc: only a run's own process is found, not what it starts": (
+            os.path.exists("/proc/self/stat")
+        ),
+        "no /proc/net/tcp: any user may connect to a run's control channel": knows_connections(),
+        "no control group: a process that sheds its ancestry and environment is not found": (
+            cgroups.possible
+        ),
+    }
+    return [sentence for sentence, there in is_there.items() if not there]
 
 
 def _become_subreaper() -> bool:
@@ -121,46 +98,26 @@ def _become_subreaper() -> bool:
 
 
 class Log(io.RawIOBase):
-    """The keeper's log. It is bounded, since a keeper lives for weeks.
+    """Appends to the file ``path``, which is open as ``descriptor``.
 
-    What a full disk does not take is dropped: the run that it is about must go on.
-
-    Owns: _descriptor, _size (bytes in the file).
+    It is bounded, since a keeper lives for weeks. What a full disk does not take is dropped: the
+    run that it is about must go on.
     """
 
-    def __init__(
-        self, path: str, *, max_bytes: int = MAX_LOG_BYTES, onto: tuple[int, ...] = ()
-    ) -> None:
-        """Appends to ``path``, and redirects the descriptors ``onto`` to it. Raises OSError."""
+    def __init__(self, path: str, descriptor: int, max_bytes: int = MAX_LOG_BYTES) -> None:
         self._path = path
+        self._descriptor = descriptor
         self._max_bytes = max_bytes
-        self._onto = onto
-        self._descriptor = self._open()
-        self._size = os.fstat(self._descriptor).st_size
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any, /) -> int:
         with contextlib.suppress(OSError):
-            if self._size + len(data) > self._max_bytes:
-                self._begin_anew()
-            self._size += os.write(self._descriptor, data)
+            if os.fstat(self._descriptor).st_size + len(data) > self._max_bytes:
+                os.replace(self._path, self._path + OLD)
+                anew = open_own(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+                os.dup2(anew, self._descriptor)
+                os.close(anew)
+            os.write(self._descriptor, data)
         return len(data)
-
-    def close(self) -> None:
-        if not self.closed:
-            os.close(self._descriptor)
-        super().close()
-
-    def _open(self) -> int:
-        descriptor = open_own(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        for other in self._onto:
-            os.dup2(descriptor, other)
-        return descriptor
-
-    def _begin_anew(self) -> None:
-        os.replace(self._path, self._path + OLD)
-        full, self._descriptor = self._descriptor, self._open()
-        os.close(full)
-        self._size = 0

@@ -11,6 +11,7 @@ import array
 import json
 import os
 import socket
+import struct
 from collections import deque
 from collections.abc import Callable
 
@@ -31,6 +32,8 @@ _READ = 256 * 1024
 _ANCILLARY = socket.CMSG_LEN(array.array("i").itemsize)
 """Room for one descriptor: the kernel closes what is sent beyond (unix(7))."""
 _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+_PEER_CREDENTIALS = getattr(socket, "SO_PEERCRED", None)  # Linux (unix(7))
+_UCRED = struct.Struct("iII")  # pid, uid, gid
 
 
 class ProtocolError(Exception):
@@ -81,6 +84,14 @@ def _parse(body: bytes) -> Frame:
     if not isinstance(frame, dict):
         raise ProtocolError("a message is not a JSON object")
     return frame
+
+
+def is_same_user(connection: socket.socket) -> bool:
+    """Whether the peer of a Unix socket is our user; True where the platform does not tell."""
+    if _PEER_CREDENTIALS is None:
+        return True
+    found = connection.getsockopt(socket.SOL_SOCKET, _PEER_CREDENTIALS, _UCRED.size)
+    return bool(_UCRED.unpack(found)[1] == os.geteuid())
 
 
 class FrameSocket:

@@ -16,9 +16,9 @@ import sys
 from collections.abc import Callable
 
 from .constants import PROTOCOL, PROVE, SOCKET, UNPROVED, WORKER_LOCK
+from .files import holds_lock
 from .loop import READ, WRITE, Loop, Timer
-from .protocol import MAX_FRAME, MAX_HELLO, Frame, FrameSocket, ProtocolError
-from .trust import holds_lock, is_same_user
+from .protocol import MAX_FRAME, MAX_HELLO, Frame, FrameSocket, ProtocolError, is_same_user
 
 Handler = Callable[["Peer", Frame, int | None], None]
 

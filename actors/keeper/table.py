@@ -13,7 +13,6 @@ from .control import ControlChannel
 from .output import Output
 from .protocol import Frame
 from .spawn import InheritedState
-from .trust import is_own_folder
 
 Kinds = Mapping[str, type | tuple[type, ...]]
 
@@ -155,7 +154,7 @@ def recorded(runs_folder: str) -> Iterator[tuple[str, Frame | None]]:
     for name in names:
         folder = os.path.join(runs_folder, name)
         forgotten = os.path.exists(os.path.join(folder, FORGOTTEN_FILE))
-        if not forgotten and is_own_folder(folder):
+        if not forgotten and files.is_own_folder(folder):
             yield folder, note_of(folder)
 
 

@@ -16,8 +16,7 @@ from typing import Any
 import structlog
 
 from ..keeper.constants import SOCKET
-from ..keeper.protocol import FrameSocket, ProtocolError
-from ..keeper.trust import is_same_user
+from ..keeper.protocol import FrameSocket, ProtocolError, is_same_user
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 

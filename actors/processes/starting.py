@@ -43,69 +43,38 @@ async def start_keeper(folder: Path, options: KeeperOptions) -> bool:
 
     Raises KeeperError when it cannot be started.
     """
-    reading, writing = os.pipe()
     try:
-        process = _launch(folder, options, writing)
-    except OSError as error:
-        os.close(reading)
-        raise KeeperError(f"The keeper cannot be started: {error}.") from error
-    finally:
-        os.close(writing)
-    try:
-        async with asyncio.timeout(START_SECONDS):
-            said = await _read_to_end(reading)
-    except TimeoutError:
-        process.kill()
+        said = await asyncio.to_thread(_launch, folder, options)
+    except subprocess.TimeoutExpired:
         raise KeeperError(f"The keeper did not start within {START_SECONDS:.0f} s.") from None
-    finally:
-        os.close(reading)
-        process.wait()  # it has forked the keeper and ended before the keeper said anything
-    if said == BUSY:
-        return False
-    if said != READY:
+    except OSError as error:
+        raise KeeperError(f"The keeper cannot be started: {error}.") from error
+    if said not in (READY, BUSY):
         raise KeeperError(f"The keeper ended at its start. Its log says: {_last_words(folder)}")
-    return True
+    return said == READY
 
 
-def _launch(folder: Path, options: KeeperOptions, ready: int) -> subprocess.Popen[bytes]:
+def _launch(folder: Path, options: KeeperOptions) -> bytes:
     given = {
         "state": str(folder),
-        "ready": ready,
         "linger": options.linger_seconds,
         "embedded": options.embedded,
         "grace": options.end_grace_seconds,
     }
     log = open_own(str(folder / LOG), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
-        return subprocess.Popen(
+        return subprocess.run(
             [sys.executable, "-I", "-S", "-X", "utf8", str(_PROGRAM), json.dumps(given)],
             stdin=subprocess.DEVNULL,
-            stdout=log,
+            stdout=subprocess.PIPE,
             stderr=log,
             cwd="/",
             env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
-            pass_fds=(ready,),
-        )
+            timeout=START_SECONDS,
+            check=False,
+        ).stdout
     finally:
         os.close(log)
-
-
-async def _read_to_end(descriptor: int) -> bytes:
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[bytes] = loop.create_future()
-    said = bytearray()
-
-    def readable() -> None:
-        data = os.read(descriptor, 256)
-        said.extend(data)
-        if not data and not done.done():
-            done.set_result(bytes(said))
-
-    loop.add_reader(descriptor, readable)
-    try:
-        return await done
-    finally:
-        loop.remove_reader(descriptor)
 
 
 def _last_words(folder: Path) -> str:

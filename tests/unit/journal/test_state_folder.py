@@ -10,7 +10,7 @@ import pytest
 
 from actors.domain.errors import SettingsError, StateFolderError
 from actors.journal.state_folder import StateFolder
-from actors.keeper.trust import holds_lock
+from actors.keeper.files import holds_lock
 from tests.support.users import NOBODY, as_root
 
 

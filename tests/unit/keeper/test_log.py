@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +14,15 @@ from actors.keeper.table import Run
 from tests.unit.keeper.manual_loop import ManualLoop
 
 
+@contextlib.contextmanager
+def logging_to(path: Path, max_bytes: int) -> Iterator[Log]:
+    with path.open("ab") as file:
+        yield Log(str(path), file.fileno(), max_bytes)
+
+
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[Log]:
-    with Log(str(tmp_path / "log"), max_bytes=100) as log:
+    with logging_to(tmp_path / "log", 100) as log:
         yield log
 
 
@@ -34,7 +41,7 @@ def test_a_line_that_no_disk_takes_is_dropped(log: Log, tmp_path: Path) -> None:
 
 def test_what_is_in_the_log_already_counts(tmp_path: Path) -> None:
     for number in range(3):
-        with Log(str(tmp_path / "log"), max_bytes=10) as log:
+        with logging_to(tmp_path / "log", 10) as log:
             log.write(b"line %d" % number)
     assert (tmp_path / "log").read_bytes() == b"line 2"
 

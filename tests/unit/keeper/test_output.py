@@ -112,14 +112,6 @@ def test_what_follows_a_refusal_is_kept_with_a_gap_before_it(
     assert reader.finish().lines == ("kept",)
 
 
-def test_without_splice_bytes_go_the_long_way(tmp_path: Path) -> None:
-    with piped(tmp_path, 1000, splice=False) as (output, writing):
-        os.write(writing, b"x" * 5000)
-        output.pump()
-        assert output.position == 5000
-    assert sum(segment.size for segment in list_segments(str(tmp_path))) <= 1000
-
-
 def test_the_end_of_the_stream_is_told(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
