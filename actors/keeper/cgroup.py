@@ -24,8 +24,9 @@ class Cgroup:
         self.path = path
 
     def enter(self) -> None:
-        """Moves this process into the group, and so all that it will start. Raises OSError."""
-        _write(os.path.join(self.path, _PROCESSES), b"0")
+        """Moves this process into the group if it can, and so all that it will start."""
+        with contextlib.suppress(OSError):
+            _write(os.path.join(self.path, _PROCESSES), b"0")
 
     def leave(self) -> None:
         """Moves this process back to the keeper's group, and removes this one."""

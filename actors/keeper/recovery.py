@@ -12,8 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator
 
 from . import cgroup
-from .constants import RECORD_FORMAT
-from .loop import READ, Loop
+from .loop import Loop
 from .process_scan import ProcessScan
 from .procfs import Stat
 from .protocol import Frame
@@ -22,7 +21,7 @@ from .spawn import InheritedState
 from .table import LOST, Run, exit_of_former, rebooted, recorded, still_there
 
 LOOK_AGAIN = 1.0
-"""Seconds between looks at a process that is no child of ours, where there is no pidfd."""
+"""Seconds between looks at a process that is no child of ours."""
 MAX_OUTPUT = 16 * 1024 * 1024
 """Bytes of output that are kept for a run whose own bound is unknown."""
 
@@ -50,7 +49,7 @@ class Recovery:
     def resume(self, folder: str, note: Frame) -> Run:
         """Resumes one run, which has ended, is lost, or lives."""
         pipe = _open_pipe(note) if still_there(note, self._inherited) else None
-        run = Run.from_note(folder, note, pipe, ours=False)
+        run = Run(folder, note, pipe, ours=False)
         ended = exit_of_former(folder)
         restarted = rebooted(note, self._inherited)
         if ended is not None:
@@ -67,25 +66,17 @@ class Recovery:
             self._runs.record(run)
         else:
             self._runs.add(run)
-            self._watch(run)
+            self._look(run)
         return run
 
-    def _watch(self, run: Run) -> None:
-        with contextlib.suppress(OSError, AttributeError):  # an old kernel, another system
-            run.pidfd = os.pidfd_open(run.pid)
-        if not still_there(run.note, self._inherited):
-            self._runs.lost(run)
-        elif run.pidfd is not None:
-            self._loop.watch(run.pidfd, READ, lambda _: self._runs.lost(run))
-        else:
-            self._loop.call_later(LOOK_AGAIN, lambda: self._look(run))
-
     def _look(self, run: Run) -> None:
-        if run.exit is None:
-            if still_there(run.note, self._inherited):
-                self._loop.call_later(LOOK_AGAIN, lambda: self._look(run))
-            else:
-                self._runs.lost(run)
+        """It is no child of ours, so nobody tells us of its end."""
+        if run.exit is not None:
+            return
+        if still_there(run.note, self._inherited):
+            self._loop.call_later(LOOK_AGAIN, lambda: self._look(run))
+        else:
+            self._runs.lost(run)
 
 
 def living_unrecorded(
@@ -110,18 +101,14 @@ def _precedence(stat: Stat) -> tuple[bool, int, int]:
 def _note(key: str, stat: Stat, inherited: InheritedState) -> Frame:
     group = cgroup.of_run(stat.pid, key)
     return {
-        "format": RECORD_FORMAT,
         "key": key,
         "pid": stat.pid,
         "start_ticks": stat.start,
         "boot_id": inherited.boot_id,
         "pid_namespace": inherited.pid_namespace,
         "pipe": _pipe(stat.pid),
-        "temp_dir": None,
-        "temp_dir_identity": None,
         "cgroup": None if group is None else group.path,
         "max_output_bytes": MAX_OUTPUT,
-        "end_leftovers": True,
     }
 
 

@@ -9,7 +9,7 @@ import stat
 import sys
 from collections.abc import Callable, Mapping
 
-from .cgroup import Cgroup, Cgroups
+from .cgroup import Cgroups
 from .helpers import Helpers
 from .protocol import Frame
 
@@ -17,7 +17,7 @@ _NAME = re.compile(r"tmp[0-9a-f]{12}prefect")
 
 
 class TempDir:
-    """A directory that was made for a run. ``identity``: its device and inode, if known.
+    """A directory that was made for a run. ``identity``: its device and inode.
 
     Only what can be such a directory is removed, whatever a record says.
     """
@@ -42,17 +42,11 @@ class TempDir:
         return None if path is None else cls(path, note.get("temp_dir_identity"))
 
     def is_ours(self) -> bool:
-        """Whether what is there now can be what was made. Raises OSError when nothing is.
-
-        Keepers of older versions did not record the identity: then the owner counts.
-        """
+        """Whether what is there now can be what was made. Raises OSError when nothing is."""
         found = os.lstat(self.path)
-        if self.identity is None:
-            same = found.st_uid == os.geteuid()
-        else:
-            same = self.identity == _identity(found)
         is_named_so = _NAME.fullmatch(os.path.basename(self.path)) is not None
-        return same and is_named_so and os.path.isabs(self.path) and stat.S_ISDIR(found.st_mode)
+        same = is_named_so and self.identity == _identity(found)
+        return same and os.path.isabs(self.path) and stat.S_ISDIR(found.st_mode)
 
 
 def _identity(found: os.stat_result) -> list[int]:
@@ -60,25 +54,16 @@ def _identity(found: os.stat_result) -> list[int]:
 
 
 class RunResources:
-    """Owns: temp_dir (None if the run has a directory), cgroup (None where there can be none)."""
+    """Makes temp_dir (None if the run has a directory) and cgroup (None where there can be none).
 
-    def __init__(self) -> None:
-        self.temp_dir: TempDir | None = None
-        self.cgroup: Cgroup | None = None
+    ``key`` and ``env`` are the run's. Raises OSError.
+    """
 
-    def prepare(
+    def __init__(
         self, key: str, env: Mapping[str, str], cgroups: Cgroups, *, temp_dir: bool
     ) -> None:
-        """Makes both, for the run ``key`` with the environment ``env``. Raises OSError."""
-        if temp_dir:
-            self.temp_dir = TempDir.create(env.get("TMPDIR") or "/tmp")
+        self.temp_dir = TempDir.create(env.get("TMPDIR") or "/tmp") if temp_dir else None
         self.cgroup = cgroups.create(key)
-
-    def enter(self) -> None:
-        """In the run's process: enters the group, or goes on without one."""
-        if self.cgroup is not None:
-            with contextlib.suppress(OSError):
-                self.cgroup.enter()
 
     def leave(self) -> None:
         """In the run's process, if it does not become the command: undoes everything."""
@@ -122,19 +107,8 @@ def _is_done_with(directory: TempDir) -> bool:
 def _remove_tree(path: str) -> None:
     for _, folders, names, descriptor in os.fwalk(path, topdown=False):
         os.fchmod(descriptor, 0o700)
-        for name in names:
-            _remove_entry(name, descriptor)
-        for name in folders:
-            _remove_entry(name, descriptor, folder=True)
+        for name in (*names, *folders):  # os.fwalk counts a link to a folder as one
+            for remove in (os.unlink, os.rmdir):
+                with contextlib.suppress(OSError):
+                    remove(name, dir_fd=descriptor)
     os.rmdir(path)
-
-
-def _remove_entry(name: str, descriptor: int, *, folder: bool = False) -> None:
-    with contextlib.suppress(OSError):
-        if folder:
-            try:
-                os.rmdir(name, dir_fd=descriptor)
-            except NotADirectoryError:  # a link to a folder, which os.fwalk counts as one
-                os.unlink(name, dir_fd=descriptor)
-        else:
-            os.unlink(name, dir_fd=descriptor)

@@ -157,10 +157,6 @@ class Runs:
         self._pump(run)
         run.exit = how
         run.exit_position = run.output.position
-        if run.pidfd is not None:
-            self._loop.unwatch(run.pidfd)
-            os.close(run.pidfd)
-            run.pidfd = None
         if run.control is not None:
             run.control.close()
             run.control = None

@@ -17,11 +17,21 @@ import signal
 import time
 from collections.abc import Mapping
 
-from . import files, procfs, spawn_errors
+from . import files, procfs
 from .cgroup import Cgroups
-from .constants import MARKER, NOT_FOR_RUNS, NOT_FOR_RUNS_PREFIXES, PROCESS_FILE, RECORD_FORMAT
+from .constants import (
+    CONTROL_PORT,
+    CONTROL_TOKEN,
+    MARKER,
+    NOT_FOR_RUNS,
+    NOT_FOR_RUNS_PREFIXES,
+    PROCESS_FILE,
+    RECORD_FORMAT,
+)
+from .control import ControlChannel
 from .protocol import Frame
 from .run_resources import RunResources
+from .spawn_errors import search_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,51 +53,18 @@ class InheritedState:
         self.pid_namespace = procfs.pid_namespace()
 
 
-class Order:
-    """A process to start, from the worker's frame. Raises SpawnFailed."""
-
-    def __init__(self, frame: Frame) -> None:
-        self.key: str = frame["key"]
-        self.folder: str = frame["folder"]
-        self.argv: list[str] = frame["argv"]
-        self.env: dict[str, str] = frame["env"]
-        self.working_dir: str | None = frame["working_dir"]
-        self.control_channel: bool = frame["control_channel"]
-        self.nice: int = frame["nice"]
-        self.max_output_bytes: int = frame["max_output_bytes"]
-        self.end_leftovers: bool = frame["end_leftovers"]
-        spawn_errors.check(self.argv, self.env)
-
-
-class Forked:
-    """A forked process: its record, and the reading ends of its two pipes."""
-
-    def __init__(self, pid: int, note: Frame, output: int, exec_status: int) -> None:
-        self.pid = pid
-        self.note = note
-        self.output = output
-        self.exec_status = exec_status
-        """Closed without data once the command runs; else it says why it does not."""
-
-
-def run_environment(order: Order, extra: Mapping[str, str]) -> dict[str, str]:
-    """The order's environment without the worker's own variables, and the marker."""
-    env = {MARKER: order.key}
-    for name, value in order.env.items():
-        if name not in NOT_FOR_RUNS and not name.startswith(NOT_FOR_RUNS_PREFIXES):
-            env[name] = value
-    env.update(extra)
-    return env
-
-
 def start(
-    order: Order, env: Mapping[str, str], inherited: InheritedState, cgroups: Cgroups
-) -> Forked:
-    """Forks the process of ``order``. Raises OSError when there is no process or pipe to have."""
-    resources = RunResources()
+    order: Frame, inherited: InheritedState, cgroups: Cgroups, control: ControlChannel | None
+) -> tuple[Frame, int, int]:
+    """Forks the process of ``order``; returns its record and the reading ends of two pipes.
+
+    The first has its output. The second is closed without data once the command runs; else it says
+    why it does not. Raises OSError when there is no process or pipe to have.
+    """
+    env = _environment(order, control)
+    resources = RunResources(order["key"], env, cgroups, temp_dir=order["working_dir"] is None)
     descriptors: list[int] = []
     try:
-        resources.prepare(order.key, env, cgroups, temp_dir=order.working_dir is None)
         descriptors += os.pipe()
         descriptors += os.pipe()
         output, output_in, exec_status, exec_status_in = descriptors
@@ -107,32 +84,23 @@ def start(
     os.close(exec_status_in)
     os.set_blocking(output, False)
     os.set_blocking(exec_status, False)
-    return Forked(pid, _record(order, inherited, resources, output, pid), output, exec_status)
+    return _record(order, inherited, resources, output, pid), output, exec_status
 
 
-def failure(said: bytes) -> tuple[str, int] | None:
-    """Returns stage and errno from the pipe; None when the command runs."""
-    if not said:
-        return None
-    stage, number = json.loads(said)
-    return stage, number
-
-
-def cause(failed: tuple[str, int], order: Order, note: Frame) -> spawn_errors.SpawnFailed:
-    """Explains why the command of ``order`` does not run."""
-    stage, number = failed
-    where = order.working_dir or note["temp_dir"] or "/"
-    words = spawn_errors.explain(stage, number, order.argv, where, _search_path(order.env))
-    later = stage == "record" and number in spawn_errors.DISK_FULL_OR_BROKEN
-    return spawn_errors.RecordRefused(words) if later else spawn_errors.SpawnFailed(words)
-
-
-def _search_path(env: Mapping[str, str]) -> str:
-    return env.get("PATH") or os.defpath
+def _environment(order: Frame, control: ControlChannel | None) -> dict[str, str]:
+    """The order's environment without the worker's own variables, and the keeper's."""
+    env = {MARKER: order["key"]}
+    for name, value in order["env"].items():
+        if name not in NOT_FOR_RUNS and not name.startswith(NOT_FOR_RUNS_PREFIXES):
+            env[name] = value
+    if control is not None:
+        env[CONTROL_PORT] = str(control.port)
+        env[CONTROL_TOKEN] = control.token
+    return env
 
 
 def _become(
-    order: Order,
+    order: Frame,
     env: Mapping[str, str],
     inherited: InheritedState,
     resources: RunResources,
@@ -154,27 +122,27 @@ def _become(
         exec_status = _keep_only(exec_status)
         _restore(inherited)
         os.setsid()
-        resources.enter()
+        if resources.cgroup is not None:
+            resources.cgroup.enter()
         os.dup2(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), 0)
+        record = _record(order, inherited, resources, 1, os.getpid())
         stage = "directory"
-        os.chdir(order.working_dir or (resources.temp_dir.path if resources.temp_dir else "/"))
+        os.chdir(order["working_dir"] or record["temp_dir"])
         stage = "nice"
-        if order.nice:
-            os.nice(order.nice)
+        if order["nice"]:
+            os.nice(order["nice"])
         stage = "record"
-        files.create(
-            order.folder, PROCESS_FILE, _record(order, inherited, resources, 1, os.getpid())
-        )
+        files.create(order["folder"], PROCESS_FILE, record)
         recorded = True
         if os.getppid() != keeper:
             raise ProcessLookupError(errno.ESRCH, "the keeper is gone")
-        files.sync(order.folder)  # only this child waits for the disk
+        files.sync(order["folder"])  # only this child waits for the disk
         stage = "exec"
-        _execute(order.argv, env)
+        _execute(order["argv"], env)
     except BaseException as error:
         if recorded:
             with contextlib.suppress(OSError):
-                os.unlink(os.path.join(order.folder, PROCESS_FILE))
+                os.unlink(os.path.join(order["folder"], PROCESS_FILE))
         resources.leave()
         number = error.errno if isinstance(error, OSError) else None
         os.write(exec_status, json.dumps([stage, number or errno.EINVAL]).encode("ascii"))
@@ -195,12 +163,12 @@ def _both_ways(output: int) -> int:
 
 
 def _record(
-    order: Order, inherited: InheritedState, resources: RunResources, output: int, pid: int
+    order: Frame, inherited: InheritedState, resources: RunResources, output: int, pid: int
 ) -> Frame:
     found = procfs.stat(pid)
     return {
         "format": RECORD_FORMAT,
-        "key": order.key,
+        "key": order["key"],
         "pid": pid,
         "start_ticks": 0 if found is None else found.start,
         "boot_id": inherited.boot_id,
@@ -210,8 +178,8 @@ def _record(
         "temp_dir": None if resources.temp_dir is None else resources.temp_dir.path,
         "temp_dir_identity": None if resources.temp_dir is None else resources.temp_dir.identity,
         "cgroup": None if resources.cgroup is None else resources.cgroup.path,
-        "max_output_bytes": order.max_output_bytes,
-        "end_leftovers": order.end_leftovers,
+        "max_output_bytes": order["max_output_bytes"],
+        "end_leftovers": order["end_leftovers"],
     }
 
 
@@ -242,7 +210,7 @@ def _execute(argv: list[str], env: Mapping[str, str]) -> None:
     if "/" in argv[0]:
         os.execve(argv[0], argv, env)
     refused: OSError | None = None
-    for folder in _search_path(env).split(os.pathsep):
+    for folder in search_path(env).split(os.pathsep):
         try:
             os.execve(os.path.join(folder, argv[0]), argv, env)
         except (FileNotFoundError, NotADirectoryError):

@@ -6,6 +6,8 @@ import errno
 import os
 from collections.abc import Mapping, Sequence
 
+from .protocol import Frame
+
 
 class SpawnFailed(Exception):
     """The command, directory or environment of a run is wrong; the message says how."""
@@ -15,7 +17,25 @@ class RecordRefused(SpawnFailed):
     """The disk takes no record of the run, which is not the run's fault: ask again."""
 
 
-DISK_FULL_OR_BROKEN = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO}
+_DISK_FULL_OR_BROKEN = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO}
+
+_SENTENCES = {
+    ("setup", None): "The process could not be created: {error}.",
+    ("directory", None): "The working directory {where} cannot be entered: {error}.",
+    ("directory", errno.ENOENT): "The working directory {where} does not exist.",
+    ("directory", errno.ENOTDIR): "The working directory {where} is not a directory.",
+    ("nice", None): "The niceness of the process cannot be set: {error}.",
+    ("record", None): "The run's folder in the state folder cannot be written: {error}.",
+    ("exec", None): "The command {command!r} could not be executed: {error}.",
+    ("exec", errno.E2BIG): (
+        "The command's arguments and environment together are too long for the system."
+    ),
+    ("exec", errno.EACCES): "The command {command!r} is not executable: permission denied.",
+    ("exec", errno.ENOEXEC): (
+        "The command {command!r} is neither a program nor a script with a '#!' line."
+    ),
+}
+"""By stage and errno; None stands for every other errno."""
 
 
 def check(argv: Sequence[str], env: Mapping[str, str]) -> None:
@@ -31,44 +51,33 @@ def check(argv: Sequence[str], env: Mapping[str, str]) -> None:
             raise SpawnFailed(f"The environment variable {name} contains a NUL character.")
 
 
-def explain(stage: str, number: int, argv: Sequence[str], where: str, path: str) -> str:
-    """The sentence for errno ``number`` at ``stage``.
+def search_path(env: Mapping[str, str]) -> str:
+    """The folders in which a command without a slash is looked for (execvp(3))."""
+    return env.get("PATH") or os.defpath
 
-    ``where`` is the working directory, ``path`` the search path of the command.
+
+def cause(stage: str, number: int, order: Frame, where: str) -> SpawnFailed:
+    """Says why the command of ``order`` does not run: errno ``number`` at ``stage``.
+
+    ``where`` is its working directory.
     """
-    words = os.strerror(number)
-    if stage == "directory":
-        if number == errno.ENOENT:
-            return f"The working directory {where} does not exist."
-        if number == errno.ENOTDIR:
-            return f"The working directory {where} is not a directory."
-        return f"The working directory {where} cannot be entered: {words}."
-    if stage == "nice":
-        return f"The niceness of the process cannot be set: {words}."
-    if stage == "record":
-        return f"The run's folder in the state folder cannot be written: {words}."
-    if stage == "exec":
-        return _explain_exec(number, argv, where, path)
-    return f"The process could not be created: {words}."
+    command = order["argv"][0]
+    if stage == "exec" and number == errno.ENOENT:
+        words = _what_is_missing(command, where, search_path(order["env"]))
+    elif (stage, number) == ("exec", errno.EACCES) and os.path.isdir(os.path.join(where, command)):
+        words = f"The command {command} is a directory."
+    else:
+        sentence = _SENTENCES.get((stage, number)) or _SENTENCES[stage, None]
+        words = sentence.format(command=command, where=where, error=os.strerror(number))
+    later = stage == "record" and number in _DISK_FULL_OR_BROKEN
+    return RecordRefused(words) if later else SpawnFailed(words)
 
 
-def _explain_exec(number: int, argv: Sequence[str], where: str, path: str) -> str:
-    command = argv[0]
-    if number == errno.E2BIG:
-        return "The command's arguments and environment together are too long for the system."
-    if number == errno.ENOENT:
-        if "/" not in command:
-            for folder in path.split(os.pathsep):
-                if os.path.exists(os.path.join(where, folder, command)):
-                    return f"The interpreter in the first line of {folder}/{command} is missing."
-            return f"The command {command!r} was not found in the run's PATH ({path})."
-        if os.path.exists(os.path.join(where, command)):
-            return f"The interpreter in the first line of {command} is missing."
+def _what_is_missing(command: str, where: str, path: str) -> str:
+    found = [os.path.join(folder, command) for folder in path.split(os.pathsep)]
+    for file in [command] if "/" in command else found:
+        if os.path.exists(os.path.join(where, file)):
+            return f"The interpreter in the first line of {file} is missing."
+    if "/" in command:
         return f"The command {command} does not exist."
-    if number == errno.EACCES:
-        if os.path.isdir(os.path.join(where, command)):
-            return f"The command {command} is a directory."
-        return f"The command {command!r} is not executable: permission denied."
-    if number == errno.ENOEXEC:
-        return f"The command {command!r} is neither a program nor a script with a '#!' line."
-    return f"The command {command!r} could not be executed: {os.strerror(number)}."
+    return f"The command {command!r} was not found in the run's PATH ({path})."

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from collections.abc import Callable
 
-from . import spawn
+from . import spawn, spawn_errors
 from .cgroup import Cgroups
-from .constants import CONTROL_PORT, CONTROL_TOKEN
 from .control import ControlChannel
 from .loop import READ, Loop
 from .protocol import Frame
 from .runs import Runs
-from .spawn import Forked, InheritedState, Order
+from .spawn import InheritedState
 from .spawn_errors import SpawnFailed
 from .table import Run, note_of
 
@@ -21,12 +21,24 @@ Resume = Callable[[str, Frame], Run]
 Answer = Callable[[Run | SpawnFailed], None]
 
 
-class Pending:
-    """A forked process that has not become the command yet."""
+class PendingStart:
+    """A forked process that has not become the command of ``order`` yet.
 
-    def __init__(self, order: Order, forked: Forked, control: ControlChannel | None) -> None:
+    ``answers`` are called once it is decided whether it does. For the others see spawn.start().
+    """
+
+    def __init__(
+        self,
+        order: Frame,
+        note: Frame,
+        output: int,
+        exec_status: int,
+        control: ControlChannel | None,
+    ) -> None:
         self.order = order
-        self.forked = forked
+        self.note = note
+        self.output = output
+        self.exec_status = exec_status
         self.control = control
         self.answers: list[Answer] = []
 
@@ -42,7 +54,7 @@ class Spawner:
         self._cgroups = cgroups
         self._runs = runs
         self._resume = resume
-        self._pending: dict[str, Pending] = {}
+        self._pending: dict[str, PendingStart] = {}
 
     @property
     def busy(self) -> bool:
@@ -60,74 +72,72 @@ class Spawner:
         key = frame["key"]
         if key in self._runs.table:
             answer(self._runs.table[key])
-            return
-        if self.when_started(key, answer):
-            return
-        note = note_of(frame["folder"])
-        if note is not None:
+        elif self.when_started(key, answer):
+            pass
+        elif (note := note_of(frame["folder"])) is not None:
             answer(self._resume(frame["folder"], note))
-            return
-        try:
-            pending = self._fork(Order(frame))
-        except SpawnFailed as error:
-            answer(error)
-            return
-        pending.answers.append(answer)
-        self._pending[key] = pending
-        self._loop.watch(pending.forked.exec_status, READ, lambda _: self._decided(pending))
+        else:
+            try:
+                pending = self._fork(frame)
+            except SpawnFailed as error:
+                answer(error)
+                return
+            pending.answers.append(answer)
+            self._pending[key] = pending
+            self._loop.watch(pending.exec_status, READ, lambda _: self._decided(pending))
 
     def reaped(self, pid: int, how: Frame) -> None:
         """A child ended that is no run's: of a pending start, or an orphan."""
-        for pending in list(self._pending.values()):
-            if pending.forked.pid == pid:
+        for key, pending in list(self._pending.items()):
+            if pending.note["pid"] == pid:
                 self._decided(pending)
-                run = self._runs.table.get(pending.order.key)
+                run = self._runs.table.get(key)
                 if run is not None and run.pid == pid:
                     self._runs.exited(run, how)
 
-    def _fork(self, order: Order) -> Pending:
+    def _fork(self, order: Frame) -> PendingStart:
+        spawn_errors.check(order["argv"], order["env"])
         control = None
-        extra = {}
         try:
-            if order.control_channel:
+            if order["control_channel"]:
                 control = ControlChannel.open(self._loop)
-                extra = {CONTROL_PORT: str(control.port), CONTROL_TOKEN: control.token}
-            env = spawn.run_environment(order, extra)
-            forked = spawn.start(order, env, self._inherited, self._cgroups)
+            started = spawn.start(order, self._inherited, self._cgroups, control)
         except OSError as error:
             if control is not None:
                 control.close()
             raise SpawnFailed(f"No process could be created: {error.strerror}.") from error
+        pending = PendingStart(order, *started, control)
         if control is not None:
-            control.pid = forked.pid
-        return Pending(order, forked, control)
+            control.pid = pending.note["pid"]
+        return pending
 
-    def _decided(self, pending: Pending) -> None:
-        forked, order = pending.forked, pending.order
+    def _decided(self, pending: PendingStart) -> None:
+        order = pending.order
         try:
-            said = os.read(forked.exec_status, 4096)
+            said = os.read(pending.exec_status, 4096)
         except BlockingIOError:
             return
-        del self._pending[order.key]
-        self._loop.unwatch(forked.exec_status)
-        os.close(forked.exec_status)
-        failure = spawn.failure(said)
-        if failure is None:
-            run = Run.from_note(order.folder, forked.note, forked.output, ours=True)
+        del self._pending[order["key"]]
+        self._loop.unwatch(pending.exec_status)
+        os.close(pending.exec_status)
+        if not said:
+            run = Run(order["folder"], pending.note, pending.output, ours=True)
             run.control = pending.control
             self._runs.add(run)
             self._answer(pending, run)
             self._runs.keep(run)
             return
-        os.close(forked.output)
+        os.close(pending.output)
         if pending.control is not None:
             pending.control.close()
-        note = note_of(order.folder)
-        if failure == ("record", errno.EEXIST) and note is not None:
-            self._answer(pending, self._resume(order.folder, note))
+        stage, number = json.loads(said)
+        note = note_of(order["folder"])
+        if stage == "record" and number == errno.EEXIST and note is not None:
+            self._answer(pending, self._resume(order["folder"], note))
         else:
-            self._answer(pending, spawn.cause(failure, order, forked.note))
+            where = order["working_dir"] or pending.note["temp_dir"]
+            self._answer(pending, spawn_errors.cause(stage, number, order, where))
 
-    def _answer(self, pending: Pending, outcome: Run | SpawnFailed) -> None:
+    def _answer(self, pending: PendingStart, outcome: Run | SpawnFailed) -> None:
         for answer in pending.answers:
             answer(outcome)

@@ -40,15 +40,18 @@ class Ending:
 
 
 class Run:
-    """One claim's process. ``note`` is its ``process.json``, ``exit`` how it ended."""
+    """One claim's process. ``note`` is its ``process.json``, ``exit`` how it ended.
 
-    def __init__(self, folder: str, note: Frame, output: Output, *, ours: bool) -> None:
+    Its output is read from ``pipe``.
+    """
+
+    def __init__(self, folder: str, note: Frame, pipe: int | None, *, ours: bool) -> None:
         self.folder = folder
         self.note = note
         self.key: str = note["key"]
         self.pid: int = note["pid"]
         self.start: int = note["start_ticks"]
-        self.output = output
+        self.output = Output(folder, note.get("max_output_bytes", 0), pipe)
         self.cgroup = cgroup.noted(note.get("cgroup"), self.key)
         self.ours = ours
         """Whether it is the keeper's own child; a former keeper's child is only watched."""
@@ -67,14 +70,6 @@ class Run:
         """Whether its end could not be written yet."""
         self.pid_given_away = False
         """Whether the kernel has given the pid to another process since."""
-        self.pidfd: int | None = None
-        """Tells the end of a process that is not the keeper's child."""
-
-    @classmethod
-    def from_note(cls, folder: str, note: Frame, pipe: int | None, *, ours: bool) -> Run:
-        """Makes the run of ``note``; its output is read from ``pipe``."""
-        bound = note.get("max_output_bytes", 0)
-        return cls(folder, note, Output(folder, bound, pipe), ours=ours)
 
     @property
     def ends_leftovers(self) -> bool:
@@ -160,18 +155,7 @@ def recorded(runs_folder: str) -> Iterator[tuple[str, Frame | None]]:
 
 def note_of(folder: str) -> Frame | None:
     """The folder's ``process.json``; None when there is none, or it is not valid."""
-    note = files.read(folder, PROCESS_FILE)
-    return note if note is not None and _is_note(note) else None
-
-
-def exit_of_former(folder: str) -> Frame | None:
-    """The folder's ``exit.json``; None when there is none, or it is not valid."""
-    ended = files.read(folder, EXIT_FILE)
-    return ended if ended is not None and _is_exit(ended) else None
-
-
-def _is_note(note: Frame) -> bool:
-    wanted: Kinds = {
+    needed: Kinds = {
         **dict.fromkeys(("key", "boot_id", "pid_namespace"), str),
         **dict.fromkeys(("pid", "start_ticks"), int),
     }
@@ -180,36 +164,35 @@ def _is_note(note: Frame) -> bool:
         "temp_dir": (str, type(None)),
         "temp_dir_identity": (list, type(None)),
     }
-    complete = wanted.keys() <= note.keys()
-    return complete and _is_known(note) and _fits(note, {**wanted, **others})
+    note = _read(folder, PROCESS_FILE, {**needed, **others})
+    return note if note is not None and needed.keys() <= note.keys() else None
 
 
-def _is_exit(ended: Frame) -> bool:
+def exit_of_former(folder: str) -> Frame | None:
+    """The folder's ``exit.json``; None when there is none, or it is not valid."""
     kinds: Kinds = {
         **dict.fromkeys(("code", "max_rss_bytes"), (int, type(None))),
         **dict.fromkeys(("ended_at", "user_seconds", "system_seconds"), (int, float, type(None))),
         "position": int,
         "leftovers": list,
     }
-    return (
-        "code" in ended
-        and _is_known(ended)
-        and _fits(ended, kinds)
-        and all(map(_is_leftover, ended.get("leftovers", ())))
-    )
-
-
-def _is_known(content: Frame) -> bool:
-    return content.get("format") == RECORD_FORMAT
+    ended = _read(folder, EXIT_FILE, kinds)
+    if ended is None or "code" not in ended:
+        return None
+    return ended if all(map(_is_leftover, ended.get("leftovers", ()))) else None
 
 
 def _is_leftover(entry: object) -> bool:
     return isinstance(entry, list) and [type(part) for part in entry] == [int, str]
 
 
-def _fits(content: Frame, kinds: Kinds) -> bool:
-    """Whether the fields that are there have the right type: a disk may return anything."""
-    return all(isinstance(content[name], kinds[name]) for name in kinds if name in content)
+def _read(folder: str, name: str, kinds: Kinds) -> Frame | None:
+    """A record whose fields, if they are there, have the right type."""
+    content = files.read(folder, name)
+    if content is None or content.get("format") != RECORD_FORMAT:
+        return None
+    fits = all(isinstance(content[name], kinds[name]) for name in kinds if name in content)
+    return content if fits else None
 
 
 def still_there(note: Frame, inherited: InheritedState) -> bool:

@@ -161,7 +161,7 @@ def test_a_recorded_exit_is_brought_to_the_disk(tmp_path: Path) -> None:
     loop = ManualLoop()
     runs = Runs(loop, lambda *_: None, lambda: True)
     note = {"key": "r.1", "pid": 1, "start_ticks": 1, "boot_id": "", "pid_namespace": ""}
-    run = Run.from_note(str(tmp_path), note, None, ours=False)
+    run = Run(str(tmp_path), note, None, ours=False)
     with observed() as seen:
         runs.record(run)
         assert seen == ["publish"]

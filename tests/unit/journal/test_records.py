@@ -66,7 +66,7 @@ def test_it_is_not_believed_or_it_can_be_told(
         files.replace(folder, "exit.json", ended)
         note, how = note_of(folder), exit_of_former(folder)
         if note is not None:
-            run = Run.from_note(folder, note, None, ours=False)
+            run = Run(folder, note, None, ours=False)
             if how is not None:
                 run.take_exit(how)
                 run.save_exit()

@@ -26,7 +26,7 @@ class Scene:
         self.loop = ManualLoop()
         self.runs = Runs(self.loop, lambda *_: None, lambda: True)
         note = {"key": "r.1", "pid": NOBODY, "start_ticks": 1, "boot_id": "", "pid_namespace": ""}
-        self.run = Run.from_note(str(folder), note, None, ours=False)
+        self.run = Run(str(folder), note, None, ours=False)
         ours, theirs = socket.socketpair()
         self.engine = opened.enter_context(theirs)
         channel = ControlChannel.adopt(self.loop, "", ours, listening=False)

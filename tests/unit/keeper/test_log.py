@@ -52,7 +52,7 @@ def test_an_exit_that_no_disk_takes_is_said_once(
     loop = ManualLoop()
     runs = Runs(loop, lambda *_: None, lambda: True)
     note = {"key": "r.1", "pid": 1, "start_ticks": 1, "boot_id": "", "pid_namespace": ""}
-    run = Run.from_note(str(tmp_path / "folder"), note, None, ours=False)
+    run = Run(str(tmp_path / "folder"), note, None, ours=False)
     (tmp_path / "folder").touch()
     runs.record(run)
     runs.record(run)

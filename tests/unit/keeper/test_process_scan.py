@@ -23,7 +23,7 @@ def stat(
 
 def run(tmp_path: Path, pid: int = 100, start: int = 5) -> Run:
     note = {"key": "r.1", "pid": pid, "start_ticks": start, "boot_id": "", "pid_namespace": ""}
-    return Run.from_note(str(tmp_path), note, None, ours=True)
+    return Run(str(tmp_path), note, None, ours=True)
 
 
 def pids(scan: ProcessScan, of: Run) -> list[int]:
