@@ -28,7 +28,8 @@ from .messages.guardian import (
 )
 from .messages.heartbeater import PoolSynced
 from .messages.poller import PollNow
-from .runtime import Address, ChildSpec, Directory, RestartBudget, Supervisor, Timer
+from .messages.services import Peers
+from .runtime import ChildSpec, Directory, RestartBudget, Supervisor, Timer
 
 log = structlog.get_logger("actors.guardian")
 
@@ -82,10 +83,7 @@ class Guardian(Supervisor):
         new_id: Callable[[], str],
         drain_seconds: float | None = None,
         on_deadline: OnDeadline = OnDeadline.TERMINATE,
-        poller: Address,
-        dispatcher: Address,
-        event_emitter: Address,
-        service_notifier: Address,
+        peers: Peers,
     ) -> None:
         super().__init__(
             children, budget=BUDGET, directory=directory, backoff=BACKOFF.bare_delay, clock=clock
@@ -95,10 +93,7 @@ class Guardian(Supervisor):
         self._new_id = new_id
         self._drain_seconds = drain_seconds
         self._on_deadline = on_deadline
-        self._poller = poller
-        self._dispatcher = dispatcher
-        self._event_emitter = event_emitter
-        self._service_notifier = service_notifier
+        self._peers = peers
         self._stage = Stage.WORKING
         self._rounds: frozenset[Round] = frozenset()
         self._reexec = False
@@ -137,7 +132,7 @@ class Guardian(Supervisor):
             case Reexec():
                 log.info("worker.stepping_aside", hint="Runs go on with the keeper.")
                 self._reexec = True
-                self._service_notifier.tell(message)
+                self._peers.service_notifier.tell(message)
                 self.stop()
             case CurrentStage():
                 return self._stage
@@ -155,7 +150,7 @@ class Guardian(Supervisor):
     def _ask_workload(self) -> None:
         if self._has_nothing_to_begin:
             self.pipe(
-                self._dispatcher.request(CurrentWorkload(), timeout=None),
+                self._peers.dispatcher.request(CurrentWorkload(), timeout=None),
                 on_result=lambda workload: workload,
                 on_error=lambda _: _DispatcherGone(),
             )
@@ -173,9 +168,9 @@ class Guardian(Supervisor):
             return
         self._stage = Stage.DRAINING
         log.info("worker.draining", drain_seconds=self._drain_seconds)
-        self._service_notifier.tell(Drain())
-        self._poller.tell(PollNow())  # it asks for the stage, and polls no more
-        self._dispatcher.tell(DropDueRuns())
+        self._peers.service_notifier.tell(Drain())
+        self._peers.poller.tell(PollNow())  # it asks for the stage, and polls no more
+        self._peers.dispatcher.tell(DropDueRuns())
         if self._drain_seconds is not None:
             self.after(self._drain_seconds, Deadline())
 
@@ -184,19 +179,19 @@ class Guardian(Supervisor):
         if self._on_deadline is OnDeadline.TERMINATE:
             log.warning("worker.ending_runs", hint="Runs that are still there are ended.")
             self._stage = Stage.ENDING
-            self._dispatcher.tell(EndAllRuns())
+            self._peers.dispatcher.tell(EndAllRuns())
         else:
             log.warning("worker.leaving_runs", hint="The keeper holds them for the next worker.")
-            self._dispatcher.tell(LeaveAllRuns())
+            self._peers.dispatcher.tell(LeaveAllRuns())
             self.after(GIVING_BACK_SECONDS, _GiveUpWaiting())
 
     def _emit_started(self, pool: WorkPool) -> None:
         if self._started is None:
             now = self._clock.now()
             self._started = started(self._worker, pool, id=self._new_id(), occurred=now)
-            self._event_emitter.tell(EmitEvent(self._started))
+            self._peers.event_emitter.tell(EmitEvent(self._started))
 
     def _emit_stopped(self) -> None:
         if self._started is not None:
             event = stopped(self._started, id=self._new_id(), occurred=self._clock.now())
-            self._event_emitter.tell(EmitEvent(event))
+            self._peers.event_emitter.tell(EmitEvent(event))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import assert_never
 
 import structlog
 
 from .domain.log_once import LogOnce
 from .domain.policy import health
 from .domain.ports import Clock
-from .messages.guardian import CurrentStage, Stage
+from .messages.guardian import Stage
 from .messages.health_reporter import (
     Beaten,
     CurrentHealth,
@@ -20,11 +19,10 @@ from .messages.health_reporter import (
     PollFailed,
     PollingOver,
 )
-from .runtime import ActorDeadError, Address, AsyncioActor
+from .messages.services import Peers
+from .runtime import AsyncioActor
 
 log = structlog.get_logger("actors.health_reporter")
-
-Message = Polled | PollFailed | Beaten | PollingOver | CurrentHealth | Stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,14 +55,14 @@ class HealthReporter(AsyncioActor):
         query_seconds: float,
         heartbeat_seconds: float,
         excused_until: Callable[[], float | None],
-        guardian: Address,
+        peers: Peers,
     ) -> None:
         super().__init__(clock=clock)
         self._clock = clock
         self._query_seconds = query_seconds
         self._heartbeat_seconds = heartbeat_seconds
         self._excused_until = excused_until
-        self._guardian = guardian
+        self._peers = peers
         self._last_beat = clock.monotonic()
         self._polls = True
         self._complaint = LogOnce()
@@ -83,9 +81,9 @@ class HealthReporter(AsyncioActor):
 
     def on_start(self) -> None:
         """Ask where the worker is in its life."""
-        self.pipe(self._stage(), on_result=lambda stage: stage)
+        self.pipe(self._peers.stage(), on_result=lambda stage: stage)
 
-    def on_receive(self, message: Message) -> Health | None:
+    def on_receive(self, message: object) -> Health | None:
         """Facts are noted, questions answered at once."""
         match message:
             case Polled():
@@ -102,14 +100,8 @@ class HealthReporter(AsyncioActor):
             case CurrentHealth():
                 return self._verdict()
             case _:
-                assert_never(message)
+                super().on_receive(message)
         return None
-
-    async def _stage(self) -> Stage:
-        try:
-            return await self._guardian.request(CurrentStage(), timeout=None)
-        except ActorDeadError:
-            return Stage.DRAINING  # it is stopping the services, and this one next
 
     def _verdict(self) -> Health:
         """A worker that drains polls no more, but goes on to send heartbeats."""

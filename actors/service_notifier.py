@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import assert_never
 
 import structlog
 
-from .domain.log_once import LogOnce
 from .domain.ports import Clock, ServiceManager
 from .messages.dispatcher import ListRuns
-from .messages.guardian import CurrentStage, Drain, Reexec, Stage
+from .messages.guardian import Drain, Reexec, Stage
 from .messages.health_reporter import CurrentHealth, Health
-from .runtime import ActorDeadError, Address, AsyncioActor, Ping, Ticker, Timeout
-
-log = structlog.get_logger("actors.service_notifier")
+from .messages.services import Peers
+from .periodic_actor import PeriodicActor, PeriodicView
+from .runtime import ActorDeadError, Address, Ping, Timeout
 
 LOOK_SECONDS = 5.0
 """How often the worker is looked at, and how long an actor may take to answer."""
@@ -28,41 +26,29 @@ EXTENSION_SECONDS = 60.0
 """How long a stopping worker may be silent; more than its actors may take to end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """To itself: it is time for the next look."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
-    """What a look found; ``silent`` are the actors that did not answer."""
-
-    silent: tuple[str, ...]
-    stage: Stage
-    status: str
-
-
-Message = Look | Drain | Reexec | _Seen
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceNotifierView:
-    """What the ServiceNotifier shows of itself."""
+class ServiceNotifierView(PeriodicView):
+    """What the ServiceNotifier shows of itself. Its trouble: the actors that did not answer."""
 
     stage: Stage
     status: str
     """What the service manager was told last."""
-    silent: str | None
-    """The actors that did not answer at the last look; None: all did."""
 
 
-class ServiceNotifier(AsyncioActor):
+class _Silent(Exception):
+    """Actors that did not answer; its text names them."""
+
+
+class ServiceNotifier(PeriodicActor[tuple[Stage, str]]):
     """Owns: _status (what was said last), the rhythm of looks.
 
     A beat proves that the event loop and every service turn, for each of them has answered a
     question just before; whether the server answers has no part in it. A successor finds
-    everything out by asking.
+    everything out by asking. systemd is told READY after the first look.
     """
+
+    failure_event = "actors.silent"
+    recovery_event = "actors.answer_again"
 
     def __init__(
         self,
@@ -70,51 +56,33 @@ class ServiceNotifier(AsyncioActor):
         notifier: ServiceManager,
         clock: Clock,
         services: Collection[Address],
-        guardian: Address,
-        health: Address,
-        dispatcher: Address,
+        peers: Peers,
     ) -> None:
-        super().__init__(clock=clock)
+        super().__init__(clock=clock, log=structlog.get_logger("actors.service_notifier"))
         self._notifier = notifier
         self._services = tuple(services)
-        self._guardian = guardian
-        self._health = health
-        self._dispatcher = dispatcher
+        self._peers = peers
         self._status = ""
         self._stage = Stage.WORKING
         self._replaced = False
-        self._ticker: Ticker | None = None
-        self._complaint = LogOnce()
         watchdog = notifier.watchdog_seconds
         self._pause = min(LOOK_SECONDS, watchdog / LOOKS_PER_BEAT) if watchdog else LOOK_SECONDS
 
     def inspect(self) -> ServiceNotifierView:
         return ServiceNotifierView(
-            stage=self._stage, status=self._status, silent=self._complaint.reported
+            stage=self._stage, status=self._status, trouble=self._trouble.reported
         )
 
-    def on_start(self) -> None:
-        """Tell systemd READY after the first look: when all actors have answered."""
-        self._ticker = self.every(lambda: self._pause, Look())
-
-    def on_receive(self, message: Message) -> None:
-        """Looks take their time beside the mailbox."""
+    def on_receive(self, message: object) -> None:
+        """What the Guardian does, and the rounds."""
         match message:
-            case Look():
-                assert self._ticker is not None, "it ticks"
-                self._ticker.hold()
-                self.pipe(self._look(), on_result=lambda seen: seen)
-            case _Seen():
-                self._report(message)
-                assert self._ticker is not None, "it ticked"
-                self._ticker.rearm()
             case Drain():
                 self._stop_slowly()
             case Reexec():
                 self._replaced = True
                 self._notifier.reloading()
             case _:
-                assert_never(message)
+                super().on_receive(message)
 
     def on_stop(self) -> None:
         """The other services stop after this one."""
@@ -128,22 +96,31 @@ class ServiceNotifier(AsyncioActor):
 
     # -- looking -------------------------------------------------------------------------------
 
-    async def _look(self) -> _Seen:
-        answers = await asyncio.gather(*(self._answers(service) for service in self._services))
+    def pause_seconds(self) -> float:
+        return self._pause
+
+    async def work(self) -> tuple[Stage, str]:
+        """Look at the worker: its stage and its status. _Silent: some actors do not answer."""
+        answers = await asyncio.gather(*map(self._answers, self._services))
         silent = [
             service.name
-            for service, answered in zip(self._services, answers, strict=True)
-            if not answered
+            for service, has_answered in zip(self._services, answers, strict=True)
+            if not has_answered
         ]
         try:
-            stage = await self._guardian.request(CurrentStage(), timeout=self._pause)
+            stage = await self._peers.stage(within_seconds=self._pause)
         except Timeout:
-            silent.append(self._guardian.name)
-            stage = self._stage
-        except ActorDeadError:
-            stage = Stage.DRAINING  # it is stopping the services, and this one next
-        status = self._status if silent else await self._describe(stage)
-        return _Seen(silent=tuple(silent), stage=stage, status=status)
+            silent.append(self._peers.guardian.name)
+        if silent:
+            raise _Silent(" ".join(silent))
+        try:
+            health = await self._peers.health_reporter.request(
+                CurrentHealth(), timeout=self._pause
+            )
+            runs = await self._peers.dispatcher.request(ListRuns(), timeout=self._pause)
+        except (ActorDeadError, Timeout):
+            return stage, self._status
+        return stage, _describe(stage, health, len(runs))
 
     async def _answers(self, service: Address) -> bool:
         try:
@@ -152,29 +129,23 @@ class ServiceNotifier(AsyncioActor):
             return False
         return True
 
-    async def _describe(self, stage: Stage) -> str:
-        try:
-            health = await self._health.request(CurrentHealth(), timeout=self._pause)
-            runs = await self._dispatcher.request(ListRuns(), timeout=self._pause)
-        except (ActorDeadError, Timeout):
-            return self._status
-        return _describe(stage, health, len(runs))
-
-    def _report(self, seen: _Seen) -> None:
-        if seen.silent:
-            if self._complaint.report(" ".join(seen.silent)):
-                log.error("actors.silent", actors=seen.silent, within_seconds=self._pause)
-            return
-        if self._complaint.resolve():
-            log.info("actors.answer_again")
-        if seen.stage is Stage.DRAINING:
+    def round_ended(self, result: tuple[Stage, str]) -> None:
+        super().round_ended(result)
+        stage, status = result
+        if stage is Stage.DRAINING:
             self._stop_slowly()
         elif self._stage is Stage.WORKING:
             self._notifier.ready()
         self._notifier.beat()
-        if seen.status != self._status:
-            self._status = seen.status
-            self._notifier.status(seen.status)
+        if status != self._status:
+            self._status = status
+            self._notifier.status(status)
+
+    def round_failed(self, error: Exception) -> None:
+        if not isinstance(error, _Silent):
+            super().round_failed(error)
+        elif self._trouble.report(str(error)):
+            self._log.error("actors.silent", actors=str(error).split(), within_seconds=self._pause)
 
 
 def _describe(stage: Stage, health: Health, runs: int) -> str:

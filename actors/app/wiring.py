@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from slugify import slugify
 
-from ..cancellation_watcher import CancellationWatcher, WatchSettings
+from ..cancellation_watcher import CancellationWatcher
 from ..dispatcher.dispatcher import Dispatcher
 from ..domain.model import Deployment, FlowRun, WorkPool
 from ..domain.ports import Clock, Journal, Launcher, Orchestrator, ResourceMonitor, ServiceManager
@@ -19,14 +19,15 @@ from ..domain.worker_events import worker_resource
 from ..event_emitter import EventEmitter
 from ..guardian import Guardian
 from ..health_reporter import HealthReporter
-from ..heartbeater import Heartbeater, PoolSettings
+from ..heartbeater import Heartbeater
 from ..job.configuration import default_base_job_template
 from ..job.prepared_job import PreparedJob
 from ..journal_pruner import JournalPruner
 from ..log_shipper import LogShipper
 from ..memory_watcher import MemoryWatcher
 from ..messages.process_supervisor import SupervisorStart
-from ..poller.poller import Poller, PollSettings
+from ..messages.services import Peers, ServiceSettings
+from ..poller.poller import Poller
 from ..prefect_api.settings.profile import PrefectProfile
 from ..process_supervisor.ports import SupervisorPorts
 from ..process_supervisor.process_supervisor import ProcessSupervisor
@@ -90,10 +91,7 @@ def start_actors(plan: WorkerPlan, ports: WorkerPorts) -> Wiring:
         new_id=lambda: str(uuid.UUID(int=ports.rng.getrandbits(128), version=4)),
         drain_seconds=plan.settings.drain_seconds,
         on_deadline=plan.settings.on_deadline,
-        poller=directory.address("poller"),
-        dispatcher=directory.address("dispatcher"),
-        event_emitter=directory.address("event_emitter"),
-        service_notifier=directory.address("service_notifier"),
+        peers=Peers(directory),
     )
     directory.register("guardian", guardian)
     return Wiring(directory, guardian)
@@ -105,9 +103,21 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
     A receiver starts before its senders, so that it outlives them. The Heartbeater starts early
     nevertheless: runs that the Dispatcher adopts ask it for the pool.
     """
-    settings, prefect, to = plan.settings, plan.prefect, directory.address
+    settings, prefect, peers = plan.settings, plan.prefect, Peers(directory)
     shared = {"clock": ports.clock, "rng": ports.rng}
     api = {"orchestrator": ports.orchestrator, **shared}
+    service_settings = ServiceSettings(
+        pool=settings.pool,
+        queues=settings.work_queues,
+        worker=plan.name,
+        hostname=plan.hostname,
+        query_seconds=settings.query_seconds,
+        prefetch_seconds=settings.prefetch_seconds,
+        heartbeat_seconds=settings.heartbeat_seconds,
+        template=settings.base_job_template or default_base_job_template(),
+        create_if_missing=settings.create_pool_if_not_found,
+        once=settings.run_once,
+    )
 
     def event_emitter() -> AsyncioRef:
         return EventEmitter.start(**api)
@@ -128,7 +138,7 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
             query_seconds=settings.query_seconds,
             heartbeat_seconds=settings.heartbeat_seconds,
             excused_until=ports.maintenance_until,
-            guardian=to("guardian"),
+            peers=peers,
         )
 
     def dispatcher() -> AsyncioRef:
@@ -143,63 +153,22 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
             alive_supervisors=lambda: [
                 ref for name, ref in directory if name.startswith(RUN_PREFIX) and ref.is_alive()
             ],
-            poller=to("poller"),
-            guardian=to("guardian"),
+            peers=peers,
         )
 
     def heartbeater() -> AsyncioRef:
-        pool_settings = PoolSettings(
-            pool=settings.pool,
-            worker=plan.name,
-            default_template=default_base_job_template(),
-            template=settings.base_job_template,
-            queues=settings.work_queues,
-            heartbeat_seconds=settings.heartbeat_seconds,
-            create_if_missing=settings.create_pool_if_not_found,
-            once=settings.run_once,
-        )
-        return Heartbeater.start(
-            pool_settings,
-            **api,
-            poller=to("poller"),
-            guardian=to("guardian"),
-            health=to("health_reporter"),
-        )
+        return Heartbeater.start(service_settings, **api, peers=peers)
 
     def poller() -> AsyncioRef:
-        poll_settings = PollSettings(
-            pool=settings.pool,
-            queues=settings.work_queues,
-            query_seconds=settings.query_seconds,
-            prefetch_seconds=settings.prefetch_seconds,
-            once=settings.run_once,
-        )
-        return Poller.start(
-            poll_settings,
-            **api,
-            heartbeater=to("heartbeater"),
-            dispatcher=to("dispatcher"),
-            health=to("health_reporter"),
-            guardian=to("guardian"),
-        )
+        return Poller.start(service_settings, **api, peers=peers)
 
     def cancellation_watcher() -> AsyncioRef:
-        watch_settings = WatchSettings(
-            pool=settings.pool,
-            hostname=plan.hostname,
-            queues=settings.work_queues,
-            watch_seconds=2 * settings.query_seconds,
-            once=settings.run_once,
-        )
         return CancellationWatcher.start(
-            watch_settings,
+            service_settings,
             **api,
             pid_exists=ports.pid_exists,
             uses_runner=ports.uses_runner,
-            heartbeater=to("heartbeater"),
-            dispatcher=to("dispatcher"),
-            log_shipper=to("log_shipper"),
-            guardian=to("guardian"),
+            peers=peers,
         )
 
     def journal_pruner() -> AsyncioRef:
@@ -213,7 +182,7 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
     def memory_watcher() -> AsyncioRef:
         assert ports.resource_monitor is not None, "it is started with a monitor only"
         return MemoryWatcher.start(
-            resource_monitor=ports.resource_monitor, clock=ports.clock, dispatcher=to("dispatcher")
+            resource_monitor=ports.resource_monitor, clock=ports.clock, peers=peers
         )
 
     def service_notifier() -> AsyncioRef:
@@ -222,9 +191,7 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
             notifier=ports.notifier,
             clock=ports.clock,
             services=watched,
-            guardian=to("guardian"),
-            health=to("health_reporter"),
-            dispatcher=to("dispatcher"),
+            peers=peers,
         )
 
     services = [
@@ -238,7 +205,7 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
         cancellation_watcher,
         journal_pruner,
     ]
-    watched = [to(start.__name__) for start in services]
+    watched = [directory.address(start.__name__) for start in services]
     if ports.notifier is not None:
         services.append(service_notifier)
     return [
@@ -250,7 +217,6 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
 def _supervisors(
     plan: WorkerPlan, ports: WorkerPorts, directory: Directory
 ) -> Callable[[SupervisorStart], AsyncioRef]:
-    to = directory.address
     supervisor_ports = SupervisorPorts(
         orchestrator=ports.orchestrator,
         launcher=ports.launcher,
@@ -262,10 +228,7 @@ def _supervisors(
         resource=_resource(plan),
         hostname=plan.hostname,
         labels=lambda pool: _labels(plan, pool),
-        dispatcher=to("dispatcher"),
-        heartbeater=to("heartbeater"),
-        event_emitter=to("event_emitter"),
-        log_shipper=to("log_shipper"),
+        peers=Peers(directory),
     )
 
     def start(what: SupervisorStart) -> AsyncioRef:

@@ -46,10 +46,11 @@ from ..messages.process_supervisor import (
     MemoryUsed,
     SupervisorStart,
 )
-from ..runtime import Address, AsyncioActor, AsyncioRef, shut_down
+from ..messages.services import Peers
+from ..runtime import AsyncioActor, AsyncioRef, shut_down
 from .active_runs import ActiveRun, ActiveRuns
 from .admission import AdmissionControl
-from .permit import Checked, Permit, current_stage
+from .permit import Checked, Permit
 from .takeover import Resume, Takeover, within_limit
 
 log = structlog.get_logger("actors.dispatcher")
@@ -175,8 +176,7 @@ class Dispatcher(AsyncioActor):
         rng: random.Random,
         start_supervisor: StartSupervisor,
         alive_supervisors: Callable[[], list[AsyncioRef]],
-        poller: Address,
-        guardian: Address,
+        peers: Peers,
     ) -> None:
         super().__init__(clock=clock)
         self._limit = limit
@@ -188,13 +188,12 @@ class Dispatcher(AsyncioActor):
         self._rng = rng
         self._start_supervisor = start_supervisor
         self._alive_supervisors = alive_supervisors
-        self._poller = poller
-        self._guardian = guardian
+        self._peers = peers
         self._runs = ActiveRuns()
         self._admission = AdmissionControl(limit=limit, memory_pause_percent=memory_pause_percent)
         self._takeover = Takeover(worker=worker, journal=journal, rng=rng)
         self._postponed: DueRuns | None = None
-        self._permit = Permit(journal=journal, guardian=guardian)
+        self._permit = Permit(journal=journal, peers=peers)
         self._giving_back: frozenset[ClaimKey] | None = None
 
     def inspect(self) -> DispatcherView:
@@ -367,14 +366,14 @@ class Dispatcher(AsyncioActor):
             )
         else:
             log.info("intake.resumed", memory_percent=percent)
-            self._poller.tell(PollNow())
+            self._peers.poller.tell(PollNow())
 
     # -- free ------------------------------------------------------------------------------------
 
     def _free(self, key: ClaimKey) -> None:
         self._runs.slot_freed(key)
         if self._admission.left_promising_waiting:
-            self._poller.tell(PollNow())
+            self._peers.poller.tell(PollNow())
 
     def _settled(self, key: ClaimKey, reason: Reason | None) -> None:
         self._takeover.settled(key)
@@ -387,7 +386,7 @@ class Dispatcher(AsyncioActor):
         now = self._clock.monotonic()
         self._admission.settled(active.info.run.id, was_refused=was_refused, now=now)
         if self._admission.left_some_waiting and not was_refused:  # its deployment has room again
-            self._poller.tell(PollNow())
+            self._peers.poller.tell(PollNow())
         self._tell_if_less_to_do()
 
     def _end_all(self) -> None:
@@ -407,7 +406,7 @@ class Dispatcher(AsyncioActor):
 
     def _tell_if_less_to_do(self) -> None:
         if self._giving_back is not None or not self._runs.processes:
-            self._guardian.tell(WorkloadFell())
+            self._peers.guardian.tell(WorkloadFell())
 
     def _workload(self) -> Workload:
         if self._giving_back is None:
@@ -438,7 +437,7 @@ class Dispatcher(AsyncioActor):
 
     def _ask_stage(self) -> None:
         """A run that was resumed must end if the worker ends its runs."""
-        self.pipe(current_stage(self._guardian), on_result=_StageKnown)
+        self.pipe(self._peers.stage(), on_result=_StageKnown)
 
     def _keeper_answered(self, kept: list[KeptRun]) -> None:
         active = {info.key for info in self._runs.infos}

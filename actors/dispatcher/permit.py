@@ -11,8 +11,8 @@ import structlog
 from ..domain.errors import StateFolderError
 from ..domain.log_once import LogOnce
 from ..domain.ports import Journal
-from ..messages.guardian import CurrentStage, Stage
-from ..runtime import ActorDeadError, Address
+from ..messages.guardian import Stage
+from ..messages.services import Peers
 
 log = structlog.get_logger("actors.dispatcher")
 
@@ -34,9 +34,9 @@ class Permit:
     not end, and the worker claims nothing.
     """
 
-    def __init__(self, *, journal: Journal, guardian: Address) -> None:
+    def __init__(self, *, journal: Journal, peers: Peers) -> None:
         self._journal = journal
-        self._guardian = guardian
+        self._peers = peers
         self._is_given = False
         self._is_checking = False
         self._was_withdrawn = False
@@ -77,7 +77,7 @@ class Permit:
         self._was_withdrawn = True
 
     async def _check(self) -> Checked:
-        stage = await current_stage(self._guardian)
+        stage = await self._peers.stage()
         error: StateFolderError | None = None
         if stage is Stage.WORKING:
             try:
@@ -85,11 +85,3 @@ class Permit:
             except StateFolderError as failure:
                 error = failure
         return Checked(stage=stage, error=error)
-
-
-async def current_stage(guardian: Address) -> Stage:
-    """Where in its life the worker is. A Guardian that is gone is stopping its services."""
-    try:
-        return await guardian.request(CurrentStage(), timeout=None)
-    except ActorDeadError:
-        return Stage.DRAINING

@@ -11,6 +11,9 @@ from .failures import FailureKind, classify_failure
 class Log(Protocol):
     """A structured logger, as structlog's."""
 
+    def info(self, event: str, /, **fields: object) -> object:
+        """Log what an operator may want to know."""
+
     def warning(self, event: str, /, **fields: object) -> object:
         """Log something that passes by itself or that a person can mend."""
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-import structlog
-
 from ..domain.errors import OrchestratorError
 from ..domain.ids import FlowRunId
-from ..domain.log_once import LogOnce
+from ..domain.log_once import Log, LogOnce
 from ..domain.model import DueListing, FlowRun, WorkPool, WorkQueue
 from ..domain.ports import Clock, Orchestrator
 from ..messages.dispatcher import MAX_RUNS_PER_POLL, Capacity, Share
-
-log = structlog.get_logger("actors.poller")
+from ..messages.services import ServiceSettings
 
 REST_FACTOR: Final = 9.0
 """A search that finds nothing is followed by a rest of this many times what it took."""
@@ -40,25 +37,23 @@ class RunSearch:
     claimed: of each queue as many as a poll of it lists, and of all together as many as the
     longest answer.
 
-    ``pause_seconds`` is how long it rests, at least, after a search that found nothing.
+    After a search that found nothing it rests, for the time between two polls at least.
     """
 
     def __init__(
         self,
+        settings: ServiceSettings,
         *,
-        pool: str,
-        queues: Collection[str],
-        pause_seconds: float,
         orchestrator: Orchestrator,
         clock: Clock,
+        log: Log,
     ) -> None:
-        self._pool = pool
-        self._queues = queues
-        self._pause_seconds = pause_seconds
+        self._settings = settings
         self._orchestrator = orchestrator
         self._clock = clock
+        self._log = log
         self._rests_until = clock.monotonic()
-        self._complaint = LogOnce()
+        self._trouble = LogOnce()
 
     async def find(
         self, capacity: Capacity, *, pool: WorkPool, queues: Iterable[WorkQueue], before: datetime
@@ -69,7 +64,7 @@ class RunSearch:
         that fails is logged, and what the poll has brought counts.
         """
         polled = await self._orchestrator.read_due_runs(
-            self._pool, self._queues, before=before, limit=capacity.ask_for
+            self._settings.pool, self._settings.queues, before=before, limit=capacity.ask_for
         )
         promising = sum(map(capacity.is_promising, polled.runs))
         is_enough = promising >= capacity.enough or promising == polled.length
@@ -86,16 +81,18 @@ class RunSearch:
         try:
             found = await self._ask_queues(polled, capacity, pool=pool, before=before)
         except OrchestratorError as error:
-            if self._complaint.report(str(error)):
-                log.warning("poll.search_failed", pool=self._pool, error=str(error))
+            if self._trouble.report(str(error)):
+                self._log.warning("poll.search_failed", error=str(error))
             found = Found(polled.runs)
         else:
-            if self._complaint.resolve():
-                log.info("poll.search_recovered", pool=self._pool)
+            if self._trouble.resolve():
+                self._log.info("poll.search_recovered")
         shown = {run.id for run in polled.runs}
         if not any(capacity.is_promising(run) for run in found.runs if run.id not in shown):
             now = self._clock.monotonic()
-            self._rests_until = now + max(self._pause_seconds, REST_FACTOR * (now - began))
+            self._rests_until = now + max(
+                self._settings.query_seconds, REST_FACTOR * (now - began)
+            )
         return found
 
     async def _ask_queues(
@@ -106,13 +103,15 @@ class RunSearch:
         shares: list[Share] = []
         longest = polled.length
         missing = capacity.enough
-        for queue in await self._orchestrator.read_work_queues(self._pool, self._queues):
+        for queue in await self._orchestrator.read_work_queues(
+            self._settings.pool, self._settings.queues
+        ):
             if missing <= 0:
                 break
             if queue.is_paused:
                 continue
             listed = await self._orchestrator.read_due_runs(
-                self._pool, [queue.name], before=before, limit=MAX_RUNS_PER_POLL
+                self._settings.pool, [queue.name], before=before, limit=MAX_RUNS_PER_POLL
             )
             if not listed.length:
                 continue
@@ -121,7 +120,7 @@ class RunSearch:
             limits = (pool.concurrency_limit, queue.concurrency_limit)
             if listed.may_be_cut or limits != (None, None):
                 waiting = await self._orchestrator.read_scheduled_runs(
-                    self._pool, queue.name, before=before
+                    self._settings.pool, queue.name, before=before
                 )
                 runs |= _worth_claiming(waiting, listed.runs, capacity)
             everyone = frozenset(run.id for run in (*listed.runs, *waiting))

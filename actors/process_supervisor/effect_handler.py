@@ -99,7 +99,7 @@ class EffectHandler:
             case do.Remark():
                 self._publisher.remark(effect)
             case do.FreeSlot():
-                self._ports.dispatcher.tell(SlotFreed(key=record.key))
+                self._ports.peers.dispatcher.tell(SlotFreed(key=record.key))
             case do.Abandon(cause=cause):
                 hint = "Its record is kept, and the next worker tries again."
                 self._output.log.error("run.abandoned", cause=cause, hint=hint)

@@ -10,7 +10,7 @@ from ..domain.model import Resource, WorkPool
 from ..domain.ports import Clock, Journal, Launcher, Orchestrator, ResourceMonitor
 from ..domain.record import RunRecord
 from ..job.prepared_job import PreparedJob
-from ..runtime import Address
+from ..messages.services import Peers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,4 @@ class SupervisorPorts:
     """The worker, in the events about its runs."""
     hostname: str
     labels: Callable[[WorkPool], Mapping[str, str]]
-    dispatcher: Address
-    heartbeater: Address
-    event_emitter: Address
-    log_shipper: Address
+    peers: Peers

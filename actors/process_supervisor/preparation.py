@@ -38,7 +38,7 @@ class Preparation:
         """
         if self.pool is None:
             with contextlib.suppress(ActorDeadError, Timeout):  # it is being restarted
-                known = await self._ports.heartbeater.request(
+                known = await self._ports.peers.heartbeater.request(
                     CurrentPool(), timeout=POOL_TIMEOUT_SECONDS
                 )
                 self.pool = None if known is None else known.pool

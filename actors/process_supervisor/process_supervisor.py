@@ -175,7 +175,7 @@ class ProcessSupervisor(AsyncioActor):
         self._run, effects = step(before, stimulus, now=self._ports.clock.now())
         self._output.identify(self._record)
         if before.is_claiming and not self._run.is_claiming:
-            self._ports.dispatcher.tell(ClaimAnswered(key=self._record.key))
+            self._ports.peers.dispatcher.tell(ClaimAnswered(key=self._record.key))
         # the record of a run that is over is closed, once the keeper has forgotten the run
         changed = self._record != before.record and not self._run.is_over
         begins = isinstance(stimulus, on.Begun | on.Adopted) and self._run.is_claiming
@@ -288,7 +288,7 @@ class ProcessSupervisor(AsyncioActor):
 
     def _leave(self) -> None:
         settled = RunSettled(key=self._record.key, reason=self._record.reason)
-        self._ports.dispatcher.tell(settled)
+        self._ports.peers.dispatcher.tell(settled)
         self._output.drop_held()
         self.stop()
 
@@ -346,7 +346,7 @@ class ProcessSupervisor(AsyncioActor):
         if self._memory_limit_mb is not None:
             self._memory_limited = process
             limited = MemoryLimited(key=self._record.key, process=process)
-            self._ports.dispatcher.tell(limited)
+            self._ports.peers.dispatcher.tell(limited)
 
     @property
     def _memory_limit_mb(self) -> float | None:

@@ -36,7 +36,7 @@ class Publisher:
 
         def emit() -> None:
             event = self._events.build(kind, record, self._ports.clock.now())
-            self._ports.event_emitter.tell(EmitEvent(event))
+            self._ports.peers.event_emitter.tell(EmitEvent(event))
 
         self._attempt("event", emit)
 
@@ -63,7 +63,7 @@ class Publisher:
     def _ship(self, level: int, text: str) -> None:
         now = self._ports.clock.now()
         line = LogLine(flow_run_id=self._run_id, level=level, message=text, timestamp=now)
-        self._ports.log_shipper.tell(ShipLog(line))
+        self._ports.peers.log_shipper.tell(ShipLog(line))
 
     def _attempt(self, what: str, act: Callable[[], None]) -> None:
         try:

@@ -26,7 +26,8 @@ from actors.domain.process import ExitStatus, ProcessExited, TreeEnded
 from actors.domain.record import Reason
 from actors.messages.dispatcher import CancelIfOurs
 from actors.messages.process_supervisor import CancelRun, MemoryUsed
-from actors.poller.poller import Poll, Poller
+from actors.periodic_actor import StartRound
+from actors.poller.poller import Poller
 from actors.process_supervisor.journaling import RecordKeeping, Step
 from actors.process_supervisor.machine.effects import (
     Abandon,
@@ -213,10 +214,11 @@ def _remembers(show: Any) -> Any:
     return changed
 
 
-def _polls_pile_up(poll: Any) -> Any:
-    def changed(self: Any) -> None:
-        poll(self)
-        self.after(0.5, Poll())
+def _polls_pile_up(receive: Any) -> Any:
+    def changed(self: Any, message: Any) -> None:
+        receive(self, message)
+        if isinstance(message, StartRound):
+            self.after(0.5, StartRound())
 
     return changed
 
@@ -238,7 +240,7 @@ BUGS: tuple[Planted, ...] = (
     Planted("takes others' runs", machine, "_is_ours", _refused_claims_are_ours),
     Planted("cancels all runs", Dispatcher, "on_receive", _cancels_all),
     Planted("retries twice", ProcessSupervisor, "on_receive", _retries_twice),
-    Planted("dies of a failed poll", Poller, "_failed", _dies_of_errors),
+    Planted("dies of a failed poll", Poller, "round_failed", _dies_of_errors),
     Planted("forgets what is not saved", RecordKeeping, "is_saved", _always(True)),
     Planted(
         "knows no reboot", ProcessSupervisor, "on_receive", _told(KeeperAnswered, _knows_no_reboot)
@@ -262,7 +264,7 @@ BUGS: tuple[Planted, ...] = (
     ),
     Planted("finds no strays", Takeover, "keeper_answered_with", _finds_no_strays),
     Planted("gives reports up", retries, "REFUSALS", lambda _: 0),
-    Planted("cancels nothing", CancellationWatcher, "_deal_with", lambda _: _nothing),
+    Planted("cancels nothing", CancellationWatcher, "_handle", lambda _: _nothing),
     Planted("retries nothing", ProcessSupervisor, "on_receive", _told(Retry, lambda _: None)),
     Planted("readopts nobody", Dispatcher, "_resume", lambda _: _nothing),
     Planted("times out at once", supervising, "step", _changed(StartTimeout, seconds=0.0)),
@@ -276,7 +278,7 @@ BUGS: tuple[Planted, ...] = (
     ),
     Planted("measures nobody", ActiveRuns, "memory_limited", lambda _: property(lambda _: {})),
     Planted("remembers output", RunOutput, "show", _remembers),
-    Planted("piles polls up", Poller, "_poll", _polls_pile_up),
+    Planted("piles polls up", Poller, "on_receive", _polls_pile_up),
     Planted("runs what others ended", machine, "_may_have_been_over", lambda _: _nothing),
     Planted("sends its own signal", supervising, "step", _changed(EndTree, signal=1)),
     Planted("gives no reason", ending, "_reason_of", lambda _: _lost_always),

@@ -15,7 +15,7 @@ from typing import Final
 import pytest
 
 from actors import ActorSystem
-from actors.journal_pruner import Prune
+from actors.periodic_actor import StartRound
 from tests.integration.keeper.kit import marked, on_loop
 from tests.integration.load.crowd import Crowd, Holdings, Weight
 from tests.integration.worker.kit import Workshop
@@ -55,7 +55,7 @@ async def until_nothing_is_left_over(crowd: Crowd, system: ActorSystem, before: 
 
 async def until_records_are_pruned(crowd: Crowd, system: ActorSystem) -> None:
     """The JournalPruner's next round may be far; it is asked for here."""
-    system.wiring.directory.address("journal_pruner").tell(Prune())
+    system.wiring.directory.address("journal_pruner").tell(StartRound())
     runs = crowd.workshop.state.runs
     await crowd.workshop.until(lambda: len(os.listdir(runs)) == KEPT)
 

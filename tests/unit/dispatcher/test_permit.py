@@ -7,6 +7,7 @@ import pytest
 from actors.dispatcher.permit import Checked, Permit
 from actors.domain.errors import StateFolderError
 from actors.messages.guardian import Stage
+from actors.messages.services import Peers
 from actors.runtime import Directory
 from actors.testing.journal import MemoryJournal
 
@@ -15,7 +16,7 @@ WORKING = Checked(stage=Stage.WORKING)
 
 @pytest.fixture
 def permit() -> Permit:
-    return Permit(journal=MemoryJournal(), guardian=Directory().address("guardian"))
+    return Permit(journal=MemoryJournal(), peers=Peers(Directory()))
 
 
 def begin(permit: Permit) -> bool:
