@@ -34,13 +34,18 @@ def ends_of_logs(characters: int = 6_000) -> Iterator[tuple[str, str]]:
         yield series, shared.server.log[-characters:]
 
 
-@contextmanager
-def shared_server(series: str, folder: Path) -> Iterator[PrefectServer]:
-    """The session's server of this series; skips where no interpreter has that Prefect."""
+def _interpreter_or_skip(series: str) -> str:
     python = interpreter(series)
     if python is None:
         name = f"ACTOR_WORKER_TEST_PREFECT_{series.replace('.', '_')}"
         pytest.skip(f"{name} names no Python that has Prefect {series}")
+    return python
+
+
+@contextmanager
+def shared_server(series: str, folder: Path) -> Iterator[PrefectServer]:
+    """The session's server of this series; skips where no interpreter has that Prefect."""
+    python = _interpreter_or_skip(series)
     if series not in _shared:
         server = PrefectServer(python, folder / f"prefect-{series}")
         server.start()
@@ -74,4 +79,21 @@ def prefect_3_1(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectSer
 def prefect_3_0(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
     """The shared server of Prefect 3.0."""
     with shared_server("3.0", tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def own_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PrefectServer]:
+    """A server for the tests of one file; the parameter is its series.
+
+    For tests that put a server under stress. Prefect 3.1 remembers only the last thousand events
+    that it received. When a worker sends some thirty older ones again, because the answer got
+    lost, the server tries in vain to store them in SQLite, and stores no other event until it is
+    restarted.
+    """
+    series: str = request.param
+    folder = tmp_path_factory.mktemp("server")
+    with PrefectServer(_interpreter_or_skip(series), folder) as server:
         yield server

@@ -11,19 +11,15 @@ from typing import Any
 
 import pytest
 
-_OF_SERIES = re.compile(
-    r"^tests/(?:integration/(?:prefect|load)/.*\[|contract/.*\[(?:.*-)?real-)(3\.\d)\b"
+_OF_SERIES = re.compile(r"^tests/(?:integration/prefect/.*\[|contract/.*\[(?:.*-)?real-)(3\.\d)\b")
+_OF_FILE = re.compile(
+    r"^(tests/integration/(?:prefect/test_protected_servers|(?:faults|load)/\w+)\.py)::"
 )
-_OF_FAULTS = re.compile(r"^tests/integration/(faults/).*\[(3\.\d)\b")
-_OF_FILE = re.compile(r"^(tests/integration/prefect/test_protected_servers\.py)::")
 
 
 def group_of(node_id: str) -> str:
-    """Tests that share a server are a group; each of the others is one of its own.
-
-    Those with faults keep a server busy for long: they are a group beside the others.
-    """
-    patterns = (_OF_FILE, _OF_FAULTS, _OF_SERIES)
+    """Tests that share a server are a group; each of the others is one of its own."""
+    patterns = (_OF_FILE, _OF_SERIES)
     found = next((match for pattern in patterns if (match := pattern.search(node_id))), None)
     return "".join(found.groups()) if found else node_id
 

@@ -7,24 +7,16 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.faults.scene import Scene
-from tests.integration.prefect.conftest import (
-    place,
-    pytest_configure,
-    pytest_generate_tests,
-    server,
-)
+from tests.integration.prefect.conftest import for_each_series, place, pytest_configure
 from tests.integration.prefect.kit import Place
 from tests.support.fault_proxy import FaultProxy
-from tests.support.servers import prefect_3_1, prefect_3_8
+from tests.support.servers import own_server as server
 
-__all__ = [
-    "place",
-    "prefect_3_1",
-    "prefect_3_8",
-    "pytest_configure",
-    "pytest_generate_tests",
-    "server",
-]
+__all__ = ["place", "pytest_configure", "server"]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    for_each_series(metafunc, scope="module")
 
 
 @pytest.fixture

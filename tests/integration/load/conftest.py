@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from tests.integration.prefect.conftest import (
-    place,
-    prefect_3_0,
-    prefect_3_1,
-    prefect_3_8,
-    pytest_configure,
-    pytest_generate_tests,
-    server,
-)
+import pytest
 
-__all__ = [
-    "place",
-    "prefect_3_0",
-    "prefect_3_1",
-    "prefect_3_8",
-    "pytest_configure",
-    "pytest_generate_tests",
-    "server",
-]
+from tests.integration.prefect.conftest import for_each_series, place, pytest_configure
+from tests.support.servers import own_server as server
+
+__all__ = ["place", "pytest_configure", "server"]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    for_each_series(metafunc, scope="module")

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -28,10 +29,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    for_each_series(metafunc, scope="session")
+
+
+def for_each_series(metafunc: pytest.Metafunc, *, scope: Literal["module", "session"]) -> None:
+    """Run the test once for each series that its mark names."""
     if "server" in metafunc.fixturenames:
         mark = metafunc.definition.get_closest_marker("series")
         series = ("3.8",) if mark is None else mark.args or SERIES
-        metafunc.parametrize("server", series, indirect=True, scope="session")
+        metafunc.parametrize("server", series, indirect=True, scope=scope)
 
 
 @pytest.fixture(scope="session")
