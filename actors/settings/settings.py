@@ -8,9 +8,9 @@ names, Prefect's own settings (``PREFECT_*``, ``profiles.toml``), and the defaul
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field, PlainValidator, ValidationError
+from pydantic import Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -24,12 +24,6 @@ from .sources import ENV_PREFIX, from_prefect, read_file
 from .worker_settings import WorkerSettings, all_settings
 
 
-def _profile(value: Any) -> PrefectProfile:
-    if isinstance(value, PrefectProfile):
-        return value
-    raise ValueError("it is not a PrefectProfile")
-
-
 class Settings(WorkerSettings, BaseSettings):
     """The settings of one worker. SettingsError is raised for a wrong value, with its source."""
 
@@ -37,8 +31,7 @@ class Settings(WorkerSettings, BaseSettings):
         env_prefix=ENV_PREFIX, env_ignore_empty=True, enable_decoding=False
     )
 
-    # pydantic neither validates nor dumps it: it is validated already, and it holds secrets
-    prefect: Annotated[PrefectProfile, PlainValidator(_profile)] = Field(exclude=True)
+    prefect: PrefectProfile = Field(exclude=True)
     """Prefect's own settings: the server's address, credentials, timeouts."""
 
     def __init__(self, **values: Any) -> None:

@@ -2,98 +2,129 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from ...domain.errors import SettingsError
 from ...domain.masking import secrets_in_environment
 from ..http.proxies import proxies_from
 from ..http.retry import RetryPolicy
 from ..http.session_options import Credentials, SessionOptions, secrets_of
-from . import values as to
-from .sources import Found, find_sources
+from .sources import read_sources
 
-CREDENTIALS: Final = ("api_key", "api_auth_string")
+CREDENTIALS: Final = ("PREFECT_API_KEY", "PREFECT_API_AUTH_STRING")
 """The settings that may change while the worker runs."""
 
-_OTHER_NAMES: Final = {
-    "PREFECT_CLIENT_METRICS_ENABLED": "PREFECT_CLIENT_ENABLE_METRICS",
-    "PREFECT_CLIENT_ENABLE_METRICS": "PREFECT_CLIENT_METRICS_ENABLED",
-}
-"""A setting that has two names."""
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
-def _setting(parse: to.Parse, default: Any = None) -> Any:
-    """A field that is read from the ``PREFECT_*`` variable of its name.
+def _address(text: str) -> str:
+    """An HTTP address, without a slash at its end."""
+    address = text.strip().rstrip("/")
+    try:
+        parts = urlsplit(address)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or re.search(r"\s", address):
+        raise ValueError("it must be an address such as http://127.0.0.1:4200/api")
+    return address
+
+
+def _headers(text: str) -> Any:
+    try:
+        headers = json.loads(text)
+    except ValueError:
+        headers = None
+    if not isinstance(headers, dict):
+        raise ValueError('it must be a JSON object of HTTP headers, such as {"X-Team": "data"}')
+    for name, value in headers.items():
+        usable = isinstance(value, str) and value.isascii() and value.isprintable()
+        if not usable or value != value.strip() or not _HEADER_NAME.fullmatch(name):
+            raise ValueError(f"the header {name!r} cannot be sent, or not with this value")
+    return headers
+
+
+def _log_level(text: str) -> str:
+    """The name of a level of :mod:`logging`; ``text`` may be its number."""
+    name = text.strip().upper()
+    if name.isdecimal():
+        name = logging.getLevelName(int(name))
+    if name not in logging.getLevelNamesMapping():
+        raise ValueError("it must be a log level such as DEBUG, INFO or WARNING")
+    return name
+
+
+Address = Annotated[str, BeforeValidator(_address)]
+Duration = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+DurationOrZero = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Size = Annotated[int, Field(ge=1)]
+Statuses = Annotated[
+    frozenset[Annotated[int, Field(ge=100, le=599)]],
+    BeforeValidator(lambda text: [part for part in text.split(",") if part.strip()]),
+]
+
+
+class PrefectSettings(BaseModel):
+    """The settings that the worker uses: ``x_y`` is ``PREFECT_X_Y``, in seconds or bytes.
 
     An empty text means the default, whatever a weaker source says.
     """
-    return field(default=default, metadata={"parse": parse})
 
+    model_config = ConfigDict(frozen=True)
 
-def _secret(parse: to.Parse, default_factory: Callable[[], Any] = lambda: None) -> Any:
-    metadata = {"parse": parse, "secret": True}
-    return field(default_factory=default_factory, repr=False, metadata=metadata)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PrefectProfile:
-    """The settings that the worker uses: ``x_y`` is ``PREFECT_X_Y``, in seconds or bytes.
-
-    All settings, for the runs' engines, are in :meth:`environment`.
-    """
-
-    api_url: str | None = _setting(to.url)
-    api_key: str | None = _secret(to.text)
-    api_auth_string: str | None = _secret(to.text)
-    api_request_timeout: float = _setting(to.number(above=0), 60.0)
-    api_tls_insecure_skip_verify: bool = _setting(to.flag, False)
-    api_ssl_cert_file: str | None = _setting(to.text)
+    api_url: Address | None = None
+    api_key: str | None = Field(default=None, repr=False)
+    api_auth_string: str | None = Field(default=None, repr=False)
+    api_request_timeout: Duration = 60.0
+    api_tls_insecure_skip_verify: bool = False
+    api_ssl_cert_file: str | None = None
     """Default: what ``SSL_CERT_FILE`` names."""
-    cloud_api_url: str = _setting(to.url, "https://api.prefect.cloud/api")
+    cloud_api_url: Address = "https://api.prefect.cloud/api"
 
-    client_max_retries: int = _setting(to.whole(0), 5)
-    client_retry_jitter_factor: float = _setting(to.number(at_least=0), 0.2)
-    client_retry_extra_codes: frozenset[int] = _setting(to.status_codes, frozenset())
-    client_csrf_support_enabled: bool = _setting(to.flag, True)
-    client_custom_headers: Mapping[str, str] = _secret(to.headers, dict)
+    client_max_retries: Annotated[int, Field(ge=0)] = 5
+    client_retry_jitter_factor: DurationOrZero = 0.2
+    client_retry_extra_codes: Statuses = frozenset()
+    client_csrf_support_enabled: bool = True
+    client_custom_headers: Annotated[dict[str, str], BeforeValidator(_headers)] = Field(
+        default_factory=dict, repr=False
+    )
 
-    worker_heartbeat_seconds: float = _setting(to.number(above=0), 30.0)
-    worker_query_seconds: float = _setting(to.number(above=0), 10.0)
-    worker_prefetch_seconds: float = _setting(to.number(at_least=0), 10.0)
-    worker_webserver_host: str = _setting(to.text, "0.0.0.0")
-    worker_webserver_port: int = _setting(to.whole(0, 65535), 8080)
-    worker_debug_mode: bool = _setting(to.flag, False)
+    worker_heartbeat_seconds: Duration = 30.0
+    worker_query_seconds: Duration = 10.0
+    worker_prefetch_seconds: DurationOrZero = 10.0
+    worker_webserver_host: str = "0.0.0.0"
+    worker_webserver_port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    worker_debug_mode: bool = False
 
-    logging_level: str = _setting(to.log_level, "INFO")
-    logging_to_api_enabled: bool = _setting(to.flag, True)
-    logging_to_api_batch_interval: float = _setting(to.number(above=0), 2.0)
-    logging_to_api_batch_size: int = _setting(to.whole(1), 4_000_000)
-    logging_to_api_max_log_size: int = _setting(to.whole(1), 1_000_000)
+    logging_level: Annotated[str, BeforeValidator(_log_level)] = "INFO"
+    logging_to_api_enabled: bool = True
+    logging_to_api_batch_interval: Duration = 2.0
+    logging_to_api_batch_size: Size = 4_000_000
+    logging_to_api_max_log_size: Size = 1_000_000
 
-    name: str | None = None
-    """The active profile of ``profiles.toml``."""
-    profiles_path: Path | None = None
-    sources: Mapping[str, str] = field(default_factory=dict)
+
+class PrefectProfile(PrefectSettings):
+    """Prefect's settings, where they were found, and those that only the runs' engines use."""
+
+    sources: Mapping[str, str] = Field(default_factory=dict)
     """Where each ``PREFECT_*`` variable was found, in words."""
-    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    variables: Mapping[str, str] = Field(default_factory=dict, repr=False)
     """The text of every Prefect setting that is set."""
-    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
+    proxies: Mapping[str, str] = Field(default_factory=dict, repr=False)
     warnings: tuple[str, ...] = ()
     """What Prefect would warn of, too, when it reads its settings."""
-    again: Callable[[], PrefectProfile] | None = field(default=None, repr=False, compare=False)
+    again: Callable[[], PrefectProfile] | None = Field(default=None, repr=False)
     """Reads the settings again from the same sources; None: they come from no source."""
-
-    @property
-    def is_cloud(self) -> bool:
-        """Whether the server is Prefect Cloud."""
-        return self.api_url is not None and self.api_url.startswith(self.cloud_api_url)
 
     def environment(self) -> dict[str, str]:
         """All settings that are set, as variables for the runs' processes."""
@@ -104,7 +135,6 @@ class PrefectProfile:
         return self.sources.get(variable, "Prefect's default")
 
     def credentials(self) -> Credentials:
-        """The API key and the authorization string."""
         return Credentials(api_key=self.api_key, auth_string=self.api_auth_string)
 
     def found_again(self) -> PrefectProfile:
@@ -113,15 +143,10 @@ class PrefectProfile:
 
     def with_credentials_of(self, other: PrefectProfile) -> PrefectProfile:
         """These settings with the credentials of ``other``."""
-        names = {f"PREFECT_{name.upper()}" for name in CREDENTIALS}
-        kept = {name: text for name, text in self.variables.items() if name not in names}
-        taken = {name: text for name, text in other.variables.items() if name in names}
-        return replace(
-            self,
-            api_key=other.api_key,
-            api_auth_string=other.api_auth_string,
-            variables=MappingProxyType(kept | taken),
-        )
+        kept = {name: text for name, text in self.variables.items() if name not in CREDENTIALS}
+        taken = {name: text for name, text in other.variables.items() if name in CREDENTIALS}
+        update = {"api_key": other.api_key, "api_auth_string": other.api_auth_string}
+        return self.model_copy(update={**update, "variables": kept | taken})
 
     def secrets(self) -> frozenset[str]:
         """What must not be shown: credentials, secret headers, passwords in addresses, and the
@@ -137,6 +162,7 @@ class PrefectProfile:
         """What a session needs. SettingsError: no API URL, or no such certificate file."""
         if self.api_url is None:
             raise SettingsError("PREFECT_API_URL is not set: name the Prefect server there.")
+        is_cloud = self.api_url.startswith(self.cloud_api_url)
         return SessionOptions(
             base_url=self.api_url,
             credentials=self.credentials(),
@@ -145,7 +171,7 @@ class PrefectProfile:
             timeout_seconds=self.api_request_timeout,
             verify=self._verify(),
             proxies=self.proxies,
-            csrf=self.client_csrf_support_enabled and not self.is_cloud,
+            csrf=self.client_csrf_support_enabled and not is_cloud,
             retry=RetryPolicy(
                 max_retries=self.client_max_retries,
                 jitter_factor=self.client_retry_jitter_factor,
@@ -175,66 +201,48 @@ def load_profile(
     """
     environ = os.environ if environ is None else environ
     cwd, home = cwd or Path.cwd(), home or Path.home()
-    found = find_sources(environ, cwd=cwd, home=home)
-    settings = {spec.name: spec for spec in fields(PrefectProfile) if "parse" in spec.metadata}
-    values: dict[str, Any] = {}
-    for name, spec in settings.items():
-        variable = f"PREFECT_{name.upper()}"
-        text, where = _lookup(found, variable)
-        if text:
-            values[name] = _parsed(text, variable, where, spec.metadata)
+    found, warnings = read_sources(environ, cwd=cwd, home=home)
+    variables: dict[str, str] = {}
+    sources: dict[str, str] = {}
+    for source in found:
+        variables |= source.values
+        sources |= dict.fromkeys(source.values, source.where)
+    values: dict[str, Any] = {
+        name: text
+        for name in PrefectSettings.model_fields
+        if (text := variables.get(f"PREFECT_{name.upper()}"))
+    }
     values.setdefault("api_ssl_cert_file", environ.get("SSL_CERT_FILE") or None)
-    profile = PrefectProfile(
-        **values,
-        name=found.profile,
-        profiles_path=found.profiles_path,
-        sources=MappingProxyType(_origins(found)),
-        variables=MappingProxyType(_variables(found)),
-        proxies=MappingProxyType(proxies_from(environ)),
-        warnings=found.warnings,
-        again=partial(load_profile, environ, cwd=cwd, home=home),
-    )
+    try:
+        profile = PrefectProfile(
+            **values,
+            sources=sources,
+            variables=variables,
+            proxies=proxies_from(environ),
+            warnings=tuple(warnings),
+            again=partial(load_profile, environ, cwd=cwd, home=home),
+        )
+    except ValidationError as error:
+        raise _wrong_value(error, variables, sources) from None
     if profile.logging_to_api_max_log_size > profile.logging_to_api_batch_size:
+        size, batch = (f"PREFECT_LOGGING_TO_API_{name}_SIZE" for name in ("MAX_LOG", "BATCH"))
         raise SettingsError(
-            "PREFECT_LOGGING_TO_API_MAX_LOG_SIZE "
-            f"({profile.source_of('PREFECT_LOGGING_TO_API_MAX_LOG_SIZE')}) must not be larger "
-            "than PREFECT_LOGGING_TO_API_BATCH_SIZE "
-            f"({profile.source_of('PREFECT_LOGGING_TO_API_BATCH_SIZE')})"
+            f"{size} ({profile.source_of(size)}) must not be larger than "
+            f"{batch} ({profile.source_of(batch)})"
         )
     return profile
 
 
-def _lookup(found: Found, variable: str) -> tuple[str | None, str]:
-    """The text of a setting and the place it was found in."""
-    for source in found.sources:
-        if variable in source.values:
-            return source.values[variable], source.where
-    return None, ""
-
-
-def _parsed(text: str, variable: str, where: str, spec: Mapping[str, Any]) -> Any:
-    try:
-        return spec["parse"](text)
-    except ValueError as error:
-        shown = "its value" if spec.get("secret") else repr(text)
-        raise SettingsError(f"{variable} (from {where}): {shown} {error}") from None
-
-
-def _origins(found: Found) -> dict[str, str]:
-    origins: dict[str, str] = {}
-    for source in reversed(found.sources):
-        origins |= dict.fromkeys(source.values, source.where)
-    return origins
-
-
-def _variables(found: Found) -> dict[str, str]:
-    """The text of each from the strongest source; the weaker one of two names is dropped."""
-    variables: dict[str, str] = {}
-    for source in reversed(found.sources):
-        for name in source.values:
-            variables.pop(_OTHER_NAMES.get(name, ""), None)
-        variables |= source.values
-    return variables
+def _wrong_value(
+    error: ValidationError, variables: Mapping[str, str], sources: Mapping[str, str]
+) -> SettingsError:
+    """The first wrong value. Custom headers are not shown: they may be secret."""
+    fault = error.errors(include_url=False, include_input=False)[0]
+    variable = f"PREFECT_{str(fault['loc'][0]).upper()}"
+    secret = variable == "PREFECT_CLIENT_CUSTOM_HEADERS"
+    shown = "its value" if secret else repr(variables[variable])
+    reason = fault["msg"].removeprefix("Value error, ")
+    return SettingsError(f"{variable} (from {sources[variable]}): {shown} is wrong: {reason}")
 
 
 def _version() -> str:

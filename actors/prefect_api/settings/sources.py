@@ -36,43 +36,26 @@ class Source:
     values: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """All sources, the strongest first."""
+def read_sources(
+    environ: Mapping[str, str], *, cwd: Path, home: Path
+) -> tuple[list[Source], list[str]]:
+    """Every source, the weakest first, and warnings. SettingsError: a file cannot be used.
 
-    sources: tuple[Source, ...]
-    profile: str | None
-    """The active profile's name, None when there is none."""
-    profiles_path: Path
-    warnings: tuple[str, ...] = ()
-
-
-def find_sources(environ: Mapping[str, str], *, cwd: Path, home: Path) -> Found:
-    """Read every source. SettingsError: a file that Prefect would reject, too.
-
-    ``home`` is the user's home directory. Where Prefect only warns (no such profile, a broken
-    ``profiles.toml`` or line of ``.env``), the text is among the ``warnings``.
+    ``home`` is the user's home directory. What Prefect only warns of (no such profile, a broken
+    ``profiles.toml`` or line of ``.env``) is a warning here, too.
     """
-    dotenv, warnings = _read_dotenv(cwd / ".env", environ)
+    warnings: list[str] = []
     sources = [
-        Source("the environment", _settings(environ)),
-        Source(str(cwd / ".env"), _settings(dotenv)),
-        Source(str(cwd / "prefect.toml"), _read_tables(cwd / "prefect.toml", ())),
         Source(
             f"[tool.prefect] of {cwd / 'pyproject.toml'}",
-            _read_tables(cwd / "pyproject.toml", ("tool", "prefect")),
+            _read_tables(cwd / "pyproject.toml", "tool", "prefect"),
         ),
+        Source(str(cwd / "prefect.toml"), _read_tables(cwd / "prefect.toml")),
+        Source(str(cwd / ".env"), _settings(_read_dotenv(cwd / ".env", environ, warnings))),
+        Source("the environment", _settings(environ)),
     ]
     path = _profiles_path(environ, sources, home)
-    profile, more_warnings = _read_profile(path, environ.get("PREFECT_PROFILE"))
-    if profile is not None:
-        sources.append(profile[1])
-    return Found(
-        sources=tuple(source for source in sources if source.values),
-        profile=None if profile is None else profile[0],
-        profiles_path=path,
-        warnings=(*warnings, *more_warnings),
-    )
+    return [*_active_profile(path, environ.get("PREFECT_PROFILE"), warnings), *sources], warnings
 
 
 def _settings(variables: Mapping[str, str]) -> dict[str, str]:
@@ -86,47 +69,40 @@ def _settings(variables: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _read(path: Path) -> str | None:
+def _read(path: Path) -> str:
+    """The text of a file, empty if there is none."""
     try:
         return path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return None
+        return ""
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} cannot be read: {error}") from None
 
 
-def _read_dotenv(path: Path, environ: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The variables of a ``.env`` file, and warnings.
+def _read_dotenv(path: Path, environ: Mapping[str, str], warnings: list[str]) -> dict[str, str]:
+    """The variables of a ``.env`` file.
 
     python-dotenv reads the file, as for Prefect. ``${NAME}`` is the value of an earlier line, or
     else of ``environ``. A name without ``=`` sets nothing.
     """
     found: dict[str, str | None] = {}
     known = ChainMap[str, str | None](found, dict(environ))
-    wrong: list[int] = []
-    for binding in parse_stream(io.StringIO(_read(path) or "")):
+    for binding in parse_stream(io.StringIO(_read(path))):
         if binding.error:
-            wrong.append(binding.original.line)
+            warnings.append(f"{path} cannot be understood at line {binding.original.line}.")
         elif binding.key is not None:
             text = binding.value
             found[binding.key] = text and "".join(a.resolve(known) for a in parse_variables(text))
-    numbers = ", ".join(map(str, wrong))
-    return (
-        {name: text for name, text in found.items() if text is not None},
-        (f"{path} cannot be understood at line {numbers}.",) if wrong else (),
-    )
+    return {name: text for name, text in found.items() if text is not None}
 
 
-def _read_tables(path: Path, header: tuple[str, ...]) -> dict[str, str]:
-    text = _read(path)
-    if text is None:
-        return {}
+def _read_tables(path: Path, *header: str) -> dict[str, str]:
     try:
-        table: Any = tomllib.loads(text)
+        table: Any = tomllib.loads(_read(path))
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is no valid TOML: {error}") from None
     for key in header:
-        table = table.get(key, {}) if isinstance(table, dict) else {}
+        table = table.get(key) if isinstance(table, dict) else None
     return dict(_flattened("PREFECT", table)) if isinstance(table, dict) else {}
 
 
@@ -137,10 +113,10 @@ def _flattened(prefix: str, table: Mapping[str, Any]) -> Iterator[tuple[str, str
         if isinstance(value, dict) and name not in _DICTIONARIES:
             yield from _flattened(name, value)
         else:
-            yield name, as_text(value)
+            yield name, _as_text(value)
 
 
-def as_text(value: Any) -> str:
+def _as_text(value: Any) -> str:
     """A TOML value as Prefect writes it into an environment variable."""
     if isinstance(value, dict):
         return json.dumps(value)
@@ -151,7 +127,7 @@ def as_text(value: Any) -> str:
 
 def _profiles_path(environ: Mapping[str, str], sources: list[Source], home: Path) -> Path:
     prefect_home = _expanded(environ.get("PREFECT_HOME") or "~/.prefect", home)
-    for source in sources:
+    for source in reversed(sources):
         if chosen := source.values.get("PREFECT_PROFILES_PATH"):
             chosen = re.sub(r"\$\{?PREFECT_HOME\}?", lambda _: str(prefect_home), chosen)
             return _expanded(chosen, home)
@@ -162,26 +138,18 @@ def _expanded(path: str, home: Path) -> Path:
     return home / path[2:] if path.startswith("~/") else Path(path)
 
 
-def _read_profile(
-    path: Path, chosen: str | None
-) -> tuple[tuple[str, Source] | None, tuple[str, ...]]:
-    """The active profile, and warnings."""
-    text = _read(path)
-    if text is None:
-        if chosen:
-            return None, (f"PREFECT_PROFILE names {chosen!r}, but there is no {path}.",)
-        return None, ()
+def _active_profile(path: Path, chosen: str | None, warnings: list[str]) -> Iterator[Source]:
     try:
-        data = tomllib.loads(text)
+        data = tomllib.loads(_read(path))
     except tomllib.TOMLDecodeError as error:
-        return None, (f"{path} is no valid TOML and is not used: {error}",)
+        warnings.append(f"{path} is no valid TOML and is not used: {error}")
+        return
     name = chosen or data.get("active")
-    if not name:
-        return None, ()
     profiles = data.get("profiles")
     profile = profiles.get(name) if isinstance(profiles, dict) else None
-    if not isinstance(profile, dict):
-        where = "PREFECT_PROFILE" if chosen else f"'active' in {path}"
-        return None, (f"{where} names {name!r}, but {path} has no such profile.",)
-    values = _settings({key: as_text(value) for key, value in profile.items()})
-    return (str(name), Source(f"profile {name!r} in {path}", values)), ()
+    if isinstance(profile, dict):
+        values = _settings({key: _as_text(value) for key, value in profile.items()})
+        yield Source(f"profile {name!r} in {path}", values)
+    elif name:
+        where = "PREFECT_PROFILE" if chosen else "'active'"
+        warnings.append(f"{where} names {name!r}, but {path} has no such profile.")

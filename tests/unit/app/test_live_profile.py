@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
@@ -80,7 +79,7 @@ async def test_settings_that_cannot_be_read_leave_those_that_were() -> None:
         raise SettingsError("no valid TOML")
 
     threads = ThreadPool(2, name="files")
-    profile = LiveProfile(replace(Home().profile(), again=unreadable), threads)
+    profile = LiveProfile(Home().profile().model_copy(update={"again": unreadable}), threads)
     with capture_logs() as logs:
         for _ in range(3):
             assert (await profile.environment())["PREFECT_API_KEY"] == "old"

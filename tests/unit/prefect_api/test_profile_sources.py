@@ -95,7 +95,7 @@ def test_the_active_profile_is_used_unless_another_is_named(load: Load, home: Pa
         PREFECT_WORKER_QUERY_SECONDS = 3
         """,
     )
-    assert (load().name, load().api_url) == ("local", URL)
+    assert load().api_url == URL
     assert load().source_of("PREFECT_API_URL") == f"profile 'local' in {path}"
     other = load(PREFECT_PROFILE="other")
     assert (other.api_url, other.worker_query_seconds) == ("http://other:1/api", 3)
@@ -107,15 +107,18 @@ def test_profiles_live_where_prefect_looks_for_them(
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    (elsewhere / "profiles.toml").write_text(
-        f'active = "a"\n[profiles.a]\nPREFECT_API_URL = "{URL}"\n'
-    )
-    (elsewhere / "mine.toml").write_text('active = "b"\n[profiles.b]\n')
-    assert load(PREFECT_HOME=str(elsewhere)).name == "a"
-    assert load(PREFECT_PROFILES_PATH=str(elsewhere / "mine.toml")).name == "b"
+    (elsewhere / "profiles.toml").write_text('active = "a"\n[profiles.a]\nPREFECT_X = 1\n')
+    (elsewhere / "mine.toml").write_text('active = "b"\n[profiles.b]\nPREFECT_X = 2\n')
+    write_profiles(home, 'active = "c"\n[profiles.c]\nPREFECT_X = 3\n')
+
+    def found(**environ: str) -> str:
+        return load(**environ).environment()["PREFECT_X"]
+
+    assert found(PREFECT_HOME=str(elsewhere)) == "1"
+    assert found(PREFECT_PROFILES_PATH=str(elsewhere / "mine.toml")) == "2"
     path = "$PREFECT_HOME/mine.toml"
-    assert load(PREFECT_HOME=str(elsewhere), PREFECT_PROFILES_PATH=path).name == "b"
-    assert load().profiles_path == home / ".prefect" / "profiles.toml"
+    assert found(PREFECT_HOME=str(elsewhere), PREFECT_PROFILES_PATH=path) == "2"
+    assert found() == "3"
 
 
 @pytest.mark.parametrize(
@@ -150,14 +153,6 @@ def test_an_empty_value_hides_a_weaker_one(load: Load, home: Path) -> None:
     write_profiles(home, 'active = "a"\n[profiles.a]\nPREFECT_API_KEY = "key"\n')
     assert load().api_key == "key"
     assert load(PREFECT_API_KEY="").api_key is None
-
-
-def test_an_old_name_is_understood_and_hides_the_new_one_of_weaker_sources(
-    load: Load, home: Path
-) -> None:
-    write_profiles(home, 'active = "a"\n[profiles.a]\nPREFECT_CLIENT_METRICS_ENABLED = false\n')
-    profile = load(PREFECT_CLIENT_ENABLE_METRICS="true")
-    assert profile.environment() == {"PREFECT_CLIENT_ENABLE_METRICS": "true"}
 
 
 def test_internals_of_a_flow_run_do_not_reach_others(load: Load) -> None:
