@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from ..domain.masking import CurrentMask, Masker, secrets_in_environment
-from ..settings.errors import unknown_variables
+from ..settings.sources import unknown_variables
 from . import logs
 from .exit_codes import INTERRUPTED
 from .loop_errors import LoopErrors

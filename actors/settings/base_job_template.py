@@ -29,13 +29,8 @@ def read_base_job_template(given: Any) -> Json:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"the file {path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"the file {path} is not UTF-8 text") from error
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"the file {path} is not JSON: {error.msg} in line {error.lineno},"
-            f" column {error.colno}"
-        ) from error
+    except ValueError as error:  # no UTF-8, no JSON
+        raise ValueError(f"the file {path} is not JSON: {error}") from error
     return _checked(content, f"the file {path}")
 
 

@@ -19,8 +19,7 @@ from pydantic_settings import (
 )
 
 from ..prefect_api.settings.profile import PrefectProfile
-from .errors import explain
-from .sources import ENV_PREFIX, from_prefect, read_file
+from .sources import ENV_PREFIX, explain, from_prefect, read_file
 from .worker_settings import WorkerSettings, all_settings
 
 

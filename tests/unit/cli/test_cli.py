@@ -78,7 +78,7 @@ def test_help_is_shown_and_is_a_success(
         (["strat"], "Did you mean 'start'?"),
         (["start", "--limt", "3"], "Did you mean '--limit'?"),
         (["start", "-p", "p", "--limit", "x"], "'x' is not a valid integer"),
-        (["start", "-p", "p", "--limit", "0"], "--limit (command line): 0 is less than 1"),
+        (["start", "-p", "p", "--limit", "0"], "--limit (command line): 0 is wrong: "),
         (["start", "-p", "p", "-t", "docker"], "can only be 'process'"),
         (["start", "-p", "p", "--install-policy", "maybe"], "is not one of"),
         (["start", "-p", "p", "--config", "/no/such/file"], "cannot be read"),
