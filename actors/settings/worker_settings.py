@@ -11,14 +11,22 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+)
 
 from ..domain.model import Json
 from ..domain.policy import OnDeadline
 from .base_job_template import read_base_job_template
 from .option import Option, Section, Setting, settings_of
-
-WORKER_TYPE: Final = "process"
 
 
 def _split(value: Any) -> Any:
@@ -39,8 +47,6 @@ def _level(value: Any) -> Any:
     return _OTHER_NAMES.get(name, name)
 
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-
 LogLevel = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_level)
 ]
@@ -55,7 +61,7 @@ _showing = partial(Option, Section.SHOWING)
 class WorkerSettings(BaseModel):
     """What one worker is to do. Times are in seconds unless the name says otherwise."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     pool: Annotated[
         str,
@@ -74,12 +80,11 @@ class WorkerSettings(BaseModel):
         ),
     ] = ()
     limit: Annotated[
-        int | None,
-        Field(ge=1),
+        PositiveInt | None,
         _taking("Runs at a time.", unset="no limit", metavar="N", short="-l", example=10),
     ] = None
     memory_pause_percent: Annotated[
-        Finite,
+        float,
         Field(gt=0, le=100),
         _taking(
             "Take no runs while the machine, or its container, uses this many percent of its"
@@ -88,8 +93,7 @@ class WorkerSettings(BaseModel):
         ),
     ] = 95.0
     prefetch_seconds: Annotated[
-        Finite,
-        Field(ge=0),
+        NonNegativeFloat,
         _taking(
             "Take a run this many seconds before its time.",
             metavar="S",
@@ -97,8 +101,7 @@ class WorkerSettings(BaseModel):
         ),
     ] = 10.0
     query_seconds: Annotated[
-        Finite,
-        Field(gt=0),
+        PositiveFloat,
         _taking(
             "Seconds between two polls for due runs.", metavar="S", prefect="worker_query_seconds"
         ),
@@ -138,16 +141,16 @@ class WorkerSettings(BaseModel):
         ),
     ] = None
     type: Annotated[
-        str | None,
+        Literal["process"] | None,
         _running(
             "The worker's type; 'process' is the only one.",
             metavar="TYPE",
             short="-t",
-            example=WORKER_TYPE,
+            example="process",
         ),
     ] = None
     heartbeat_seconds: Annotated[
-        Finite,
+        float,
         Field(ge=1),
         _running(
             "Seconds between two heartbeats to the server.",
@@ -167,8 +170,7 @@ class WorkerSettings(BaseModel):
         ),
     ] = False
     drain_seconds: Annotated[
-        Finite | None,
-        Field(ge=0),
+        NonNegativeFloat | None,
         _stopping(
             "When asked to stop, wait this many seconds for the runs.",
             unset="as long as they take",
@@ -194,12 +196,11 @@ class WorkerSettings(BaseModel):
         ),
     ] = None
     keep_runs: Annotated[
-        int,
-        Field(ge=0),
+        NonNegativeInt,
         _stopping("Keep the records of this many runs that are over.", metavar="N"),
     ] = 1000
     keep_runs_days: Annotated[
-        Finite, Field(ge=0), _stopping("Keep them for this many days.", metavar="D")
+        NonNegativeFloat, _stopping("Keep them for this many days.", metavar="D")
     ] = 7.0
     log_format: Annotated[
         Literal["console", "json"] | None,
@@ -237,28 +238,14 @@ class WorkerSettings(BaseModel):
 
     @field_validator("name")
     @classmethod
-    def _addressable(cls, name: str | None) -> str | None:
+    def _check_name(cls, name: str | None) -> str | None:
         """The server has the name as a part of addresses."""
-        if name is None:
-            return None
-        if not name.strip():
-            raise ValueError("The worker's name is empty: choose one with --name")
-        if wrong := next((character for character in "/%" if character in name), None):
+        if name is not None and (not name.strip() or "/" in name or "%" in name):
             raise ValueError(
-                f"The worker's name {name!r} contains {wrong!r}, which the server's addresses"
-                " cannot carry: choose one without '/' and '%'"
+                f"the worker's name {name!r} is empty, or contains '/' or '%', which the server's"
+                " addresses cannot carry: choose another one with --name"
             )
         return name
-
-    @field_validator("type")
-    @classmethod
-    def _process(cls, value: str | None) -> str | None:
-        if value in (None, WORKER_TYPE):
-            return value
-        raise ValueError(
-            f"this worker runs flow runs as processes, its type can only be {WORKER_TYPE!r} and"
-            f" not {value!r}; for other types there is Prefect's own worker"
-        )
 
 
 def all_settings() -> Iterator[Setting]:

@@ -12,7 +12,17 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
 
 from ...domain.errors import SettingsError
 from ...domain.masking import secrets_in_environment
@@ -65,9 +75,6 @@ def _log_level(text: str) -> str:
 
 
 Address = Annotated[str, BeforeValidator(_address)]
-Duration = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-DurationOrZero = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Size = Annotated[int, Field(ge=1)]
 Statuses = Annotated[
     frozenset[Annotated[int, Field(ge=100, le=599)]],
     BeforeValidator(lambda text: [part for part in text.split(",") if part.strip()]),
@@ -80,37 +87,37 @@ class PrefectSettings(BaseModel):
     An empty text means the default, whatever a weaker source says.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     api_url: Address | None = None
     api_key: str | None = Field(default=None, repr=False)
     api_auth_string: str | None = Field(default=None, repr=False)
-    api_request_timeout: Duration = 60.0
+    api_request_timeout: PositiveFloat = 60.0
     api_tls_insecure_skip_verify: bool = False
     api_ssl_cert_file: str | None = None
     """Default: what ``SSL_CERT_FILE`` names."""
     cloud_api_url: Address = "https://api.prefect.cloud/api"
 
-    client_max_retries: Annotated[int, Field(ge=0)] = 5
-    client_retry_jitter_factor: DurationOrZero = 0.2
+    client_max_retries: NonNegativeInt = 5
+    client_retry_jitter_factor: NonNegativeFloat = 0.2
     client_retry_extra_codes: Statuses = frozenset()
     client_csrf_support_enabled: bool = True
     client_custom_headers: Annotated[dict[str, str], BeforeValidator(_headers)] = Field(
         default_factory=dict, repr=False
     )
 
-    worker_heartbeat_seconds: Duration = 30.0
-    worker_query_seconds: Duration = 10.0
-    worker_prefetch_seconds: DurationOrZero = 10.0
+    worker_heartbeat_seconds: PositiveFloat = 30.0
+    worker_query_seconds: PositiveFloat = 10.0
+    worker_prefetch_seconds: NonNegativeFloat = 10.0
     worker_webserver_host: str = "0.0.0.0"
     worker_webserver_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     worker_debug_mode: bool = False
 
     logging_level: Annotated[str, BeforeValidator(_log_level)] = "INFO"
     logging_to_api_enabled: bool = True
-    logging_to_api_batch_interval: Duration = 2.0
-    logging_to_api_batch_size: Size = 4_000_000
-    logging_to_api_max_log_size: Size = 1_000_000
+    logging_to_api_batch_interval: PositiveFloat = 2.0
+    logging_to_api_batch_size: PositiveInt = 4_000_000
+    logging_to_api_max_log_size: PositiveInt = 1_000_000
 
 
 class PrefectProfile(PrefectSettings):

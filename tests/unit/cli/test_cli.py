@@ -79,11 +79,11 @@ def test_help_is_shown_and_is_a_success(
         (["start", "--limt", "3"], "Did you mean '--limit'?"),
         (["start", "-p", "p", "--limit", "x"], "'x' is not a valid integer"),
         (["start", "-p", "p", "--limit", "0"], "--limit (command line): 0 is wrong: "),
-        (["start", "-p", "p", "-t", "docker"], "can only be 'process'"),
+        (["start", "-p", "p", "-t", "docker"], "Input should be 'process'"),
         (["start", "-p", "p", "--install-policy", "maybe"], "is not one of"),
         (["start", "-p", "p", "--config", "/no/such/file"], "cannot be read"),
         (["start", "-p", "p", "--base-job-template", "/no/such/file"], "cannot be read"),
-        (["start", "-p", "p", "-n", "a/b"], "without '/' and '%'"),
+        (["start", "-p", "p", "-n", "a/b"], "contains '/' or '%'"),
         (["quickstart", "--python", "/no/such/python"], "there is no such file"),
     ],
 )

@@ -139,7 +139,7 @@ def test_a_file_that_cannot_be_read_or_is_no_toml_is_named(tmp_path: Path) -> No
     ("field", "value", "words"),
     [
         ("limit", 1.5, "1.5 is wrong: Input should be a valid integer"),
-        ("limit", 0, "0 is wrong: Input should be greater than or equal to 1"),
+        ("limit", 0, "0 is wrong: Input should be greater than 0"),
         ("query_seconds", 0, "0 is wrong: Input should be greater than 0"),
         ("query_seconds", "soon", "'soon' is wrong: Input should be a valid number"),
         ("prefetch_seconds", -1, "-1 is wrong: Input should be greater than or equal to 0"),
@@ -150,11 +150,11 @@ def test_a_file_that_cannot_be_read_or_is_no_toml_is_named(tmp_path: Path) -> No
         ("on_deadline", "hope", "'hope' is wrong: Input should be 'terminate' or 'leave'"),
         ("pool", "", "'' is wrong: String should have at least 1 character"),
         ("pool", 3, "3 is wrong: Input should be a valid string"),
-        ("name", "a/b", "contains '/'"),
-        ("name", "50%", "contains '%'"),
-        ("name", "", "name is empty"),
-        ("name", "  ", "name is empty"),
-        ("type", "docker", "can only be 'process' and not 'docker'"),
+        ("name", "a/b", "'a/b' is empty, or contains '/' or '%'"),
+        ("name", "50%", "'50%' is empty, or contains '/' or '%'"),
+        ("name", "", "is empty, or contains"),
+        ("name", "  ", "is empty, or contains"),
+        ("type", "docker", "'docker' is wrong: Input should be 'process'"),
     ],
 )
 def test_a_wrong_value_is_explained(field: str, value: Any, words: str) -> None:
