@@ -116,9 +116,9 @@ def quickstart(once: bool, remove: bool, folder: str | None, python: str | None)
         signal.signal(signal.SIGHUP, signal.default_int_handler)
     place = QuickstartFolder(Path(folder) if folder else default_folder())
     if remove:
-        remove_all(place, sys.stdout)
+        remove_all(place)
         return 0
-    return run_quickstart(place, sys.stdout, python=python, once=once)
+    return run_quickstart(place, python=python, once=once)
 
 
 def run(arguments: Sequence[str], *, platform: str = sys.platform) -> int:

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from actors.cli.quickstart.folder import QuickstartFolder
-from actors.cli.quickstart.programs import MARK
+from actors.cli.quickstart.program import MARK
 from tests.acceptance.command import ACTOR_WORKER, Command, environment
 from tests.support.prefect_server import interpreter
 
@@ -110,6 +110,7 @@ def test_four_runs_end_as_they_should_and_nothing_is_left(tmp_path: Path, python
         assert "SIGKILL" in command.said
 
         _, page = table["succeeds"]
+        assert "/v2/" in page  # Prefect 3.8's pages that ask for the authorization
         request = urllib.request.Request(page, headers={"Accept": "text/html"})
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=60) as answer:

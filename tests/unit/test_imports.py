@@ -106,7 +106,9 @@ COMPOSITION_ROOT = ("actors.app.system", "actors.app.wiring")
 FACADES = {"actors": {"app", "messages", "settings"}, "actors.__main__": {"cli"}}
 """The doors of the library and of the command: they may reach further than a part."""
 
-DATA = {"actors.cli.quickstart.sample_flows", "actors.cli.quickstart.prefect_server"}
+DATA = {
+    f"actors.cli.quickstart.{name}" for name in ("sample_flows", "sample_runs", "prefect_server")
+}
 """For the interpreter that has Prefect to load; no module of ours imports them."""
 
 STARTED = {"actors.__main__", "actors.keeper.__main__", "actors.cli.main"}

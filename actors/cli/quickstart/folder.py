@@ -16,11 +16,7 @@ from platformdirs import user_data_path
 
 from ...domain.errors import StateFolderError
 
-MARK: Final = "made-by-actor-worker-quickstart"
-"""A file that marks the folder as ours: only a folder with it is ever removed."""
-
 FLOWS: Final = "sample_flows.py"
-USER: Final = "quickstart"
 
 
 def default_folder() -> Path:
@@ -35,31 +31,16 @@ class QuickstartFolder:
         self.path = path.expanduser().absolute()
         self.prefect_home = self.path / "prefect"
         self.flows = self.path / "flows"
-        self.state = self.path / "state"
         self.temporary = self.path / "tmp"
-        self.server_log = self.path / "server.log"
-        self.worker_log = self.path / "worker.log"
         self.authorization_file = self.path / "authorization"
-        self._mark = self.path / MARK
-        self._port = self.path / "port"
+        # only a folder with this file is ever removed
+        self._mark = self.path / "made-by-actor-worker-quickstart"
 
     @property
     def command(self) -> str:
         """The command line that means this folder."""
         command = "actor-worker quickstart"
         return command if self.path == default_folder() else f"{command} --dir {self.path}"
-
-    @property
-    def port(self) -> int | None:
-        """The port that an earlier quickstart served on, for links that stay good."""
-        try:
-            return int(self._port.read_text())
-        except (OSError, ValueError):
-            return None
-
-    @port.setter
-    def port(self, port: int) -> None:
-        self._port.write_text(str(port))
 
     @property
     def authorization(self) -> str:
@@ -80,7 +61,12 @@ class QuickstartFolder:
                 folder.mkdir(mode=0o700, exist_ok=True)
             if not (flows := self.flows / FLOWS).exists():
                 flows.write_text(files(__package__).joinpath(FLOWS).read_text("utf-8"), "utf-8")
-            self._ensure_authorization()
+            if not self.authorization_file.exists():
+                # written whole or not at all, because it stays
+                new = self.authorization_file.with_suffix(".new")
+                new.write_text(f"quickstart:{secrets.token_urlsafe(24)}\n", "ascii")
+                new.replace(self.authorization_file)
+            self.authorization_file.chmod(0o600)
         except OSError as error:
             raise StateFolderError(
                 f"The quickstart folder {self.path} cannot be used: {error.strerror}."
@@ -121,25 +107,17 @@ class QuickstartFolder:
             with suppress(OSError):
                 self.path.parent.rmdir()
 
-    def _ensure_authorization(self) -> None:
-        if not self.authorization_file.exists():
-            # written whole or not at all, because it stays
-            new = self.authorization_file.with_suffix(".new")
-            new.touch(mode=0o600)
-            new.write_text(f"{USER}:{secrets.token_urlsafe(24)}\n", "ascii")
-            new.replace(self.authorization_file)
-        self.authorization_file.chmod(0o600)
-
     def _refuse_what_is_not_ours(self) -> None:
-        if self.path.exists() and self.path.stat().st_uid != os.geteuid():
+        if not self.path.exists():
+            return
+        if self.path.stat().st_uid != os.geteuid():
             raise StateFolderError(
                 f"The folder {self.path} belongs to another user: choose another with --dir."
             )
-        if self.path.exists() and not self._mark.exists():
-            if not self.path.is_dir():
-                raise StateFolderError(f"{self.path} is not a folder: choose another with --dir.")
-            if any(self.path.iterdir()):
-                raise StateFolderError(
-                    f"The folder {self.path} was not made by quickstart and is not empty: it is"
-                    " left alone. Choose another one with --dir."
-                )
+        if not self.path.is_dir():
+            raise StateFolderError(f"{self.path} is not a folder: choose another with --dir.")
+        if not self._mark.exists() and any(self.path.iterdir()):
+            raise StateFolderError(
+                f"The folder {self.path} was not made by quickstart and is not empty: it is"
+                " left alone. Choose another one with --dir."
+            )

@@ -1,152 +1,180 @@
-"""Quickstart's steps: server, pool and deployments, worker, runs, table."""
+"""The quickstart: a server, a worker and the sample runs as programs, ended in order.
+
+Each program has a session of its own, so that Ctrl-C reaches quickstart alone. They and their
+children have the folder's TMPDIR in their environment. By it they are found, even after an
+earlier quickstart was killed.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final
+
+import click
+import psutil
 
 from ...app.prefect_python import PrefectPython, check, find
-from ...domain.errors import OrchestratorError, Unavailable, WorkerError
-from .api import POOL, SampleRun, ServerApi
-from .folder import FLOWS, QuickstartFolder
-from .programs import Program, environment, sweep
-from .screen import Screen, table
+from ...domain.errors import WorkerError
+from .folder import QuickstartFolder
 
 HOST: Final = "127.0.0.1"
+MARK: Final = "TMPDIR"
+"""The variable by which a process of a quickstart is known: it names a place in its folder."""
 
-SERVER_SECONDS: Final = 180.0
-"""How long the server may take to answer; 10 s is usual, the first start migrates a database."""
-RUNS_SECONDS: Final = 240.0
-"""How long the four runs may take; 15 s is usual."""
 END_SECONDS: Final = 45.0
 """How long a program may take to end: the worker gives its runs their grace period first."""
+SWEEP_SECONDS: Final = 5.0
+"""How long :func:`sweep` waits after SIGTERM before SIGKILL."""
 LOOK_SECONDS: Final = 0.5
-"""How often the server is asked how the runs are."""
+"""How often it is checked that the programs live."""
 
-EXPECTED: Final = {
-    "succeeds": "Completed",
-    "fails": "Failed",
-    "crashes": "Crashed",
-    "gets-cancelled": "Cancelled",
-}
-"""The sample flows, and how a run of each is to end."""
+_HERE: Final = Path(__file__).parent
 
 
-def remove(folder: QuickstartFolder, stream: TextIO) -> None:
+class Program:
+    """A running program of ``folder``; it writes to ``NAME.log`` there, or where we write to."""
+
+    def __init__(
+        self,
+        name: str,
+        argv: Sequence[str | Path],
+        folder: QuickstartFolder,
+        env: dict[str, str],
+        *,
+        logs: bool = True,
+        pass_fds: Sequence[int] = (),
+    ) -> None:
+        self.name = name
+        self.log = folder.path / f"{name}.log"
+        with ExitStack() as opened:
+            self._process = subprocess.Popen(
+                argv,
+                env=env,
+                cwd=folder.path,
+                stdin=subprocess.DEVNULL,
+                stdout=opened.enter_context(self.log.open("wb")) if logs else None,
+                stderr=subprocess.STDOUT if logs else None,
+                start_new_session=True,
+                pass_fds=pass_fds,
+            )
+
+    @property
+    def exit_code(self) -> int | None:
+        return self._process.poll()
+
+    def must_live(self) -> None:
+        """WorkerError: the program has ended by itself; with the end of its log."""
+        if self.exit_code is not None:
+            text = self.log.read_bytes()[-16_384:].decode(errors="replace")
+            last = [f"\n  {line}" for line in text.splitlines() if line.strip()][-15:]
+            raise WorkerError(
+                f"The {self.name} ended by itself with exit code {self.exit_code}. Its last words"
+                f" (all of them in {self.log}):{''.join(last)}"
+            )
+
+    def end(self, seconds: float = END_SECONDS) -> None:
+        """Send SIGTERM, and after ``seconds`` SIGKILL."""
+        self._process.terminate()
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def remove(folder: QuickstartFolder) -> None:
     """Remove what a quickstart in ``folder`` made. StateFolderError: it is still running."""
     if not folder.exists():
-        print(f"There is nothing to remove: no quickstart was run in {folder.path}.", file=stream)
+        click.echo(f"There is nothing to remove: no quickstart was run in {folder.path}.")
         return
     with folder.held():
         sweep(folder)
         folder.remove()
-    print(f"Removed {folder.path} and everything in it.", file=stream)
+    click.echo(f"Removed {folder.path} and everything in it.")
 
 
-def run(
-    folder: QuickstartFolder, stream: TextIO, *, python: str | None = None, once: bool = False
-) -> int:
+def run(folder: QuickstartFolder, *, python: str | None = None, once: bool = False) -> int:
     """Run the sample flows; 0 when every run ended as expected, else 1.
 
     ``python`` is the value of ``--python``; None: found. With ``once`` it ends when the runs are
     over, else at a KeyboardInterrupt. WorkerError: something could not be done. All programs that
     it started are ended in every case; a further KeyboardInterrupt kills them.
     """
-    screen = Screen(stream)
     prefect = asyncio.run(check(find(python)))
     folder.prepare()
     with ExitStack() as at_end:
         at_end.enter_context(folder.held())
         sweep(folder)
         at_end.callback(sweep, folder)
+        click.echo(f"Everything is kept in {folder.path}")
         try:
-            return _run(folder, prefect, once, screen, at_end)
-        except BaseException:
-            screen.break_off()
-            raise
+            return _run(folder, prefect, once, at_end)
         finally:
-            screen.say("Stopping the worker and the server.")
+            click.echo("Stopping the worker and the server.")
 
 
-def _run(
-    folder: QuickstartFolder,
-    python: PrefectPython,
-    once: bool,
-    screen: Screen,
-    at_end: ExitStack,
-) -> int:
-    screen.say(f"Everything is kept in {folder.path}")
-    listener = at_end.enter_context(listen(folder.port))
-    folder.port = listener.getsockname()[1]
-    address = f"http://{HOST}:{folder.port}"
-    api = ServerApi(f"{address}/api", folder.authorization)
-    at_end.callback(api.close)
-
-    screen.begin(f"Starting a Prefect {python.version} server at {address}")
-    server = start_server(folder, python.executable, listener)
-    listener.close()  # the server has its own descriptor: if it ends, nobody listens
-    at_end.callback(server.end, END_SECONDS)
-    _until_it_answers(server, api, screen)
-    screen.end("ready")
-
-    screen.begin(f"Creating the work pool '{POOL}' and a deployment of each sample flow")
-    api.ensure_pool()
-    deployments = {
-        flow: api.deploy(flow, f"{FLOWS}:{flow.replace('-', '_')}", folder.flows)
-        for flow in EXPECTED
-    }
-    screen.end("done")
-
-    screen.say(f"Starting a worker for it; its log is {folder.worker_log}")
-    worker = start_worker(folder, python.executable, api.url)
-    at_end.callback(worker.end, END_SECONDS)
-    runs = [api.run(deployment, flow) for flow, deployment in deployments.items()]
-    runs = _until_over(runs, api, (server, worker), screen)
-
-    screen.say()
-    screen.say(table(runs, f"{api.pages()}/runs/flow-run/"))
-    screen.say()
-    as_expected = all(EXPECTED[run.flow] == run.state for run in runs)
-    if not as_expected:
-        screen.say("Not every run ended as it should have: see the two logs.")
+def _run(folder: QuickstartFolder, prefect: PrefectPython, once: bool, at_end: ExitStack) -> int:
+    python = prefect.executable
+    with listen(
+        folder
+    ) as listener:  # the server has its own descriptor: if it ends, nobody listens
+        address = f"http://{HOST}:{listener.getsockname()[1]}"
+        click.echo(f"Starting a Prefect {prefect.version} server at {address}")
+        server = start_server(folder, python, listener)
+    at_end.callback(server.end)
+    worker = start_worker(folder, python, address)
+    at_end.callback(worker.end)
+    click.echo(f"Starting a worker for it; its log is {worker.log}")
+    samples = Program(
+        "sample runs",
+        [python, _HERE / "sample_runs.py", folder.flows],
+        folder,
+        _client_environment(folder, address) | {"PREFECT_LOGGING_LEVEL": "ERROR"},
+        logs=False,
+    )
+    at_end.callback(samples.end)
+    while samples.exit_code is None:
+        _check_and_wait(server, worker)
+    if samples.exit_code != 0:
+        click.echo(f"Not every run ended as it should have: see {server.log} and {worker.log}.")
     if once:
-        screen.say(f"To look at these pages, let it serve: {folder.command}")
+        click.echo(f"To look at these pages, let it serve: {folder.command}")
     else:
-        screen.say(
+        click.echo(
             f"The server's pages are at {address}. They ask for what the file"
-            f" {folder.authorization_file} says: paste its line where 'admin:pass' is suggested."
+            f" {folder.authorization_file} says: paste its line where 'admin:pass' is suggested.\n"
+            "The server and the worker go on. Ctrl-C ends both."
         )
-        _serve((server, worker), screen)
-    screen.say(f"To remove everything it has made: {folder.command} --remove")
-    return 0 if as_expected else 1
+        with suppress(KeyboardInterrupt):
+            while True:
+                _check_and_wait(server, worker)
+    click.echo(f"To remove everything it has made: {folder.command} --remove")
+    return 0 if samples.exit_code == 0 else 1
 
 
-def _serve(programs: tuple[Program, ...], screen: Screen) -> None:
-    """Return at Ctrl-C. WorkerError: a program ended by itself."""
-    with suppress(KeyboardInterrupt):
-        screen.say("The server and the worker go on. Ctrl-C ends both.")
-        while True:
-            for program in programs:
-                program.must_live()
-            time.sleep(LOOK_SECONDS)
-    screen.say()
+def _check_and_wait(*programs: Program) -> None:
+    for program in programs:
+        program.must_live()
+    time.sleep(LOOK_SECONDS)
 
 
-def listen(port: int | None = None) -> socket.socket:
-    """A socket that listens on ``port``, so that earlier links stay good, or else on any port.
-
-    WorkerError: no port is free.
-    """
-    for wanted in (port, 0):
-        if wanted is not None:
-            with suppress(OSError):
-                return socket.create_server((HOST, wanted), backlog=512)
-    raise WorkerError(f"There is no free port on {HOST}.")
+def listen(folder: QuickstartFolder) -> socket.socket:
+    """A listening socket, on the port of the last time if it is free: its links stay good."""
+    last = folder.path / "port"
+    try:
+        listener = socket.create_server((HOST, int(last.read_text())), backlog=512)
+    except (OSError, ValueError):
+        listener = socket.create_server((HOST, 0), backlog=512)
+    last.write_text(str(listener.getsockname()[1]))
+    return listener
 
 
 def start_server(folder: QuickstartFolder, python: Path, listener: socket.socket) -> Program:
@@ -157,89 +185,79 @@ def start_server(folder: QuickstartFolder, python: Path, listener: socket.socket
     """
     port = listener.getsockname()[1]
     address = f"http://{HOST}:{port}"
+    settings = {
+        "PREFECT_SERVER_API_AUTH_STRING": folder.authorization,
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": address,
+        # where the pages find the API, and where the server unpacks them: by default into
+        # Prefect's own package
+        "PREFECT_SERVER_API_HOST": HOST,
+        "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_SERVER_UI_API_URL": f"{address}/api",
+        "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(folder.prefect_home / "pages"),
+    }
     return Program(
-        "The Prefect server",
-        [
-            *(str(python), str(Path(__file__).with_name("prefect_server.py"))),
-            str(listener.fileno()),
-        ],
-        env=environment(
-            folder,
-            PREFECT_SERVER_API_AUTH_STRING=folder.authorization,
-            PREFECT_SERVER_CORS_ALLOWED_ORIGINS=address,
-            # where the pages find the API, and where the server unpacks them: by default into
-            # Prefect's own package
-            PREFECT_SERVER_API_HOST=HOST,
-            PREFECT_SERVER_API_PORT=str(port),
-            PREFECT_SERVER_UI_API_URL=f"{address}/api",
-            PREFECT_SERVER_UI_STATIC_DIRECTORY=str(folder.prefect_home / "pages"),
-        ),
-        cwd=folder.path,
-        log=folder.server_log,
+        "server",
+        [python, _HERE / "prefect_server.py", str(listener.fileno())],
+        folder,
+        environment(folder) | settings,
         pass_fds=[listener.fileno()],
     )
 
 
-def start_worker(folder: QuickstartFolder, python: Path, api_url: str) -> Program:
+def start_worker(folder: QuickstartFolder, python: Path, address: str) -> Program:
     """The worker, started as a person would start it."""
+    settings = {"PREFECT_WORKER_QUERY_SECONDS": "1", "ACTOR_WORKER_EMBEDDED": "true"}
     return Program(
-        "The worker",
+        "worker",
         [
             *(sys.executable, "-P", "-m", "actors", "start"),
-            *("--pool", POOL, "--name", "quickstart", "--python", str(python)),
-            *("--state-dir", str(folder.state), "--log-format", "json"),
+            *("--pool", "quickstart", "--name", "quickstart", "--python", python),
+            *("--state-dir", folder.path / "state", "--log-format", "json"),
             # it ends when it is told to, and its runs with it
             *("--drain-seconds", "0", "--on-deadline", "terminate"),
         ],
-        env=environment(
-            folder,
-            PREFECT_API_URL=api_url,
-            PREFECT_API_AUTH_STRING=folder.authorization,
-            PREFECT_WORKER_QUERY_SECONDS="1",
-            ACTOR_WORKER_EMBEDDED="true",
-        ),
-        cwd=folder.path,
-        log=folder.worker_log,
+        folder,
+        _client_environment(folder, address) | settings,
     )
 
 
-def _until_it_answers(server: Program, api: ServerApi, screen: Screen) -> None:
-    deadline = time.monotonic() + SERVER_SECONDS
-    while True:
-        server.must_live()
-        try:
-            api.version()
-        except OrchestratorError:
-            if time.monotonic() > deadline:
-                raise WorkerError(
-                    f"The server did not answer within {SERVER_SECONDS:.0f} s."
-                    f" Its last words:\n{server.last_words()}"
-                ) from None
-        else:
-            return
-        time.sleep(LOOK_SECONDS)
-        screen.tick()
+def environment(folder: QuickstartFolder) -> dict[str, str]:
+    """The environment of a program in ``folder``: ours without settings of Prefect or workers."""
+    ours = ("PREFECT_", "ACTOR_WORKER_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | {
+        MARK: str(folder.temporary),
+        "PREFECT_HOME": str(folder.prefect_home),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
+    }
 
 
-def _until_over(
-    runs: list[SampleRun], api: ServerApi, programs: tuple[Program, ...], screen: Screen
-) -> list[SampleRun]:
-    """Follow the runs until all are over or time is up; cancel the one that waits for that."""
-    deadline = time.monotonic() + RUNS_SECONDS
-    cancelled = False
-    while not all(run.over for run in runs) and time.monotonic() < deadline:
-        for program in programs:
-            program.must_live()
-        time.sleep(LOOK_SECONDS)
-        try:
-            now = [run if run.over else api.look(run) for run in runs]
-        except Unavailable:
-            continue
-        for before, after in zip(runs, now, strict=True):
-            if before.state != after.state:
-                screen.say(f"  {after.flow}: {after.state}")
-            if after.flow == "gets-cancelled" and after.state == "Running" and not cancelled:
-                api.cancel(after)
-                cancelled = True
-        runs = now
-    return runs
+def _client_environment(folder: QuickstartFolder, address: str) -> dict[str, str]:
+    return environment(folder) | {
+        "PREFECT_API_URL": f"{address}/api",
+        "PREFECT_API_AUTH_STRING": folder.authorization,
+    }
+
+
+def sweep(folder: QuickstartFolder, *, seconds: float = SWEEP_SECONDS) -> int:
+    """End the processes that a quickstart in ``folder`` left; their number.
+
+    A process counts by the mark in its environment, never by its pid.
+    """
+    mark = str(folder.temporary)
+    found = [
+        process
+        for process in psutil.process_iter(["environ"])
+        if (process.info["environ"] or {}).get(MARK) == mark and process.pid != os.getpid()
+    ]
+    for process in found:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, alive = psutil.wait_procs(found, timeout=seconds)
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=SWEEP_SECONDS)
+    return len(found)
