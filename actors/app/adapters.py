@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import platformdirs
@@ -22,50 +20,16 @@ from ..prefect_api.http.session import Session
 from ..prefect_api.http.threads import ThreadPool
 from ..processes.launcher import KeeperLauncher, KeeperOptions
 from ..settings.settings import Settings
-from . import prefect_python
-from .identity import WorkerIdentity, acquire_identity, identities
+from .identity import acquire_identity, identities
 from .job_preparer import JobPreparer
 from .live_profile import LiveProfile
-
-PROGRAM: Final = "actor-worker"
+from .prefect_python import EnginePython, find
 
 FILE_THREADS: Final = 4
 """How many files are read at a time."""
 
 FILE_PATIENCE_SECONDS: Final = 1.0
 """How long the end waits for a disk that does not answer."""
-
-
-class EnginePython:
-    """The interpreter that has Prefect: found at once, checked while the worker starts.
-
-    Owns: _check. Only runs wait for it.
-    """
-
-    def __init__(self, python: Path) -> None:
-        self.version = prefect_python.version_by_files(python) or "3"
-        """Of its Prefect; "3" where its files do not tell more."""
-        self._check = asyncio.create_task(
-            prefect_python.check(python), name="check of Prefect's Python"
-        )
-
-    async def __call__(self) -> str:
-        """The interpreter's path. SettingsError: it has no Prefect, or does not work."""
-        return str((await asyncio.shield(self._check)).executable)
-
-    def on_failure(self, tell: Callable[[Exception], object]) -> None:
-        """Call ``tell`` with the error if the check fails, now or later."""
-
-        def checked(check: asyncio.Task[prefect_python.PrefectPython]) -> None:
-            error = None if check.cancelled() else check.exception()
-            if isinstance(error, Exception):
-                tell(error)
-
-        self._check.add_done_callback(checked)
-
-    async def aclose(self) -> None:
-        self._check.cancel()
-        await asyncio.wait([self._check])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +89,7 @@ async def open_adapters(
     KeeperError: no keeper can be started.
     """
     hostname = socket.gethostname()
-    python = EnginePython(prefect_python.find(settings.python))
+    python = EnginePython(find(settings.python))
     opened.push_async_callback(python.aclose)
     files = ThreadPool(FILE_THREADS, name="files")
     opened.push_async_callback(files.aclose, patience_seconds=FILE_PATIENCE_SECONDS)
@@ -137,7 +101,15 @@ async def open_adapters(
         )
         opened.push_async_callback(session.aclose)
         orchestrator = PrefectApi(session)
-    identity, folder = _acquire_identity(settings, hostname, lock)
+    candidates = identities(
+        api_url=settings.prefect.api_url or "",
+        pool=settings.pool,
+        host=hostname,
+        base=platformdirs.user_state_path("actor-worker"),
+        name=settings.name,
+        state_dir=settings.state_dir,
+    )
+    name, folder = acquire_identity([*candidates], lock)
     opened.callback(folder.release)
     keeper: KeeperLauncher | None = None
     if launcher is None:
@@ -151,7 +123,7 @@ async def open_adapters(
         opened.push_async_callback(journal.aclose)
     environment = dict(os.environ)
     return Adapters(
-        name=identity.name,
+        name=name,
         hostname=hostname,
         folder=folder,
         orchestrator=orchestrator,
@@ -164,42 +136,3 @@ async def open_adapters(
         inherited_secrets=secrets_in_environment(environment),
         maintenance_until=lambda: None if session is None else session.maintenance_until,
     )
-
-
-def _acquire_identity(
-    settings: Settings, hostname: str, lock: int | None
-) -> tuple[WorkerIdentity, StateFolder]:
-    candidates = list(
-        identities(
-            api_url=settings.prefect.api_url or "",
-            pool=settings.pool,
-            host=hostname,
-            base=platformdirs.user_state_path(PROGRAM),
-            name=settings.name,
-            state_dir=settings.state_dir,
-        )
-    )
-    return (lock is not None and _take_over(candidates, lock)) or acquire_identity(
-        candidates, _try_lock
-    )
-
-
-def _take_over(
-    candidates: Iterable[WorkerIdentity], lock: int
-) -> tuple[WorkerIdentity, StateFolder] | None:
-    """The identity whose folder ``lock`` holds, whether or not it is the first free one.
-
-    None when it is none of the candidates, because the settings have changed; the lock is released
-    then.
-    """
-    for identity in candidates:
-        folder = StateFolder(identity.folder)
-        if folder.take_over(lock):
-            return identity, folder
-    os.close(lock)
-    return None
-
-
-def _try_lock(path: Path) -> StateFolder | None:
-    folder = StateFolder(path)
-    return folder if folder.try_lock() else None

@@ -8,16 +8,16 @@ the first folder whose lock is free.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from slugify import slugify
 
 from ..domain.errors import StateFolderError
-
-Lock = TypeVar("Lock")
+from ..journal.state_folder import StateFolder
 
 MOST_WORKERS: Final = 1000
 """Workers for one pool on one host; more of them are a mistake."""
@@ -62,26 +62,27 @@ def identities(
 
 
 def acquire_identity(
-    identities: Iterable[WorkerIdentity], try_lock: Callable[[Path], Lock | None]
-) -> tuple[WorkerIdentity, Lock]:
-    """The first identity whose folder nobody holds, and the lock of that folder.
+    candidates: Sequence[WorkerIdentity], lock: int | None = None
+) -> tuple[str, StateFolder]:
+    """The name of the first candidate whose folder nobody holds, and that folder, locked.
 
-    ``try_lock`` returns None when another live worker holds the folder. StateFolderError: all are
-    held.
+    ``lock`` is the lock that the program before a re-exec handed over: the candidate whose folder
+    it holds is taken. It is released when the settings have changed so that there is none.
+
+    StateFolderError: all folders are held by other workers.
     """
-    tried: list[Path] = []
-    for identity in identities:
-        if (lock := try_lock(identity.folder)) is not None:
-            return identity, lock
-        tried.append(identity.folder)
-    if len(tried) == 1:
-        raise StateFolderError(
-            f"Another worker that is still running holds the state folder {tried[0]}: stop it, or"
-            " give this worker a folder of its own with --state-dir."
-        )
+    if lock is not None:
+        for candidate in candidates:
+            if (folder := StateFolder(candidate.folder)).take_over(lock):
+                return candidate.name, folder
+        os.close(lock)
+    for candidate in candidates:
+        if (folder := StateFolder(candidate.folder)).try_lock():
+            return candidate.name, folder
     raise StateFolderError(
-        f"All {len(tried)} state folders in {tried[0].parent} are held by workers that are still"
-        " running: stop some, or give this worker a folder of its own with --state-dir."
+        f"All state folders that this worker may use ({len(candidates)}; the first is"
+        f" {candidates[0].folder}) are held by workers that are still running: stop one, or give"
+        " this worker a folder of its own with --state-dir."
     )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import assert_never
@@ -50,8 +50,7 @@ class JobPreparer:
 
     ``engine_python`` returns the interpreter that has Prefect, or raises WorkerError. ``base_env``
     is the worker's own environment. ``prefect_env`` returns the Prefect settings for a run that
-    starts now, ``secrets`` what to mask in any case: a key may be rotated meanwhile. Variables of
-    ``base_env`` and of the run's environment that are named like secrets are masked as well.
+    starts now, ``secrets`` what to mask besides the variables that are named like secrets.
     """
 
     orchestrator: Orchestrator
@@ -81,7 +80,7 @@ class JobPreparer:
             flow=flow,
             engine_python=await self.engine_python() if engine else "",
         )
-        order = await self._order(record.key, run, job, deployment, flow)
+        order = await self.order(record.key, run, job, deployment=deployment, flow=flow)
         masker = Masker(
             job.secrets
             | self.secrets()
@@ -95,53 +94,16 @@ class JobPreparer:
             masker=masker,
         )
 
-    async def _deployment(self, run: FlowRun) -> Deployment | None:
-        if run.deployment_id is None:
-            return None
-        try:
-            return await self.orchestrator.read_deployment(run.deployment_id)
-        except NotFound as error:
-            raise NotFound(
-                "The deployment of this flow run no longer exists, so it cannot be run. "
-                "Deploy the flow again.",
-                status=error.status,
-            ) from None
-
-    async def _flow(self, run: FlowRun) -> Flow:
-        """Many runs share few flows, so each flow is read once in a while."""
-        known, read_at = self._flows.get(run.flow_id, (None, 0.0))
-        if known is not None and self.monotonic() - read_at < FLOW_SECONDS:
-            return known
-        try:
-            flow = await self.orchestrator.read_flow(run.flow_id)
-        except NotFound as error:
-            raise NotFound(
-                "The flow of this flow run no longer exists, so it cannot be run. "
-                "Deploy the flow again.",
-                status=error.status,
-            ) from None
-        if len(self._flows) >= FLOWS_REMEMBERED:
-            self._flows.clear()
-        self._flows[run.flow_id] = flow, self.monotonic()
-        return flow
-
-    async def _resolve(
-        self, run: FlowRun, deployment: Deployment | None, pool: WorkPool
-    ) -> Resolved:
-        variables: Mapping[str, Json] = {} if deployment is None else deployment.job_variables
-        populated = populate(
-            pool.base_job_template, variables, run.job_variables, environ=self.base_env
-        )
-        return resolve(populated, await fetch_values(self.orchestrator, populated))
-
-    async def _order(
+    async def order(
         self,
         key: ClaimKey,
         run: FlowRun,
         job: Job,
-        deployment: Deployment | None,
-        flow: Flow,
+        *,
+        deployment: Deployment | None = None,
+        flow: Flow | None = None,
     ) -> SpawnOrder:
+        """The order that starts ``job`` for ``run``."""
         return SpawnOrder(
             key=key,
             folder=await self.folder(key),
@@ -161,6 +123,45 @@ class JobPreparer:
             nice=job.limits.nice,
             end_leftovers=self.end_leftovers,
         )
+
+    async def _deployment(self, run: FlowRun) -> Deployment | None:
+        if run.deployment_id is None:
+            return None
+        with _must_exist("deployment"):
+            return await self.orchestrator.read_deployment(run.deployment_id)
+
+    async def _flow(self, run: FlowRun) -> Flow:
+        """Many runs share few flows, so each flow is read once in a while."""
+        known, read_at = self._flows.get(run.flow_id, (None, 0.0))
+        if known is not None and self.monotonic() - read_at < FLOW_SECONDS:
+            return known
+        with _must_exist("flow"):
+            flow = await self.orchestrator.read_flow(run.flow_id)
+        if len(self._flows) >= FLOWS_REMEMBERED:
+            self._flows.clear()
+        self._flows[run.flow_id] = flow, self.monotonic()
+        return flow
+
+    async def _resolve(
+        self, run: FlowRun, deployment: Deployment | None, pool: WorkPool
+    ) -> Resolved:
+        variables: Mapping[str, Json] = {} if deployment is None else deployment.job_variables
+        populated = populate(
+            pool.base_job_template, variables, run.job_variables, environ=self.base_env
+        )
+        return resolve(populated, await fetch_values(self.orchestrator, populated))
+
+
+@contextmanager
+def _must_exist(what: str) -> Iterator[None]:
+    try:
+        yield
+    except NotFound as error:
+        raise NotFound(
+            f"The {what} of this flow run no longer exists, so it cannot be run. "
+            "Deploy the flow again.",
+            status=error.status,
+        ) from None
 
 
 def uses_runner(run: FlowRun, deployment: Deployment | None, pool: WorkPool | None) -> bool:
@@ -182,29 +183,20 @@ async def fetch_values(orchestrator: Orchestrator, populated: Populated) -> dict
     """
     values: dict[Reference, Json] = {}
     asked: set[Reference] = set()
-    while missing := references(populated, values) - asked:
-        asked |= missing
-        values |= await read_references(orchestrator, missing)
-    return values
-
-
-async def read_references(
-    orchestrator: Orchestrator, wanted: Collection[Reference]
-) -> dict[Reference, Json]:
-    """The values of ``wanted``, read concurrently, without those that do not exist."""
-    found: dict[Reference, Json] = {}
 
     async def read(reference: Reference) -> None:
         with suppress(NotFound):  # the template decides whether that matters
-            found[reference] = await _read(orchestrator, reference)
+            values[reference] = await _read(orchestrator, reference)
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for reference in set(wanted):
-                group.create_task(read(reference))
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from None
-    return found
+    while missing := references(populated, values) - asked:
+        asked |= missing
+        try:
+            async with asyncio.TaskGroup() as group:
+                for reference in missing:
+                    group.create_task(read(reference))
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+    return values
 
 
 async def _read(orchestrator: Orchestrator, reference: Reference) -> Json:

@@ -9,13 +9,12 @@ is due waits for the answer.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib.metadata
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -38,37 +37,62 @@ _QUESTION: Final = (
 _SAFE_PATH: Final = {"PYTHONSAFEPATH": "1"}
 """Python 3.11 and newer then import nothing from the working directory, ``/`` or any other."""
 
-_ON_PATH: Final = ("python3", "python")
 
+class EnginePython:
+    """The interpreter that has Prefect: found at once, checked while the worker starts.
 
-@dataclass(frozen=True, slots=True)
-class PrefectPython:
-    """An interpreter, and the version of the Prefect in it."""
+    Owns: _check. Only runs wait for it.
+    """
 
-    executable: Path
-    version: str
+    def __init__(self, python: Path) -> None:
+        self.version = version_by_files(python) or "3"
+        """Of its Prefect; "3" where its files do not tell more."""
+        self._python = python
+        self._check = asyncio.create_task(check(python), name="check of Prefect's Python")
+
+    async def __call__(self) -> str:
+        """The interpreter's path. SettingsError: it has no Prefect, or does not work."""
+        await asyncio.shield(self._check)
+        return str(self._python)
+
+    def on_failure(self, tell: Callable[[Exception], object]) -> None:
+        """Call ``tell`` with the error if the check fails, now or later."""
+
+        def checked(check: asyncio.Task[str]) -> None:
+            error = None if check.cancelled() else check.exception()
+            if isinstance(error, Exception):
+                tell(error)
+
+        self._check.add_done_callback(checked)
+
+    async def aclose(self) -> None:
+        self._check.cancel()
+        await asyncio.wait([self._check])
 
 
 def find(
-    given: str | None,
-    *,
-    path: str | None = None,
-    own: str = sys.executable,
-    own_has_prefect: bool | None = None,
+    given: str | None, *, path: str | None = None, own_has_prefect: bool | None = None
 ) -> Path:
     """The interpreter to use, by looking at files only.
 
     ``given`` is what ``--python`` says: a path, or a name to be found on ``path`` (default: this
-    process's PATH). Without it: ``own`` if Prefect is installed in it, then the interpreter of
-    the ``prefect`` command on PATH, then ``python3`` and ``python`` on PATH if they have Prefect.
-    A shim whose files tell nothing (pyenv) is taken when no other has it: :func:`check` decides.
+    process's PATH). Without it: our own if it has Prefect, then the interpreter of the ``prefect``
+    command on PATH, then ``python3`` and ``python`` on PATH if they have Prefect. A shim whose
+    files tell nothing (pyenv) is taken when no other has it: :func:`check` decides.
 
     SettingsError: there is none, or ``given`` is not an executable file.
     """
     if given is not None:
-        return _given(given, path)
-    if has_prefect_here() if own_has_prefect is None else own_has_prefect:
-        return Path(own)
+        if (found := shutil.which(os.path.expanduser(given), path=path)) is None:
+            raise SettingsError(
+                f"--python names {given!r}, and there is no such file, or command on PATH, that"
+                " can be executed."
+            )
+        return Path(found).absolute()
+    if own_has_prefect is None:
+        own_has_prefect = any(importlib.metadata.distributions(name="prefect"))
+    if own_has_prefect:
+        return Path(sys.executable)
     unclear: list[Path] = []
     for candidate in _candidates(path):
         if versions := _versions(candidate):
@@ -80,8 +104,8 @@ def find(
     raise SettingsError(f"No Python with Prefect was found beside the worker or on PATH. {REMEDY}")
 
 
-async def check(python: Path, *, env: Mapping[str, str] | None = None) -> PrefectPython:
-    """Ask ``python`` which Prefect it has; ``env`` is its environment (default: ours).
+async def check(python: Path, *, env: Mapping[str, str] | None = None) -> str:
+    """The version of the Prefect that ``python`` has; ``env`` is its environment (default: ours).
 
     It sees what the interpreters of runs will see, PYTHONPATH and the user's site-packages too,
     but no secrets. It does not run in the worker's folder, which may be somebody else's:
@@ -113,7 +137,7 @@ async def check(python: Path, *, env: Mapping[str, str] | None = None) -> Prefec
         ) from None
     finally:
         if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
+            with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
     version = out.decode(errors="replace").strip()
@@ -126,7 +150,7 @@ async def check(python: Path, *, env: Mapping[str, str] | None = None) -> Prefec
         raise SettingsError(
             f"The interpreter {python} has Prefect {version}, and runs need Prefect 3. {REMEDY}"
         )
-    return PrefectPython(python, version)
+    return version
 
 
 def _without_secrets(env: Mapping[str, str]) -> dict[str, str]:
@@ -138,35 +162,13 @@ def _without_secrets(env: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def has_prefect_here() -> bool:
-    """Whether Prefect is installed in our own interpreter; it is not imported."""
-    try:
-        importlib.metadata.distribution("prefect")
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-def _given(given: str, path: str | None) -> Path:
-    if os.sep in given:
-        found = Path(given).expanduser().absolute()
-        if not found.exists():
-            raise SettingsError(f"--python names {given}, and there is no such file.")
-        if found.is_dir() or not os.access(found, os.X_OK):
-            raise SettingsError(f"--python names {given}, and that is not an executable file.")
-        return found
-    if (on_path := shutil.which(given, path=path)) is None:
-        raise SettingsError(f"--python names {given!r}, and PATH has no such command.")
-    return Path(on_path).absolute()
-
-
 def _candidates(path: str | None) -> Iterator[Path]:
     if (command := shutil.which("prefect", path=path)) is not None:
         # the command's real place is the bin folder of the environment that Prefect is in
         beside = Path(command).resolve().parent / "python"
         if beside.exists():
             yield beside
-    for name in _ON_PATH:
+    for name in ("python3", "python"):
         if (found := shutil.which(name, path=path)) is not None:
             yield Path(found).absolute()
 

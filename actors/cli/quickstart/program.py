@@ -21,7 +21,7 @@ from typing import Final
 import click
 import psutil
 
-from ...app.prefect_python import PrefectPython, check, find
+from ...app.prefect_python import check, find
 from ...domain.errors import WorkerError
 from .folder import QuickstartFolder
 
@@ -108,7 +108,8 @@ def run(folder: QuickstartFolder, *, python: str | None = None, once: bool = Fal
     over, else at a KeyboardInterrupt. WorkerError: something could not be done. All programs that
     it started are ended in every case; a further KeyboardInterrupt kills them.
     """
-    prefect = asyncio.run(check(find(python)))
+    interpreter = find(python)
+    version = asyncio.run(check(interpreter))
     folder.prepare()
     with ExitStack() as at_end:
         at_end.enter_context(folder.held())
@@ -116,18 +117,19 @@ def run(folder: QuickstartFolder, *, python: str | None = None, once: bool = Fal
         at_end.callback(sweep, folder)
         click.echo(f"Everything is kept in {folder.path}")
         try:
-            return _run(folder, prefect, once, at_end)
+            return _run(folder, interpreter, version, once, at_end)
         finally:
             click.echo("Stopping the worker and the server.")
 
 
-def _run(folder: QuickstartFolder, prefect: PrefectPython, once: bool, at_end: ExitStack) -> int:
-    python = prefect.executable
+def _run(
+    folder: QuickstartFolder, python: Path, version: str, once: bool, at_end: ExitStack
+) -> int:
     with listen(
         folder
     ) as listener:  # the server has its own descriptor: if it ends, nobody listens
         address = f"http://{HOST}:{listener.getsockname()[1]}"
-        click.echo(f"Starting a Prefect {prefect.version} server at {address}")
+        click.echo(f"Starting a Prefect {version} server at {address}")
         server = start_server(folder, python, listener)
     at_end.callback(server.end)
     worker = start_worker(folder, python, address)
@@ -137,7 +139,8 @@ def _run(folder: QuickstartFolder, prefect: PrefectPython, once: bool, at_end: E
         "sample runs",
         [python, _HERE / "sample_runs.py", folder.flows],
         folder,
-        _client_environment(folder, address) | {"PREFECT_LOGGING_LEVEL": "ERROR"},
+        _client_environment(folder, address)
+        | {"PREFECT_LOGGING_LEVEL": "ERROR", "PYTHONWARNINGS": "ignore"},
         logs=False,
     )
     at_end.callback(samples.end)

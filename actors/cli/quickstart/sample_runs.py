@@ -7,11 +7,12 @@ Run by the interpreter that has Prefect; the argument is the folder of the flows
 import asyncio
 import os
 import sys
+import textwrap
 import time
 from contextlib import suppress
 
 import httpx
-from prefect.client.orchestration import get_client
+from prefect import get_client  # from here its models are complete on every version
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.states import Cancelling
@@ -77,8 +78,8 @@ def show(runs):
     for flow, run in runs.items():
         took = f"{run.total_run_time.total_seconds():.1f} s"
         print(f"{flow:16}{run.state.name:11}{took:8}{address}/{run.id}")
-        if reason := (run.state.message or "").strip():
-            print(f"{'':16}{reason.splitlines()[0]}")
+        if run.state.message:
+            print(f"{'':16}{textwrap.shorten(run.state.message, 100, placeholder='...')}")
     print()
 
 

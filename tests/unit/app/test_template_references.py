@@ -6,9 +6,9 @@ from typing import Literal
 
 import pytest
 
-from actors.app.job_preparer import fetch_values, read_references
+from actors.app.job_preparer import fetch_values
 from actors.domain.errors import Unavailable
-from actors.job.template import BlockIdRef, BlockRef, Reference, VariableRef
+from actors.job.template import BlockIdRef, BlockRef, VariableRef
 from actors.testing.orchestrator import InMemoryOrchestrator
 from tests.support.manual_clock import ManualClock
 
@@ -33,13 +33,13 @@ def test_references_are_fetched_once_each_and_at_the_same_time() -> None:
         server = InMemoryOrchestrator(ManualClock(), faults=asked)
         block_id = server.world.add_block("secret", "name", {"value": "s"})
         server.world.variables["var"] = [1]
-        wanted: list[Reference] = [
-            BlockRef("secret", "name"),
-            BlockRef("secret", "name"),
-            BlockIdRef(block_id),
-            VariableRef("var"),
+        wanted = [
+            "{{ prefect.blocks.secret.name }}",
+            "{{ prefect.blocks.secret.name }}",
+            {"$ref": {"block_document_id": block_id}},
+            "{{ prefect.variables.var }}",
         ]
-        assert await read_references(server, wanted) == {
+        assert await fetch_values(server, {"command": wanted}) == {
             BlockRef("secret", "name"): {"value": "s"},
             BlockIdRef(block_id): {"value": "s"},
             VariableRef("var"): [1],
@@ -51,8 +51,8 @@ def test_references_are_fetched_once_each_and_at_the_same_time() -> None:
 
 def test_what_does_not_exist_is_absent() -> None:
     server = InMemoryOrchestrator(ManualClock())
-    wanted: list[Reference] = [BlockRef("secret", "no"), BlockIdRef("no"), VariableRef("no")]
-    assert asyncio.run(read_references(server, wanted)) == {}
+    wanted = ["{{ prefect.blocks.secret.no }}", "{{ prefect.variables.no }}"]
+    assert asyncio.run(fetch_values(server, {"command": wanted})) == {}
 
 
 def test_other_errors_pass_through_as_they_are() -> None:
@@ -60,8 +60,9 @@ def test_other_errors_pass_through_as_they_are() -> None:
         raise Unavailable("away")
 
     server = InMemoryOrchestrator(ManualClock(), faults=fail)
+    wanted = ["{{ prefect.variables.a }}", "{{ prefect.variables.b }}"]
     with pytest.raises(Unavailable, match="away"):
-        asyncio.run(read_references(server, [VariableRef("a"), VariableRef("b")]))
+        asyncio.run(fetch_values(server, {"command": wanted}))
 
 
 def test_variables_named_within_blocks_are_fetched_too() -> None:
