@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final
@@ -45,30 +45,11 @@ class Adapters:
     """The launcher, unless it was passed in."""
     journal: Journal
     python: EnginePython
-    profile: LiveProfile
-    environment: Mapping[str, str]
-    """The worker's own at its start; runs inherit it."""
-    inherited_secrets: frozenset[str]
-    """The secrets in it."""
+    job_preparer: JobPreparer
+    secrets: Callable[[], frozenset[str]]
+    """What to mask in any case; a rotated key adds to it."""
     maintenance_until: Callable[[], float | None]
     """Until when, on the monotonic clock, the server has announced maintenance."""
-
-    @property
-    def secrets(self) -> frozenset[str]:
-        """What to mask in any case; a rotated key adds to it."""
-        return self.profile.secrets | self.inherited_secrets
-
-    def job_preparer(self, settings: Settings) -> JobPreparer:
-        return JobPreparer(
-            orchestrator=self.orchestrator,
-            folder=self.journal.folder,
-            worker=self.name,
-            engine_python=self.python,
-            base_env=self.environment,
-            prefect_env=self.profile.environment,
-            secrets=lambda: self.secrets,
-            end_leftovers=settings.end_leftovers,
-        )
 
 
 async def open_adapters(
@@ -122,6 +103,11 @@ async def open_adapters(
         journal = FolderJournal(folder, writer=writer, readers=files)
         opened.push_async_callback(journal.aclose)
     environment = dict(os.environ)
+    inherited = secrets_in_environment(environment)
+
+    def secrets() -> frozenset[str]:
+        return profile.secrets | inherited
+
     return Adapters(
         name=name,
         hostname=hostname,
@@ -131,8 +117,16 @@ async def open_adapters(
         keeper=keeper,
         journal=journal,
         python=python,
-        profile=profile,
-        environment=environment,
-        inherited_secrets=secrets_in_environment(environment),
+        job_preparer=JobPreparer(
+            orchestrator=orchestrator,
+            folder=journal.folder,
+            worker=name,
+            engine_python=python,
+            base_env=environment,
+            prefect_env=profile.environment,
+            secrets=secrets,
+            end_leftovers=settings.end_leftovers,
+        ),
+        secrets=secrets,
         maintenance_until=lambda: None if session is None else session.maintenance_until,
     )

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-import contextlib
-import os
 import signal
-import socket
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import psutil
@@ -23,19 +19,11 @@ import structlog
 
 from ..domain.errors import InfrastructureNotAvailable, InfrastructureNotFound, KeeperError
 from ..domain.exit_status import explain
-from ..domain.ids import ClaimKey, claim_key, new_transition_id
+from ..domain.ids import claim_key, new_transition_id
 from ..domain.masking import Masker
 from ..domain.model import FlowRun, InfrastructurePid, Json
-from ..domain.process import (
-    KeptRun,
-    OutputWritten,
-    ProcessExited,
-    ProcessFact,
-    SpawnOrder,
-    TreeEnded,
-)
+from ..domain.process import OutputWritten, ProcessExited, ProcessFact, TreeEnded
 from ..job.configuration import ProcessJobConfiguration, default_base_job_template
-from ..job.environment import run_environment
 from ..job.job import Job, build_job, needs_engine
 from ..job.template import Resolved
 from ..runtime import LoopClock
@@ -101,20 +89,18 @@ class ProcessWorker:
         **settings: Any,
     ) -> None:
         given = {
-            "prefetch_seconds": prefetch_seconds,
-            "heartbeat_seconds": heartbeat_interval_seconds,
-            "name": name,
-            "limit": limit,
-            "base_job_template": base_job_template,
-        }
-        self._values: dict[str, Any] = {
             "pool": work_pool_name,
             "work_queues": tuple(work_queues or ()),
+            "name": name,
+            "prefetch_seconds": prefetch_seconds,
             "create_pool_if_not_found": create_pool_if_not_found,
-            **{key: value for key, value in given.items() if value is not None},
+            "limit": limit,
+            "heartbeat_seconds": heartbeat_interval_seconds,
+            "base_job_template": base_job_template,
             **settings,
         }
-        self._settings = Settings(**self._values)
+        self._values = {key: value for key, value in given.items() if value is not None}
+        self._settings(embedded=True)  # a wrong value is an error here
         self._adapters: Adapters | None = None
         self._opened = AsyncExitStack()
 
@@ -155,9 +141,7 @@ class ProcessWorker:
         ``with_healthcheck`` serves /health and /ready meanwhile. ``printer`` is told when the
         worker has started and stopped. WorkerError: it had to give up.
         """
-        settings = Settings(
-            **self._values | {"run_once": run_once, "with_healthcheck": with_healthcheck}
-        )
+        settings = self._settings(run_once=run_once, with_healthcheck=with_healthcheck)
         async with ActorSystem(settings) as system:
             self._adapters = system.adapters
             try:
@@ -168,18 +152,13 @@ class ProcessWorker:
         printer(f"Worker {system.name!r} stopped!")
 
     async def __aenter__(self) -> Self:
+        settings = self._settings(embedded=True)
         async with AsyncExitStack() as opened:
-            settings = Settings(**self._values | {"embedded": True})
             self._adapters = await open_adapters(settings, opened, clock=LoopClock())
             self._opened = opened.pop_all()
         return self
 
-    async def __aexit__(
-        self,
-        kind: builtins.type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._adapters = None
         await self._opened.aclose()
 
@@ -202,8 +181,9 @@ class ProcessWorker:
             flow=None,
             engine_python=await adapters.python() if needs_engine(configuration.command) else "",
         )
-        watch = _Watch(job, Masker(job.secrets | adapters.secrets))
-        order = await self._order(adapters, flow_run, job)
+        watch = _Watch(job, Masker(job.secrets | adapters.secrets()))
+        key = claim_key(flow_run.id, new_transition_id())
+        order = await adapters.job_preparer.order(key, flow_run, job)
         identity = await adapters.launcher.spawn(order, watch.hear)
         if task_status is not None:
             task_status.started(f"{adapters.hostname}:{identity.pid}")
@@ -211,8 +191,8 @@ class ProcessWorker:
         explanation = explain(code)
         log.log(explanation.level, "process.exited", pid=identity.pid, text=explanation.text)
         await _told(watch.gone, adapters)
-        with contextlib.suppress(KeeperError):  # the keeper has ended with the block
-            await adapters.launcher.forget(order.key)
+        with suppress(KeeperError):  # the keeper has ended with the block
+            await adapters.launcher.forget(key)
         status_code = -1 if code is None else code
         return ProcessWorkerResult(identifier=str(identity.pid), status_code=status_code)
 
@@ -227,42 +207,27 @@ class ProcessWorker:
         where = InfrastructurePid.parse(infrastructure_pid)
         if where is None:
             raise InfrastructureNotFound(f"{infrastructure_pid!r} names no process.")
-        if where.host not in (None, socket.gethostname()):
+        if where.host not in (None, adapters.hostname):
             raise InfrastructureNotAvailable(
                 f"Process {where.pid} runs on host {where.host!r}: end it there."
             )
-        kept = await _alive(adapters, where.pid)
-        if kept is None:
+        table = await adapters.launcher.table()
+        key = next((k.key for k in table if k.identity.pid == where.pid and k.exit is None), None)
+        if key is None:
             if psutil.pid_exists(where.pid):
                 raise InfrastructureNotAvailable(
                     f"Process {where.pid} was not started by this worker, so it is left alone."
                 )
             raise InfrastructureNotFound(f"There is no process {where.pid}.")
-        await adapters.launcher.end_tree(
-            kept.key, signal=signal.SIGTERM, grace_seconds=grace_seconds
-        )
+        await adapters.launcher.end_tree(key, signal=signal.SIGTERM, grace_seconds=grace_seconds)
         # its facts go to the caller of run(), so this one has to look
-        while await _is_there(adapters, kept.key):  # noqa: ASYNC110
+        while any(  # noqa: ASYNC110
+            k.key == key and not k.tree_ended for k in await adapters.launcher.table()
+        ):
             await asyncio.sleep(CHECK_SECONDS)
 
-    async def _order(self, adapters: Adapters, run: FlowRun, job: Job) -> SpawnOrder:
-        key = claim_key(run.id, new_transition_id())
-        return SpawnOrder(
-            key=key,
-            folder=await adapters.journal.folder(key),
-            argv=job.argv,
-            env=run_environment(
-                base=os.environ,
-                prefect_settings=await adapters.profile.environment(),
-                run=run,
-                deployment=None,
-                flow=None,
-                worker_name=adapters.name,
-                job_env=job.env,
-            ),
-            working_dir=None if job.working_dir is None else job.working_dir.absolute(),
-            nice=job.limits.nice,
-        )
+    def _settings(self, **more: bool) -> Settings:
+        return Settings(**self._values | more)
 
     def _open(self) -> Adapters:
         if self._adapters is None:
@@ -294,13 +259,3 @@ class _Watch:
 async def _told(fact: asyncio.Future[T], adapters: Adapters) -> T:
     """Wait for a fact about a process. KeeperError: the keeper will never tell it."""
     return await (fact if adapters.keeper is None else adapters.keeper.or_failure(fact))
-
-
-async def _is_there(adapters: Adapters, key: ClaimKey) -> bool:
-    table = await adapters.launcher.table()
-    return any(kept.key == key and not kept.tree_ended for kept in table)
-
-
-async def _alive(adapters: Adapters, pid: int) -> KeptRun | None:
-    table = await adapters.launcher.table()
-    return next((k for k in table if k.identity.pid == pid and k.exit is None), None)

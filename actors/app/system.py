@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import AsyncExitStack
-from types import TracebackType
 from typing import Self
 
 import psutil
@@ -77,12 +76,7 @@ class ActorSystem:
             self._resources = opened.pop_all()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._resources.aclose()
 
     async def wait(self) -> None:
@@ -131,7 +125,7 @@ class ActorSystem:
         """What to mask in logs; a rotated key adds to it."""
         if self._adapters is None:
             return self.settings.prefect.secrets() | secrets_in_environment(os.environ)
-        return self._adapters.secrets
+        return self._adapters.secrets()
 
     @property
     def adapters(self) -> Adapters:
@@ -168,7 +162,7 @@ class ActorSystem:
                 launcher=adapters.launcher,
                 journal=adapters.journal,
                 clock=self._clock,
-                prepare_job=adapters.job_preparer(settings).prepare_job,
+                prepare_job=adapters.job_preparer.prepare_job,
                 pid_exists=psutil.pid_exists,
                 uses_runner=uses_runner,
                 maintenance_until=adapters.maintenance_until,

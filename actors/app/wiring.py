@@ -7,6 +7,7 @@ import random
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from slugify import slugify
 
@@ -118,99 +119,75 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
         create_if_missing=settings.create_pool_if_not_found,
         once=settings.run_once,
     )
-
-    def event_emitter() -> AsyncioRef:
-        return EventEmitter.start(**api)
-
-    def log_shipper() -> AsyncioRef:
-        max_line = prefect.logging_to_api_max_log_size
-        return LogShipper.start(
+    max_line = prefect.logging_to_api_max_log_size
+    services: dict[str, Callable[[], AsyncioRef]] = {}
+    services["event_emitter"] = partial(EventEmitter.start, **api)
+    if prefect.logging_to_api_enabled:
+        services["log_shipper"] = partial(
+            LogShipper.start,
             **api,
             pause_seconds=prefect.logging_to_api_batch_interval,
             batch_bytes=max(prefect.logging_to_api_batch_size - max_line, max_line),
             max_line_bytes=max_line,
             level=logging.getLevelNamesMapping()[prefect.logging_level],
         )
-
-    def health_reporter() -> AsyncioRef:
-        return HealthReporter.start(
+    services["health_reporter"] = partial(
+        HealthReporter.start,
+        clock=ports.clock,
+        query_seconds=settings.query_seconds,
+        heartbeat_seconds=settings.heartbeat_seconds,
+        excused_until=ports.maintenance_until,
+        peers=peers,
+    )
+    services["heartbeater"] = partial(Heartbeater.start, service_settings, **api, peers=peers)
+    services["dispatcher"] = partial(
+        Dispatcher.start,
+        **shared,
+        limit=settings.limit,
+        memory_pause_percent=settings.memory_pause_percent,
+        worker=plan.name,
+        journal=ports.journal,
+        launcher=ports.launcher,
+        start_supervisor=_supervisors(plan, ports, directory),
+        alive_supervisors=lambda: [
+            ref for name, ref in directory if name.startswith(RUN_PREFIX) and ref.is_alive()
+        ],
+        peers=peers,
+    )
+    if ports.resource_monitor is not None:
+        services["memory_watcher"] = partial(
+            MemoryWatcher.start,
+            resource_monitor=ports.resource_monitor,
             clock=ports.clock,
-            query_seconds=settings.query_seconds,
-            heartbeat_seconds=settings.heartbeat_seconds,
-            excused_until=ports.maintenance_until,
             peers=peers,
         )
-
-    def dispatcher() -> AsyncioRef:
-        return Dispatcher.start(
-            limit=settings.limit,
-            memory_pause_percent=settings.memory_pause_percent,
-            worker=plan.name,
-            journal=ports.journal,
-            launcher=ports.launcher,
-            **shared,
-            start_supervisor=_supervisors(plan, ports, directory),
-            alive_supervisors=lambda: [
-                ref for name, ref in directory if name.startswith(RUN_PREFIX) and ref.is_alive()
-            ],
-            peers=peers,
-        )
-
-    def heartbeater() -> AsyncioRef:
-        return Heartbeater.start(service_settings, **api, peers=peers)
-
-    def poller() -> AsyncioRef:
-        return Poller.start(service_settings, **api, peers=peers)
-
-    def cancellation_watcher() -> AsyncioRef:
-        return CancellationWatcher.start(
-            service_settings,
-            **api,
-            pid_exists=ports.pid_exists,
-            uses_runner=ports.uses_runner,
-            peers=peers,
-        )
-
-    def journal_pruner() -> AsyncioRef:
-        return JournalPruner.start(
-            journal=ports.journal,
-            clock=ports.clock,
-            keep_seconds=settings.keep_runs_days * 86_400.0,
-            keep_count=settings.keep_runs,
-        )
-
-    def memory_watcher() -> AsyncioRef:
-        assert ports.resource_monitor is not None, "it is started with a monitor only"
-        return MemoryWatcher.start(
-            resource_monitor=ports.resource_monitor, clock=ports.clock, peers=peers
-        )
-
-    def service_notifier() -> AsyncioRef:
-        assert ports.notifier is not None, "it is started with a notifier only"
-        return ServiceNotifier.start(
+    services["poller"] = partial(Poller.start, service_settings, **api, peers=peers)
+    services["cancellation_watcher"] = partial(
+        CancellationWatcher.start,
+        service_settings,
+        **api,
+        pid_exists=ports.pid_exists,
+        uses_runner=ports.uses_runner,
+        peers=peers,
+    )
+    services["journal_pruner"] = partial(
+        JournalPruner.start,
+        journal=ports.journal,
+        clock=ports.clock,
+        keep_seconds=settings.keep_runs_days * 86_400.0,
+        keep_count=settings.keep_runs,
+    )
+    if ports.notifier is not None:
+        services["service_notifier"] = partial(
+            ServiceNotifier.start,
             notifier=ports.notifier,
             clock=ports.clock,
-            services=watched,
+            services=[directory.address(name) for name in services],
             peers=peers,
         )
-
-    services = [
-        event_emitter,
-        *([log_shipper] if prefect.logging_to_api_enabled else []),
-        health_reporter,
-        heartbeater,
-        dispatcher,
-        *([memory_watcher] if ports.resource_monitor is not None else []),
-        poller,
-        cancellation_watcher,
-        journal_pruner,
-    ]
-    watched = [directory.address(start.__name__) for start in services]
-    if ports.notifier is not None:
-        services.append(service_notifier)
     return [
-        ChildSpec(name=start.__name__, start=start, restart=Restart.PERMANENT)
-        for start in services
+        ChildSpec(name=name, start=start, restart=Restart.PERMANENT)
+        for name, start in services.items()
     ]
 
 

@@ -115,7 +115,7 @@ async def prepared(adapters: Adapters, settings: Settings, pool: WorkPool = POOL
     record = RunRecord(
         key=ClaimKey("key"), worker="w", run=run, claim=new_transition_id(), phase=Phase.PREPARING
     )
-    return await adapters.job_preparer(settings).prepare_job(record, pool)
+    return await adapters.job_preparer.prepare_job(record, pool)
 
 
 def test_a_run_that_starts_after_the_old_key_was_refused_has_the_new_one(
