@@ -1,16 +1,15 @@
-"""The five events of a process worker, with the names and resources that Prefect's worker uses.
-
-Ids and times are passed in.
-"""
+"""The five events of a process worker, with the names and resources that Prefect's worker uses."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import uuid
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from enum import StrEnum
+from typing import Final
 
 from .model import Deployment, Flow, FlowRun, Resource, WorkerEvent, WorkPool
-from .record import Reason
+from .record import RunRecord
 
 FOLLOWS_WITHIN: Final = timedelta(minutes=5)
 """Servers ignore ``follows`` if the two events are further apart."""
@@ -19,11 +18,12 @@ MAX_RELATED: Final = 100
 """Servers from 3.8 on reject an event with more related resources."""
 
 
-class Preceding(NamedTuple):
-    """The event that another one follows: its id and when it occurred."""
+class EventKind(StrEnum):
+    """The worker events about a flow run."""
 
-    id: str
-    occurred: datetime
+    SUBMITTED = "submitted"
+    EXECUTED = "executed"
+    CANCELLED = "cancelled"
 
 
 def worker_resource(name: str, slug: str, version: str) -> Resource:
@@ -51,21 +51,15 @@ def run_related(
 
     Tags beyond MAX_RELATED are left out.
     """
-    objects = [
-        _related("deployment", deployment.id, deployment.name) if deployment else None,
-        _related("flow", flow.id, flow.name) if flow else None,
-        _related("flow-run", run.id, run.name),
+    leading = [
+        _related(kind, thing.id, thing.name)
+        for kind, thing in (("deployment", deployment), ("flow", flow), ("flow-run", run))
+        if thing is not None
     ]
-    leading = [resource for resource in objects if resource is not None]
-    trailing = pool_related(pool)
-    tags = _tags(tag for holder in (deployment, flow, run) if holder for tag in holder.tags)
-    room = MAX_RELATED - len(leading) - len(trailing)
-    return (*leading, *tags[:room], *trailing)
-
-
-def pool_related(pool: WorkPool | None) -> tuple[Resource, ...]:
-    """The related resources of the events about the worker itself."""
-    return (_related("work-pool", pool.id, pool.name),) if pool else ()
+    trailing = _pool(pool)
+    tags = sorted({tag for holder in (deployment, flow, run) if holder for tag in holder.tags})
+    tags = tags[: MAX_RELATED - len(leading) - len(trailing)]
+    return (*leading, *map(_tag, tags), *trailing)
 
 
 def started(
@@ -77,74 +71,60 @@ def started(
         event="prefect.worker.started",
         occurred=occurred,
         resource=worker,
-        related=pool_related(pool),
+        related=_pool(pool),
     )
 
 
 def stopped(start: WorkerEvent, *, id: str, occurred: datetime) -> WorkerEvent:
     """The worker that emitted ``start`` has stopped."""
-    return WorkerEvent(
+    return replace(
+        start,
         id=id,
         event="prefect.worker.stopped",
         occurred=occurred,
-        resource=start.resource,
-        related=start.related,
-        follows=_follows(Preceding(start.id, start.occurred), occurred),
+        follows=_follows(start.id, start.occurred, occurred),
     )
 
 
-def submitted(
-    worker: Resource, related: tuple[Resource, ...], *, id: str, occurred: datetime
+def run_event(
+    kind: EventKind, record: RunRecord, *, worker: Resource, hostname: str, occurred: datetime
 ) -> WorkerEvent:
-    """A run is about to start; ``related`` comes from :func:`run_related`."""
+    """The event of ``kind`` about the run of ``record``.
+
+    It is made of the record alone and its id follows from the claim, so that the next worker
+    emits the same event and not a second one. Of ``executed``, Prefect's worker leaves the
+    payload empty; ours names the reason. Only ``cancelled`` has the whole ``host:pid``.
+    """
+    facts: dict[str, object] = {}
+    follows: str | None = None
+    payload: dict[str, str] = {}
+    match kind:
+        case EventKind.EXECUTED:
+            facts["identifier"] = record.pid
+            facts["status-code"] = record.exit.code if record.exit else None
+            follows = _follows(
+                _event_id(EventKind.SUBMITTED, record), record.submitted_at, occurred
+            )
+            payload = {"reason": str(record.reason)} if record.reason else {}
+        case EventKind.CANCELLED:
+            facts["identifier"] = f"{hostname}:{record.pid}" if record.pid is not None else None
+    known = {f"prefect.infrastructure.{k}": str(v) for k, v in facts.items() if v is not None}
     return WorkerEvent(
-        id=id,
-        event="prefect.worker.submitted-flow-run",
+        id=_event_id(kind, record),
+        event=f"prefect.worker.{kind}-flow-run",
         occurred=occurred,
         resource=worker,
-        related=related,
+        related=tuple(
+            {**resource, **known} if resource["prefect.resource.role"] == "flow-run" else resource
+            for resource in record.related
+        ),
+        follows=follows,
+        payload=payload,
     )
 
 
-def executed(
-    worker: Resource,
-    related: tuple[Resource, ...],
-    *,
-    id: str,
-    occurred: datetime,
-    pid: int | None,
-    code: int | None,
-    submitted: Preceding | None,
-    reason: Reason | None = None,
-) -> WorkerEvent:
-    """A run's process has ended. Prefect's worker leaves the payload empty; ours says why."""
-    return WorkerEvent(
-        id=id,
-        event="prefect.worker.executed-flow-run",
-        occurred=occurred,
-        resource=worker,
-        related=_with_infrastructure(related, identifier=pid, status_code=code),
-        follows=_follows(submitted, occurred),
-        payload={} if reason is None else {"reason": str(reason)},
-    )
-
-
-def cancelled(
-    worker: Resource,
-    related: tuple[Resource, ...],
-    *,
-    id: str,
-    occurred: datetime,
-    infrastructure_pid: str | None,
-) -> WorkerEvent:
-    """A run was cancelled. Unlike :func:`executed`, this event has the whole ``host:pid``."""
-    return WorkerEvent(
-        id=id,
-        event="prefect.worker.cancelled-flow-run",
-        occurred=occurred,
-        resource=worker,
-        related=_with_infrastructure(related, identifier=infrastructure_pid),
-    )
+def _event_id(kind: EventKind, record: RunRecord) -> str:
+    return str(uuid.uuid5(uuid.UUID(record.claim), f"event {kind}"))
 
 
 def _related(kind: str, id: str, name: str) -> Resource:
@@ -155,31 +135,16 @@ def _related(kind: str, id: str, name: str) -> Resource:
     }
 
 
-def _tags(tags: Iterable[str]) -> list[Resource]:
-    return [
-        {"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"}
-        for tag in sorted(set(tags))
-    ]
+def _pool(pool: WorkPool | None) -> tuple[Resource, ...]:
+    return (_related("work-pool", pool.id, pool.name),) if pool else ()
 
 
-def _with_infrastructure(
-    related: tuple[Resource, ...],
-    *,
-    identifier: int | str | None,
-    status_code: int | None = None,
-) -> tuple[Resource, ...]:
-    facts = {
-        "prefect.infrastructure.identifier": identifier,
-        "prefect.infrastructure.status-code": status_code,
-    }
-    known = {label: str(value) for label, value in facts.items() if value is not None}
-    return tuple(
-        {**resource, **known} if resource["prefect.resource.role"] == "flow-run" else resource
-        for resource in related
-    )
+def _tag(tag: str) -> Resource:
+    return {"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"}
 
 
-def _follows(preceding: Preceding | None, occurred: datetime) -> str | None:
-    if preceding is None or abs(occurred - preceding.occurred) >= FOLLOWS_WITHIN:
+def _follows(id: str, preceded: datetime | None, occurred: datetime) -> str | None:
+    """The event before this one, unless it is unknown or too far away for servers."""
+    if preceded is None or abs(occurred - preceded) >= FOLLOWS_WITHIN:
         return None
-    return preceding.id
+    return id

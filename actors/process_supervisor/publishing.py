@@ -6,18 +6,14 @@ The run goes on without them, so a bug here costs what was to be published, and 
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from datetime import datetime
-from typing import assert_never
 
-from ..domain import worker_events
 from ..domain.ids import FlowRunId
-from ..domain.model import LogLine, Resource, WorkerEvent
+from ..domain.model import LogLine
 from ..domain.record import RunRecord
+from ..domain.worker_events import EventKind, run_event
 from ..messages.deliveries import EmitEvent, ShipLog
-from .machine.effects import EventKind, Remark
+from .machine.effects import Remark
 from .output import RunOutput
 from .ports import SupervisorPorts
 
@@ -29,14 +25,20 @@ class Publisher:
         self._ports = ports
         self._output = output
         self._run_id = run_id
-        self._events = RunEvents(worker=ports.resource, hostname=ports.hostname)
 
     def emit(self, kind: EventKind, record: RunRecord) -> None:
         """Emit a worker event about the run."""
 
         def emit() -> None:
-            event = self._events.build(kind, record, self._ports.clock.now())
-            self._ports.peers.event_emitter.tell(EmitEvent(event))
+            ports = self._ports
+            event = run_event(
+                kind,
+                record,
+                worker=ports.resource,
+                hostname=ports.hostname,
+                occurred=ports.clock.now(),
+            )
+            ports.peers.event_emitter.tell(EmitEvent(event))
 
         self._attempt("event", emit)
 
@@ -70,49 +72,3 @@ class Publisher:
             act()
         except Exception as error:
             self._output.log_bug(what, error)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunEvents:
-    """Builds a run's worker events from its record alone, so that a successor builds the same.
-
-    Their ids follow from the claim: a repeated event is the same event.
-    """
-
-    worker: Resource
-    hostname: str
-
-    def build(self, kind: EventKind, record: RunRecord, now: datetime) -> WorkerEvent:
-        """The event of ``kind`` about ``record``'s run, occurring ``now``."""
-        worker, related, event_id = self.worker, record.related, _event_id(kind, record)
-        match kind:
-            case EventKind.SUBMITTED:
-                return worker_events.submitted(worker, related, id=event_id, occurred=now)
-            case EventKind.EXECUTED:
-                return worker_events.executed(
-                    worker,
-                    related,
-                    id=event_id,
-                    occurred=now,
-                    pid=record.pid,
-                    code=None if record.exit is None else record.exit.code,
-                    submitted=_submitted(record),
-                    reason=record.reason,
-                )
-            case EventKind.CANCELLED:
-                pid = None if record.pid is None else f"{self.hostname}:{record.pid}"
-                return worker_events.cancelled(
-                    worker, related, id=event_id, occurred=now, infrastructure_pid=pid
-                )
-            case _:
-                assert_never(kind)
-
-
-def _submitted(record: RunRecord) -> worker_events.Preceding | None:
-    if record.submitted_at is None:
-        return None
-    return worker_events.Preceding(_event_id(EventKind.SUBMITTED, record), record.submitted_at)
-
-
-def _event_id(kind: EventKind, record: RunRecord) -> str:
-    return str(uuid.uuid5(uuid.UUID(record.claim), f"event {kind}"))

@@ -8,8 +8,9 @@ from dataclasses import replace
 from ...domain.exit_status import crash_message
 from ...domain.process import ExitStatus
 from ...domain.record import Phase, Reason
+from ...domain.worker_events import EventKind
 from .beginning import end_unstarted, spawned
-from .effects import Emit, EventKind, PrepareJob, TellPid
+from .effects import Emit, PrepareJob, TellPid
 from .ending import exited
 from .proposals import cancelled, claim, crashed
 from .stimuli import Adopted, Exited
@@ -95,6 +96,6 @@ def worker_failed(turn: Turn, cause: str) -> None:
     else:
         reason = record.reason or Reason.WORKER_FAILED
         turn.record = replace(record, reason=reason)
-        message = crash_message(reason, None, (), cause=cause, limits=turn.limits)
+        message = crash_message(reason, None, (), cause=cause, limits=record.limits)
         turn.remark(logging.ERROR, message)
         turn.report(crashed(record, message))

@@ -9,10 +9,10 @@ from itertools import takewhile
 from ...domain.exit_status import crash_message
 from ...domain.model import Aborted, Accepted, Rejected, State, StateType, Verdict, Wait
 from ...domain.record import Phase, Reason
+from ...domain.worker_events import EventKind
 from .effects import (
     AddLabels,
     Emit,
-    EventKind,
     PrepareJob,
     ReadHistory,
     Remark,

@@ -7,10 +7,10 @@ carried out again by a successor and must be harmless when it is.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from ...domain.model import Proposal
 from ...domain.record import Reason
+from ...domain.worker_events import EventKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,14 +70,6 @@ class StartTimeout:
     """Take ``EndWanted(TIMED_OUT)`` once the run has lasted for ``seconds``."""
 
     seconds: float
-
-
-class EventKind(StrEnum):
-    """Which of the worker's events about a run."""
-
-    SUBMITTED = "submitted"
-    EXECUTED = "executed"
-    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

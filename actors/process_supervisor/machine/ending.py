@@ -10,7 +10,8 @@ from ...domain.exit_status import BY_SIGKILL, crash_message, explain
 from ...domain.model import Aborted, Accepted, Proposal, Rejected, State, StateType, Verdict, Wait
 from ...domain.process import ExitStatus
 from ...domain.record import Phase, Reason
-from .effects import Abandon, Emit, EventKind, Propose
+from ...domain.worker_events import EventKind
+from .effects import Abandon, Emit, Propose
 from .proposals import cancelled, crashed, outcome
 from .stimuli import Exited
 from .turn import REPORTS_WITH_OUTPUT, Turn
@@ -52,7 +53,7 @@ def _runner_had_its_time(turn: Turn) -> bool:
     if since is None:
         turn.run = replace(turn.run, runner_cancels_since=turn.now)
         return False
-    seconds = RUNNER_GRACE_SECONDS + turn.limits.grace_seconds
+    seconds = RUNNER_GRACE_SECONDS + turn.record.limits.grace_seconds
     return (turn.now - since).total_seconds() >= seconds
 
 
@@ -123,7 +124,9 @@ def _report_exit(turn: Turn, status: ExitStatus, reason: Reason, tail: tuple[str
         message = None if reason is Reason.EXITED else crash_message(reason, status, tail)
         turn.report(outcome(record, ok=reason is Reason.EXITED, message=message))
     else:
-        turn.report(crashed(record, crash_message(reason, status, tail, limits=turn.limits)))
+        turn.report(
+            crashed(record, crash_message(reason, status, tail, limits=turn.record.limits))
+        )
 
 
 def tree_ended(turn: Turn, leftovers: int) -> None:

@@ -2,12 +2,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from actors.domain import worker_events
-from actors.domain.model import Resource
-from actors.domain.worker_events import MAX_RELATED, Preceding, run_related, worker_resource
+from actors.domain.ids import new_transition_id
+from actors.domain.model import Resource, WorkerEvent
+from actors.domain.process import ExitStatus
+from actors.domain.record import Reason, RunRecord
+from actors.domain.run import new_run
+from actors.domain.worker_events import (
+    MAX_RELATED,
+    EventKind,
+    run_event,
+    run_related,
+    worker_resource,
+)
 from tests.support.builders import DEPLOYMENT, FLOW, POOL, a_run
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -93,24 +104,32 @@ def test_a_worker_that_never_saw_its_pool_relates_to_nothing() -> None:
     assert worker_events.started(WORKER, None, id="1", occurred=NOW).related == ()
 
 
+def record(**changes: Any) -> RunRecord:
+    run = new_run(a_run(), worker="w", transition=new_transition_id())
+    return replace(run.record, related=RELATED, **changes)
+
+
+def event_of(kind: EventKind, record: RunRecord) -> WorkerEvent:
+    return run_event(kind, record, worker=WORKER, hostname="worker-host", occurred=NOW)
+
+
 def test_submitted() -> None:
-    event = worker_events.submitted(WORKER, RELATED, id="3", occurred=NOW)
+    event = event_of(EventKind.SUBMITTED, record())
     assert (event.event, event.related) == ("prefect.worker.submitted-flow-run", RELATED)
-    assert event.follows is None
+    assert (event.resource, event.occurred, event.follows) == (WORKER, NOW, None)
 
 
 def test_executed_tells_pid_and_exit_code_of_the_run_alone() -> None:
-    event = worker_events.executed(
-        WORKER,
-        RELATED,
-        id="4",
-        occurred=NOW,
+    ended = record(
         pid=17097,
-        code=-9,
-        submitted=Preceding("3", NOW - timedelta(seconds=5)),
+        exit=ExitStatus(code=-9),
+        reason=Reason.FAILED,
+        submitted_at=NOW - timedelta(seconds=5),
     )
+    event = event_of(EventKind.EXECUTED, ended)
     assert event.event == "prefect.worker.executed-flow-run"
-    assert event.follows == "3"
+    assert event.follows == event_of(EventKind.SUBMITTED, ended).id
+    assert event.payload == {"reason": "failed"}
     assert run_resource(event.related) == {
         **RUN_RESOURCE,
         "prefect.infrastructure.identifier": "17097",
@@ -120,10 +139,13 @@ def test_executed_tells_pid_and_exit_code_of_the_run_alone() -> None:
     assert event.related[3:] == RELATED[3:]
 
 
+def test_a_repeated_event_is_the_same() -> None:
+    claim = record(pid=5)
+    assert event_of(EventKind.EXECUTED, claim) == event_of(EventKind.EXECUTED, claim)
+
+
 def test_a_lost_exit_code_is_not_made_up() -> None:
-    event = worker_events.executed(
-        WORKER, RELATED, id="4", occurred=NOW, pid=5, code=None, submitted=None
-    )
+    event = event_of(EventKind.EXECUTED, record(pid=5, exit=ExitStatus(code=None)))
     assert run_resource(event.related) == {
         **RUN_RESOURCE,
         "prefect.infrastructure.identifier": "5",
@@ -131,9 +153,7 @@ def test_a_lost_exit_code_is_not_made_up() -> None:
 
 
 def test_cancelled_tells_the_whole_infrastructure_pid() -> None:
-    event = worker_events.cancelled(
-        WORKER, RELATED, id="5", occurred=NOW, infrastructure_pid="worker-host:19988"
-    )
+    event = event_of(EventKind.CANCELLED, record(pid=19988))
     assert event.event == "prefect.worker.cancelled-flow-run"
     assert event.follows is None
     assert run_resource(event.related) == {
@@ -145,22 +165,14 @@ def test_cancelled_tells_the_whole_infrastructure_pid() -> None:
 @pytest.mark.parametrize(
     ("apart", "follows"),
     [
-        (timedelta(minutes=4, seconds=59), "3"),
-        (timedelta(minutes=5), None),
-        (timedelta(minutes=-4), "3"),
-        (timedelta(minutes=-5), None),
+        (timedelta(minutes=4, seconds=59), True),
+        (timedelta(minutes=5), False),
+        (timedelta(minutes=-4), True),
+        (timedelta(minutes=-5), False),
     ],
 )
 def test_an_event_follows_another_only_within_five_minutes(
-    apart: timedelta, follows: str | None
+    apart: timedelta, follows: bool
 ) -> None:
-    event = worker_events.executed(
-        WORKER,
-        RELATED,
-        id="4",
-        occurred=NOW,
-        pid=1,
-        code=0,
-        submitted=Preceding("3", NOW - apart),
-    )
-    assert event.follows == follows
+    event = event_of(EventKind.EXECUTED, record(submitted_at=NOW - apart))
+    assert (event.follows is not None) == follows

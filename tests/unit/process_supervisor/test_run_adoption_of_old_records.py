@@ -12,13 +12,13 @@ from actors.domain.model import Accepted, State, StateType
 from actors.domain.process import ExitStatus
 from actors.domain.record import JobSummary, Phase, Reason
 from actors.domain.run import Run, found_run, new_run
+from actors.domain.worker_events import EventKind
 from actors.process_supervisor.machine import stimuli as on
 from actors.process_supervisor.machine.effects import (
     CheckState,
     Effect,
     Emit,
     EndTree,
-    EventKind,
     PrepareJob,
     Propose,
     Spawn,

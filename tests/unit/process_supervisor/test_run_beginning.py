@@ -15,11 +15,11 @@ from actors.domain.model import (
     Verdict,
 )
 from actors.domain.record import Phase, Reason
+from actors.domain.worker_events import EventKind
 from actors.process_supervisor.machine import stimuli as on
 from actors.process_supervisor.machine.effects import (
     CheckState,
     Emit,
-    EventKind,
     FreeSlot,
     PrepareJob,
     ReadHistory,

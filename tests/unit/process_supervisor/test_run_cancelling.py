@@ -14,11 +14,11 @@ from actors.domain.model import (
     StateType,
 )
 from actors.domain.record import JobSummary, Phase, Reason
+from actors.domain.worker_events import EventKind
 from actors.process_supervisor.machine import stimuli as on
 from actors.process_supervisor.machine.effects import (
     Emit,
     EndTree,
-    EventKind,
     FreeSlot,
     Settle,
     Spawn,
