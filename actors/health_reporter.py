@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import structlog
 
 from .domain.log_once import LogOnce
-from .domain.policy import health
+from .domain.policy import is_healthy
 from .domain.ports import Clock
 from .messages.guardian import Stage
 from .messages.health_reporter import (
@@ -110,22 +110,23 @@ class HealthReporter(AsyncioActor):
             last = max(last, self._last_beat)
             interval = max(interval, self._heartbeat_seconds)
         now, excused_until = self._clock.monotonic(), self._excused_until()
-        verdict = health(
+        healthy = is_healthy(
             now=now, last_poll=last, query_seconds=interval, excused_until=excused_until
         )
+        silent_seconds = max(now - last, 0.0)
         is_maintained = excused_until is not None and now < excused_until
-        if verdict.healthy:
+        if healthy:
             self._complaint.resolve()
         elif self._complaint.report("silent"):
             log.error(
                 "worker.unhealthy",
-                silent_seconds=round(verdict.silent_seconds),
+                silent_seconds=round(silent_seconds),
                 error=self._last_error,
                 hint="The server has not answered for long; /health says 503 until it does.",
             )
         return Health(
-            healthy=verdict.healthy,
+            healthy=healthy,
             ready=self._ready and not is_maintained,
-            seconds_since_poll=verdict.silent_seconds,
+            seconds_since_poll=silent_seconds,
             last_error=self._last_error,
         )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import structlog
 
-from .domain.memory import MemorySample
 from .domain.ports import Clock, ResourceMonitor
+from .domain.process import MemorySample
 from .messages.dispatcher import MemoryLimitedRuns, MemoryMeasured
 from .messages.services import Peers
 from .periodic_actor import PeriodicActor

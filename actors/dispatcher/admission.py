@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..domain.ids import DeploymentId, FlowRunId
-from ..domain.memory import MemorySample, is_short
 from ..domain.model import FlowRun
+from ..domain.process import MemorySample
 from ..messages.dispatcher import MAX_RUNS_PER_POLL, Capacity, DueRuns, Share
 
 HELD_BACK_SECONDS: Final = 15.0
@@ -17,6 +17,9 @@ HELD_BACK_SECONDS: Final = 15.0
 
 REMEMBERED_SECONDS: Final = 600.0
 """How long such a run comes after all others."""
+
+MEMORY_RELIEF_PERCENT: Final = 2.0
+"""How far below its threshold a shortage ends, so that it does not flicker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,9 +90,8 @@ class AdmissionControl:
     def measured(self, sample: MemorySample) -> bool:
         """Note how much memory is in use. Returns whether admission is paused or resumed by it."""
         was_short = self.is_short_of_memory
-        self.is_short_of_memory = is_short(
-            sample, threshold_percent=self._memory_pause_percent, was_short=was_short
-        )
+        relief = MEMORY_RELIEF_PERCENT if was_short else 0.0
+        self.is_short_of_memory = sample.host_percent >= self._memory_pause_percent - relief
         return was_short != self.is_short_of_memory
 
     def settled(self, run_id: FlowRunId, *, was_refused: bool, now: float) -> None:

@@ -10,11 +10,10 @@ from typing import assert_never
 
 import structlog
 
-from ..domain.failures import bug_in_words
+from ..domain.errors import bug_in_words
 from ..domain.ids import ClaimKey, new_transition_id
-from ..domain.memory import MemorySample
 from ..domain.ports import Clock, Journal, Launcher
-from ..domain.process import KeptRun, ProcessIdentity
+from ..domain.process import KeptRun, MemorySample, ProcessIdentity
 from ..domain.record import Phase, Reason, RunRecord
 from ..domain.run import new_run
 from ..messages.dispatcher import (

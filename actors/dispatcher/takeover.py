@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from ..domain.errors import StateFolderError
-from ..domain.failures import FailureKind, bug_in_words, classify_failure
+from ..domain.errors import FailureKind, StateFolderError, bug_in_words, classify_failure
 from ..domain.ids import ClaimKey
 from ..domain.log_once import LogOnce
 from ..domain.policy import Backoff

@@ -6,6 +6,8 @@ message without a traceback.
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 
 class WorkerError(Exception):
     """Something a person can act on. The message names the remedy."""
@@ -78,9 +80,35 @@ class InvalidRequest(Refused):
     """422 and other 4xx: the server rejects the request's form."""
 
 
-def is_final(error: Exception) -> bool:
-    """Whether the same request would be refused again.
+class FailureKind(StrEnum):
+    """What can be done about a failure."""
 
-    Not for a key that was rotated: a person may put the settings right.
-    """
-    return isinstance(error, Refused) and not isinstance(error, Unauthorized | Forbidden)
+    PASSING = "passing"
+    """Try again: the server, the keeper, the disk or the settings may allow it later."""
+    FINAL = "final"
+    """Give up and tell the run's user why: the same would fail again."""
+    BUG = "bug"
+    """Give up: an unexpected error is a fault of the worker."""
+
+
+_PASSING = (Unavailable, Unauthorized, Forbidden, KeeperError, StateFolderError, SettingsError)
+"""A key that was rotated, or an interpreter that is missing, may be put right meanwhile."""
+
+_FINAL = (Refused, InvalidJob, CouldNotStart)
+
+
+def classify_failure(error: Exception) -> FailureKind:
+    """What can be done about ``error``, whatever effect raised it."""
+    if isinstance(error, _PASSING):
+        return FailureKind.PASSING
+    return FailureKind.FINAL if isinstance(error, _FINAL) else FailureKind.BUG
+
+
+def is_final(error: Exception) -> bool:
+    """Whether the same would fail again."""
+    return classify_failure(error) is FailureKind.FINAL
+
+
+def bug_in_words(error: BaseException) -> str:
+    """A bug for the run's user, without the error's text, which could hold a secret."""
+    return f"The worker failed ({type(error).__name__}). Its log has the traceback."

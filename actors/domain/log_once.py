@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from typing import Protocol
 
-from .failures import FailureKind, classify_failure
+from .errors import FailureKind, classify_failure
 
 
 class Log(Protocol):

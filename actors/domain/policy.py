@@ -71,27 +71,16 @@ POLLS_MISSED: Final = 30
 """A worker is unhealthy after so many poll intervals without a poll, as Prefect's own is."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
-    """The verdict on a worker, and for how many seconds it has not polled."""
-
-    healthy: bool
-    silent_seconds: float
-
-
-def health(
+def is_healthy(
     *, now: float, last_poll: float, query_seconds: float, excused_until: float | None = None
-) -> Health:
-    """Whether the worker polls: the last successful poll is recent enough.
+) -> bool:
+    """Whether the last successful poll is recent enough.
 
     Times are of one clock, in seconds; ``last_poll`` starts as the time of the worker's start.
     ``excused_until`` is when the server's announced maintenance ends.
     """
     since = last_poll if excused_until is None else max(last_poll, excused_until)
-    return Health(
-        healthy=now - since <= query_seconds * POLLS_MISSED,
-        silent_seconds=max(now - last_poll, 0.0),
-    )
+    return now - since <= query_seconds * POLLS_MISSED
 
 
 # --- stopping ---------------------------------------------------------------------------------

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from .ids import ClaimKey, DeploymentId, FlowId, FlowRunId
-from .memory import MemorySample
 from .model import (
     Deployment,
     DueListing,
@@ -28,7 +27,7 @@ from .model import (
     WorkPool,
     WorkQueue,
 )
-from .process import KeptRun, ProcessFact, ProcessIdentity, SpawnOrder
+from .process import KeptRun, MemorySample, ProcessFact, ProcessIdentity, SpawnOrder
 from .record import RunRecord
 
 T = TypeVar("T")

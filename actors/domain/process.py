@@ -77,13 +77,6 @@ class KeptRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Leftovers:
-    """(pid, command) of processes that outlived their run and were ended with its tree."""
-
-    processes: tuple[tuple[int, str], ...] = field(default_factory=tuple)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessExited:
     """The run's own process ended. Each listener hears it once."""
 
@@ -93,10 +86,11 @@ class ProcessExited:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeEnded:
-    """No process of the run's tree is left, after ``leftovers`` were ended."""
+    """No process of the run's tree is left."""
 
     key: ClaimKey
-    leftovers: Leftovers = Leftovers()
+    leftovers: tuple[tuple[int, str], ...] = ()
+    """(pid, command) of processes that outlived their run and were ended with its tree."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,3 +104,13 @@ class OutputWritten:
 
 ProcessFact = ProcessExited | TreeEnded | OutputWritten
 """What the keeper tells the supervisor of a run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemorySample:
+    """The memory in use at one moment."""
+
+    host_percent: float
+    """Of the machine's or of the container's limit, whichever is smaller."""
+    runs: Mapping[ClaimKey, int] = field(default_factory=dict)
+    """Bytes that the processes of each measured run hold together."""

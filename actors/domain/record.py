@@ -48,6 +48,10 @@ class Reason(StrEnum):
     WORKER_FAILED = "worker failed"
 
 
+MEBIBYTE = 1024 * 1024
+"""The unit of ``memory_limit_mb``, in bytes."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Bounds of one run. None means no bound."""
@@ -57,6 +61,10 @@ class Limits:
     grace_seconds: float = 30.0
     kill_signal: int = 15
     nice: int = 0
+
+    def exceeds_memory(self, used_bytes: int) -> bool:
+        """Whether a run that holds ``used_bytes`` holds more than it may."""
+        return self.memory_limit_mb is not None and used_bytes > self.memory_limit_mb * MEBIBYTE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +106,11 @@ class RunRecord:
     """The state in which the server was seen to want this run cancelled."""
     report: Proposal | None = None
     """The state still to be proposed. Its transition id survives restarts: it is accepted once."""
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of its job, which are none until that is known."""
+        return self.job.limits if self.job else Limits()
 
     def for_keeping(self) -> RunRecord:
         """The record without job variables, parameters and the like, which may hold secrets.

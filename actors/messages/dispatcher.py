@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..domain.ids import ClaimKey, DeploymentId, FlowRunId, TransitionId
-from ..domain.memory import MemorySample
 from ..domain.model import FlowRun, State, WorkPool
-from ..domain.process import ProcessIdentity
+from ..domain.process import MemorySample, ProcessIdentity
 from ..domain.record import Reason
 from ..runtime import Query
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar, assert_never
 
-from ..domain.failures import FailureKind, bug_in_words, classify_failure
+from ..domain.errors import FailureKind, bug_in_words, classify_failure
 from ..domain.policy import seconds_until_start
 from ..domain.process import ProcessFact
 from ..domain.record import Phase, Reason, RunRecord

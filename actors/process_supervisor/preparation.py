@@ -6,8 +6,7 @@ import contextlib
 from dataclasses import replace
 from typing import Final
 
-from ..domain.errors import Unavailable
-from ..domain.failures import FailureKind, classify_failure
+from ..domain.errors import FailureKind, Unavailable, classify_failure
 from ..domain.masking import Masker
 from ..domain.model import WorkPool
 from ..domain.policy import Backoff

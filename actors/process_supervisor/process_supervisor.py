@@ -10,7 +10,6 @@ from ..domain.errors import CouldNotStart, StateFolderError
 from ..domain.ids import ClaimKey
 from ..domain.log_once import LogOnce
 from ..domain.masking import Masker
-from ..domain.memory import exceeds
 from ..domain.ports import OomDetector
 from ..domain.process import (
     KeptRun,
@@ -343,20 +342,16 @@ class ProcessSupervisor(AsyncioActor):
     def _watch_memory(self, process: ProcessIdentity) -> None:
         if self._ports.resource_monitor is not None:
             self._oom_detector = self._ports.resource_monitor.oom_detector(process.pid)
-        if self._memory_limit_mb is not None:
+        if self._record.limits.memory_limit_mb is not None:
             self._memory_limited = process
             limited = MemoryLimited(key=self._record.key, process=process)
             self._ports.peers.dispatcher.tell(limited)
 
-    @property
-    def _memory_limit_mb(self) -> float | None:
-        job = self._record.job
-        return None if job is None else job.limits.memory_limit_mb
-
     def _memory_used(self, used_bytes: int) -> None:
-        limit = self._memory_limit_mb
-        if self._record.reason is None and exceeds(used_bytes, limit):
-            self._output.log.warning("run.memory_limit", used_bytes=used_bytes, limit_mb=limit)
+        limits = self._record.limits
+        if self._record.reason is None and limits.exceeds_memory(used_bytes):
+            limit_mb = limits.memory_limit_mb
+            self._output.log.warning("run.memory_limit", used_bytes=used_bytes, limit_mb=limit_mb)
             self._hear(EndRun(reason=Reason.OUT_OF_MEMORY_LIMIT))
 
     # -- after a crash of the worker -----------------------------------------------------

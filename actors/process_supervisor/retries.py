@@ -10,8 +10,7 @@ from typing import Final
 
 import structlog
 
-from ..domain.errors import NotFound
-from ..domain.failures import FailureKind, classify_failure
+from ..domain.errors import FailureKind, NotFound, classify_failure
 from ..domain.model import StateType
 from ..domain.policy import Backoff
 from ..domain.ports import Clock

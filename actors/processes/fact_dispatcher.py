@@ -15,7 +15,6 @@ from ..domain.ports import FactListener
 from ..domain.process import (
     ExitStatus,
     KeptRun,
-    Leftovers,
     OutputWritten,
     ProcessExited,
     ProcessFact,
@@ -222,5 +221,5 @@ def kept_run(row: TableRow) -> KeptRun:
     )
 
 
-def _leftovers(row: TableRow) -> Leftovers:
-    return Leftovers(processes=tuple((pid, command) for pid, command in row["leftovers"]))
+def _leftovers(row: TableRow) -> tuple[tuple[int, str], ...]:
+    return tuple((pid, command) for pid, command in row["leftovers"])

@@ -11,8 +11,7 @@ from weakref import WeakValueDictionary
 import psutil
 
 from ..domain.ids import ClaimKey
-from ..domain.memory import MemorySample
-from ..domain.process import ProcessIdentity
+from ..domain.process import MemorySample, ProcessIdentity
 from ..keeper import cgroup
 from ..keeper.process_scan import ProcessScan
 from .memory_cgroup import MemoryCgroup, memory_cgroup_of

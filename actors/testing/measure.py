@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..domain.ids import ClaimKey
-from ..domain.memory import MemorySample
-from ..domain.process import ProcessIdentity
+from ..domain.process import MemorySample, ProcessIdentity
 
 
 @dataclass

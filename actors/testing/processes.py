@@ -13,7 +13,6 @@ from ..domain.ports import Clock, FactListener
 from ..domain.process import (
     ExitStatus,
     KeptRun,
-    Leftovers,
     OutputWritten,
     ProcessExited,
     ProcessFact,
@@ -87,10 +86,10 @@ class ScriptedProcess:
             self.exit = ExitStatus(code=known, ended_at=self.clock.now().timestamp())
             self._tell(ProcessExited(key=self.key, status=self.exit))
             if self.lingers_seconds:
-                left = Leftovers(processes=((self.identity.pid + 100_000, "daemon"),))
+                left = ((self.identity.pid + 100_000, "daemon"),)
                 self.clock.call_later(self.lingers_seconds, lambda: self._vanish(left))
             else:
-                self._vanish(Leftovers())
+                self._vanish()
 
     def reboot(self) -> None:
         """The machine is started anew: whatever was alive is over, and nobody saw how."""
@@ -100,9 +99,9 @@ class ScriptedProcess:
                 self.ended_at = self.clock.monotonic()
                 self.exit = ExitStatus(code=None)
                 self._tell(ProcessExited(key=self.key, status=self.exit))
-            self._vanish(Leftovers())
+            self._vanish()
 
-    def _vanish(self, leftovers: Leftovers) -> None:
+    def _vanish(self, leftovers: tuple[tuple[int, str], ...] = ()) -> None:
         if not self.gone:
             self.gone = True
             self._tell(TreeEnded(key=self.key, leftovers=leftovers))

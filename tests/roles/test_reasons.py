@@ -9,9 +9,8 @@ from typing import Final
 import pytest
 from structlog.testing import capture_logs
 
-from actors.domain.memory import MEBIBYTE
 from actors.domain.model import StateType
-from actors.domain.record import Reason
+from actors.domain.record import MEBIBYTE, Reason
 from actors.messages.guardian import Deadline
 from actors.testing.processes import ScriptedProcess
 from tests.support.worker_world import POOL, WorkerWorld, play

@@ -10,8 +10,8 @@ import pytest
 
 from actors.domain.errors import Unavailable
 from actors.domain.ids import FlowRunId
-from actors.domain.memory import MEBIBYTE
 from actors.domain.model import StateType
+from actors.domain.record import MEBIBYTE
 from actors.testing.processes import ScriptedProcess
 from actors.testing.state_rules import OnFull
 from tests.support.worker_world import POOL, WorkerWorld, play

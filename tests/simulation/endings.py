@@ -8,9 +8,8 @@ from __future__ import annotations
 import re
 
 from actors.domain.ids import ClaimKey, FlowRunId, TransitionId, claim_key, flow_run_id_of
-from actors.domain.memory import MEBIBYTE
 from actors.domain.model import StateType
-from actors.domain.record import Limits, Phase, Reason, RunRecord
+from actors.domain.record import MEBIBYTE, Limits, Phase, Reason, RunRecord
 from actors.testing.processes import ScriptedProcess
 
 from .invariants import SLACK_SECONDS, has_lost_hold

@@ -19,7 +19,7 @@ from actors.dispatcher.active_runs import ActiveRuns
 from actors.dispatcher.admission import AdmissionControl
 from actors.dispatcher.dispatcher import Dispatcher
 from actors.dispatcher.takeover import Takeover
-from actors.domain.failures import FailureKind
+from actors.domain.errors import FailureKind
 from actors.domain.ids import ClaimKey
 from actors.domain.model import Aborted
 from actors.domain.process import ExitStatus, ProcessExited, TreeEnded

@@ -11,10 +11,9 @@ from typing import Any
 from actors.app.wiring import Wiring
 from actors.domain.errors import OrchestratorError, is_final
 from actors.domain.ids import ClaimKey, FlowRunId, claim_key, flow_run_id_of
-from actors.domain.memory import MEBIBYTE
 from actors.domain.model import StateType
 from actors.domain.process import SpawnOrder
-from actors.domain.record import Phase, RunRecord
+from actors.domain.record import MEBIBYTE, Phase, RunRecord
 from actors.runtime import ActorDeadError, AsyncioRef, LoopClock, Ping, shut_down
 from actors.testing.journal import MemoryJournal
 from actors.testing.orchestrator import InMemoryOrchestrator

@@ -11,10 +11,10 @@ from typing import Any
 
 from actors.domain.errors import KeeperError, StateFolderError
 from actors.domain.ids import ClaimKey, FlowRunId, flow_run_id_of
-from actors.domain.memory import MemorySample
 from actors.domain.ports import FactListener
 from actors.domain.process import (
     KeptRun,
+    MemorySample,
     OutputWritten,
     ProcessFact,
     ProcessIdentity,

@@ -79,7 +79,7 @@ def _decide(turn: Turn, stimulus: on.Stimulus) -> None:
         case on.TailKnown(tail=tail):
             ending.tail_known(turn, tail)
         case TreeEnded(leftovers=leftovers):
-            ending.tree_ended(turn, len(leftovers.processes))
+            ending.tree_ended(turn, len(leftovers))
         case on.StateSeen(state=state):
             _state_seen(turn, state)
         case on.StateUnknown(cause=cause):

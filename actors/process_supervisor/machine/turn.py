@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from ...domain.model import Proposal, StateType
-from ...domain.record import Limits, Phase, RunRecord
+from ...domain.record import Phase, RunRecord
 from ...domain.run import Run
 from .effects import CheckState, Effect, EndTree, FreeSlot, Propose, Remark, Settle, StartTimeout
 
@@ -34,11 +34,6 @@ class Turn:
     @record.setter
     def record(self, record: RunRecord) -> None:
         self.run = replace(self.run, record=record)
-
-    @property
-    def limits(self) -> Limits:
-        """The limits of the run's job, which are none until that is known."""
-        return self.record.job.limits if self.record.job else Limits()
 
     @property
     def worker_reports_states(self) -> bool:
@@ -92,15 +87,15 @@ class Turn:
         """Have all processes of the run ended, by the signal and the grace period of its job."""
         self.do(
             EndTree(
-                signal=self.limits.kill_signal,
-                grace_seconds=self.limits.grace_seconds,
+                signal=self.record.limits.kill_signal,
+                grace_seconds=self.record.limits.grace_seconds,
                 announce_cancel=self.record.cancelling is not None,
             )
         )
 
     def start_timeout(self) -> None:
         """Start the clock of a job whose time is limited; what has passed counts."""
-        seconds, started = self.limits.timeout_seconds, self.record.started_at
+        seconds, started = self.record.limits.timeout_seconds, self.record.started_at
         if seconds is not None and started is not None:
             left = seconds - (self.now - started).total_seconds()
             self.do(StartTimeout(seconds=max(0.0, left)))

@@ -21,7 +21,6 @@ import pytest
 from actors.domain.ids import ClaimKey
 from actors.domain.process import (
     ExitStatus,
-    Leftovers,
     OutputWritten,
     ProcessExited,
     ProcessFact,
@@ -88,8 +87,8 @@ class Facts:
         assert len(found()) == 1
         return found()[0]
 
-    async def gone(self) -> Leftovers:
-        def found() -> list[Leftovers]:
+    async def gone(self) -> tuple[tuple[int, str], ...]:
+        def found() -> list[tuple[tuple[int, str], ...]]:
             return [fact.leftovers for fact in self.told if isinstance(fact, TreeEnded)]
 
         await self.until(lambda: bool(found()))

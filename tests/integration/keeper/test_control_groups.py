@@ -102,7 +102,7 @@ async def test_it_is_ended_and_named_when_the_run_leaves_it_behind(state: StateF
     async with embedded(state) as launcher:
         facts, wanted = Facts(), shedding(state, then="")
         await launcher.spawn(wanted, facts)
-        [(pid, command)] = (await facts.gone()).processes
+        [(pid, command)] = await facts.gone()
         assert ended(pid)
         assert "-ISuc" in command
 
@@ -129,7 +129,7 @@ async def test_it_may_live_where_leftovers_may(state: StateFolder) -> None:
         facts, wanted = Facts(), replace(shedding(state, then=""), end_leftovers=False)
         await launcher.spawn(wanted, facts)
         pid = await shed_pid(facts)
-        assert (await facts.gone()).processes == ()
+        assert await facts.gone() == ()
         assert not ended(pid, patience=0)
         await launcher.end_tree(wanted.key, signal=signal.SIGTERM, grace_seconds=0)
     assert ended(pid)

@@ -204,7 +204,7 @@ async def test_what_a_run_leaves_behind_is_ended_and_named(state: StateFolder) -
         facts, wanted = Facts(), python(state, script)
         await launcher.spawn(wanted, facts)
         assert (await facts.exited()).code == 4
-        [(pid, command)] = (await facts.gone()).processes
+        [(pid, command)] = await facts.gone()
         assert pid != (await launcher.table())[0].identity.pid
         assert "import os, time" in command
         assert marked([wanted.key]) == []
@@ -235,7 +235,7 @@ async def test_leftovers_may_be_left_and_still_be_ended_later(state: StateFolder
         facts = Facts()
         wanted = replace(python(state, DOUBLE_FORK), end_leftovers=False)
         await launcher.spawn(wanted, facts)
-        assert (await facts.gone()).processes == ()
+        assert await facts.gone() == ()
         assert len(marked([wanted.key])) == 1
         await launcher.end_tree(wanted.key, signal=signal.SIGKILL, grace_seconds=0)
     assert marked([wanted.key]) == []

@@ -14,8 +14,8 @@ from actors.dispatcher.admission import (
     within_shares,
 )
 from actors.domain.ids import DeploymentId, FlowRunId
-from actors.domain.memory import MemorySample
 from actors.domain.model import FlowRun
+from actors.domain.process import MemorySample
 from actors.messages.dispatcher import MAX_RUNS_PER_POLL, Capacity, DueRuns, Share
 from tests.support.builders import POOL, a_run
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 
 import pytest
 
 from actors.domain import errors
-from actors.domain.failures import FailureKind, bug_in_words, classify_failure
+from actors.domain.errors import FailureKind, bug_in_words, classify_failure
 from actors.domain.ids import new_transition_id
 from actors.domain.model import Proposal, StateType
 from actors.process_supervisor.machine import stimuli as on
@@ -35,7 +34,11 @@ FINAL = {"Refused", "NotFound", "Conflict", "InvalidRequest", "InvalidJob", "Cou
 
 @pytest.mark.parametrize(
     "error",
-    [kind for _, kind in inspect.getmembers(errors, inspect.isclass)],
+    [
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, Exception)
+    ],
     ids=lambda kind: kind.__name__,
 )
 def test_our_own_errors(error: type[Exception]) -> None:

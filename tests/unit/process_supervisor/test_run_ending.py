@@ -8,7 +8,7 @@ from actors.domain.model import (
     StateType,
     Wait,
 )
-from actors.domain.process import Leftovers, TreeEnded
+from actors.domain.process import TreeEnded
 from actors.domain.record import JobSummary, Limits, Phase, Reason
 from actors.process_supervisor.machine import stimuli as on
 from actors.process_supervisor.machine.effects import (
@@ -92,6 +92,6 @@ def test_leftovers_do_not_hold_the_slot() -> None:
     life = ScriptedRun().running().exited(0)
     assert life.all(FreeSlot)
     assert life.phase() is Phase.REPORTING
-    left = Leftovers(processes=((43, "sleep"), (44, "sleep")))
+    left = ((43, "sleep"), (44, "sleep"))
     life.after(on.StateSeen(state=COMPLETED), TreeEnded(key=life.run.record.key, leftovers=left))
     assert life.phase() is Phase.OVER

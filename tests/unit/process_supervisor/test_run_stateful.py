@@ -19,7 +19,7 @@ from actors.domain.model import (
     Verdict,
     Wait,
 )
-from actors.domain.process import ExitStatus, Leftovers, TreeEnded
+from actors.domain.process import ExitStatus, TreeEnded
 from actors.domain.record import JobSummary, Limits, Phase, Reason
 from actors.domain.run import Run, new_run
 from actors.process_supervisor.machine import stimuli as on
@@ -66,8 +66,8 @@ WISHES = (Reason.TIMED_OUT, Reason.WORKER_STOPPED, Reason.OUT_OF_MEMORY_LIMIT)
 statuses = st.sampled_from((0, 1, -9, -15, 137, None)).map(lambda code: ExitStatus(code=code))
 
 
-def some(leftovers: int) -> Leftovers:
-    return Leftovers(processes=tuple((pid, "sleep") for pid in range(leftovers)))
+def some(leftovers: int) -> tuple[tuple[int, str], ...]:
+    return tuple((pid, "sleep") for pid in range(leftovers))
 
 
 def reason_of(exited: on.Exited) -> Reason:
