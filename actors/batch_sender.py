@@ -13,7 +13,6 @@ from .domain.errors import is_final
 from .domain.log_once import LogOnce
 from .domain.outbox import Outbox
 from .domain.policy import Backoff
-from .domain.ports import Clock
 from .runtime import AsyncioActor
 
 log = structlog.get_logger("actors.batch_sender")
@@ -65,10 +64,9 @@ class BatchSender(AsyncioActor, Generic[T]):
         outbox: Outbox[T],
         deliver: Callable[[tuple[T, ...]], Awaitable[None]],
         pause_seconds: float,
-        clock: Clock,
         rng: random.Random,
     ) -> None:
-        super().__init__(clock=clock)
+        super().__init__()
         self._what = what
         self._outbox = outbox
         self._deliver = deliver

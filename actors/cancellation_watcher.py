@@ -93,7 +93,8 @@ class CancellationWatcher(PeriodicActor[list[FlowRun]]):
         uses_runner: Callable[[FlowRun, Deployment | None, WorkPool | None], bool],
         peers: Peers,
     ) -> None:
-        super().__init__(clock=clock, log=log)
+        super().__init__(log=log)
+        self._clock = clock
         self._settings = settings
         self._orchestrator = orchestrator
         self._rng = rng

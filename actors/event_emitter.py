@@ -7,7 +7,7 @@ import random
 from .batch_sender import BatchSender
 from .domain.model import WorkerEvent
 from .domain.outbox import Outbox, json_bytes
-from .domain.ports import Clock, Orchestrator
+from .domain.ports import Orchestrator
 from .messages.deliveries import EmitEvent
 
 EVENT_OVERHEAD_BYTES = 400
@@ -17,7 +17,7 @@ EVENT_OVERHEAD_BYTES = 400
 class EventEmitter(BatchSender[WorkerEvent]):
     """Owns: the outbox of worker events: the 5,000 latest, delivered at once, in order."""
 
-    def __init__(self, *, orchestrator: Orchestrator, clock: Clock, rng: random.Random) -> None:
+    def __init__(self, *, orchestrator: Orchestrator, rng: random.Random) -> None:
         super().__init__(
             what="events",
             outbox=Outbox(
@@ -28,7 +28,6 @@ class EventEmitter(BatchSender[WorkerEvent]):
             ),
             deliver=orchestrator.send_events,
             pause_seconds=0.0,
-            clock=clock,
             rng=rng,
         )
 

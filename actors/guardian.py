@@ -85,9 +85,7 @@ class Guardian(Supervisor):
         on_deadline: OnDeadline = OnDeadline.TERMINATE,
         peers: Peers,
     ) -> None:
-        super().__init__(
-            children, budget=BUDGET, directory=directory, backoff=BACKOFF.bare_delay, clock=clock
-        )
+        super().__init__(children, budget=BUDGET, directory=directory, backoff=BACKOFF.bare_delay)
         self._clock = clock
         self._worker = worker
         self._new_id = new_id

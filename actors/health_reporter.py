@@ -57,7 +57,7 @@ class HealthReporter(AsyncioActor):
         excused_until: Callable[[], float | None],
         peers: Peers,
     ) -> None:
-        super().__init__(clock=clock)
+        super().__init__()
         self._clock = clock
         self._query_seconds = query_seconds
         self._heartbeat_seconds = heartbeat_seconds

@@ -11,7 +11,7 @@ from .domain.errors import Conflict, Forbidden, NotFound, Refused, SettingsError
 from .domain.log_once import LogOnce
 from .domain.model import WorkPool
 from .domain.policy import jittered
-from .domain.ports import Clock, Orchestrator
+from .domain.ports import Orchestrator
 from .messages.guardian import FatalError
 from .messages.health_reporter import Beaten
 from .messages.heartbeater import CurrentPool, PoolSnapshot, PoolSynced
@@ -65,12 +65,11 @@ class Heartbeater(PeriodicActor[PoolSnapshot]):
         settings: ServiceSettings,
         *,
         orchestrator: Orchestrator,
-        clock: Clock,
         rng: random.Random,
         peers: Peers,
     ) -> None:
         log = structlog.get_logger("actors.heartbeater").bind(pool=settings.pool)
-        super().__init__(clock=clock, log=log)
+        super().__init__(log=log)
         self._settings = settings
         self._orchestrator = orchestrator
         self._rng = rng

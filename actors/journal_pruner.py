@@ -20,7 +20,8 @@ class JournalPruner(PeriodicActor[int]):
     def __init__(
         self, *, journal: Journal, clock: Clock, keep_seconds: float, keep_count: int
     ) -> None:
-        super().__init__(clock=clock, log=structlog.get_logger("actors.journal_pruner"))
+        super().__init__(log=structlog.get_logger("actors.journal_pruner"))
+        self._clock = clock
         self._journal = journal
         self._keep_seconds = keep_seconds
         self._keep_count = keep_count

@@ -10,7 +10,7 @@ from dataclasses import replace
 from .batch_sender import BatchSender
 from .domain.model import LogLine
 from .domain.outbox import Outbox, json_bytes
-from .domain.ports import Clock, Orchestrator
+from .domain.ports import Orchestrator
 from .messages.deliveries import ShipLog
 
 LINE_OVERHEAD_BYTES = 300
@@ -31,7 +31,6 @@ class LogShipper(BatchSender[LogLine]):
         self,
         *,
         orchestrator: Orchestrator,
-        clock: Clock,
         rng: random.Random,
         pause_seconds: float = 2.0,
         batch_bytes: int = 3_000_000,
@@ -45,7 +44,6 @@ class LogShipper(BatchSender[LogLine]):
             ),
             deliver=orchestrator.send_logs,
             pause_seconds=pause_seconds,
-            clock=clock,
             rng=rng,
         )
         self._max_message_bytes = max_line_bytes - LINE_OVERHEAD_BYTES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from .domain.ports import Clock, ResourceMonitor
+from .domain.ports import ResourceMonitor
 from .domain.process import MemorySample
 from .messages.dispatcher import MemoryLimitedRuns, MemoryMeasured
 from .messages.services import Peers
@@ -20,8 +20,8 @@ class MemoryWatcher(PeriodicActor[MemorySample]):
     failure_event = "memory.not_measured"
     recovery_event = "memory.measured_again"
 
-    def __init__(self, *, resource_monitor: ResourceMonitor, clock: Clock, peers: Peers) -> None:
-        super().__init__(clock=clock, log=structlog.get_logger("actors.memory_watcher"))
+    def __init__(self, *, resource_monitor: ResourceMonitor, peers: Peers) -> None:
+        super().__init__(log=structlog.get_logger("actors.memory_watcher"))
         self._resource_monitor = resource_monitor
         self._peers = peers
 

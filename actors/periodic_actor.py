@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 from .domain.log_once import Log, LogOnce
-from .domain.ports import Clock
-from .runtime import ActorDeadError, AsyncioActor, Ticker, Timeout
+from .runtime import ActorDeadError, AsyncioActor, Timeout, Timer
 
 T = TypeVar("T")
 
@@ -46,11 +45,11 @@ class PeriodicActor(AsyncioActor, Generic[T]):
     failure_event: ClassVar[str]
     recovery_event: ClassVar[str]
 
-    def __init__(self, *, clock: Clock, log: Log) -> None:
-        super().__init__(clock=clock)
-        self._clock = clock
+    def __init__(self, *, log: Log) -> None:
+        super().__init__()
         self._log = log
-        self._ticker: Ticker | None = None
+        self._next_round: Timer | None = None
+        self._goes_on_at_once = self._rounds_are_over = False
         self._trouble = LogOnce()
 
     def inspect(self) -> object:
@@ -58,33 +57,41 @@ class PeriodicActor(AsyncioActor, Generic[T]):
 
     def on_start(self) -> None:
         """Start the first round."""
-        self._ticker = self.every(self.pause_seconds, StartRound())
+        self._start_round()
 
     def on_receive(self, message: object) -> Any:
         """Subclasses handle messages of their own and leave the rest to this."""
-        assert self._ticker is not None, "messages come after on_start"
         match message:
             case StartRound():
-                self._ticker.hold()
-                self.pipe(self.work(), on_result=_RoundEnded, on_error=_RoundFailed)
+                self._start_round()
             case _RoundEnded(result=result):
                 self.round_ended(result)
-                self._ticker.rearm()
+                self._rest()
             case _RoundFailed(error=error):
                 self.round_failed(error)
-                self._ticker.rearm()
+                self._rest()
             case _:
                 super().on_receive(message)
 
     def wake(self) -> None:
         """Start the next round at once, or right after the one that is under way."""
-        if self._ticker is not None:
-            self._ticker.wake()
+        if self._next_round is not None and self._next_round.cancel():
+            self._start_round()
+        else:
+            self._goes_on_at_once = True
 
     def end_rounds(self) -> None:
-        """Start no more rounds."""
-        if self._ticker is not None:
-            self._ticker.cancel()
+        """Let the round that is under way be the last one."""
+        self._rounds_are_over = True
+
+    def _start_round(self) -> None:
+        self._goes_on_at_once = False
+        self.pipe(self.work(), on_result=_RoundEnded, on_error=_RoundFailed)
+
+    def _rest(self) -> None:
+        if not self._rounds_are_over:
+            pause = 0.0 if self._goes_on_at_once else self.pause_seconds()
+            self._next_round = self.after(pause, StartRound())
 
     # -- for subclasses --------------------------------------------------------------------------
 

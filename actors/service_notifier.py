@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from .domain.ports import Clock, ServiceManager
+from .domain.ports import ServiceManager
 from .messages.dispatcher import ListRuns
 from .messages.guardian import Drain, Reexec, Stage
 from .messages.health_reporter import CurrentHealth, Health
@@ -54,11 +54,10 @@ class ServiceNotifier(PeriodicActor[tuple[Stage, str]]):
         self,
         *,
         notifier: ServiceManager,
-        clock: Clock,
         services: Collection[Address],
         peers: Peers,
     ) -> None:
-        super().__init__(clock=clock, log=structlog.get_logger("actors.service_notifier"))
+        super().__init__(log=structlog.get_logger("actors.service_notifier"))
         self._notifier = notifier
         self._services = tuple(services)
         self._peers = peers

@@ -174,7 +174,7 @@ class ActorSystem:
         adapters.python.on_failure(self._give_up)
         if adapters.keeper is not None:
             adapters.keeper.on_failure(self._give_up)
-        opened.push_async_callback(shut_down, guardian, SHUTDOWN_SECONDS, clock=self._clock)
+        opened.push_async_callback(shut_down, guardian, SHUTDOWN_SECONDS)
         try:
             await guardian.request(Ping(), timeout=None)
         except ActorDeadError as error:  # it could not start, or gave up at once: it knows why

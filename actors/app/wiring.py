@@ -32,7 +32,7 @@ from ..poller.poller import Poller
 from ..prefect_api.settings.profile import PrefectProfile
 from ..process_supervisor.ports import SupervisorPorts
 from ..process_supervisor.process_supervisor import ProcessSupervisor
-from ..runtime import AsyncioRef, ChildSpec, Directory, Restart
+from ..runtime import AsyncioRef, ChildSpec, Directory
 from ..service_notifier import ServiceNotifier
 from ..settings.worker_settings import WorkerSettings
 
@@ -105,8 +105,7 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
     nevertheless: runs that the Dispatcher adopts ask it for the pool.
     """
     settings, prefect, peers = plan.settings, plan.prefect, Peers(directory)
-    shared = {"clock": ports.clock, "rng": ports.rng}
-    api = {"orchestrator": ports.orchestrator, **shared}
+    api = {"orchestrator": ports.orchestrator, "rng": ports.rng}
     service_settings = ServiceSettings(
         pool=settings.pool,
         queues=settings.work_queues,
@@ -142,7 +141,8 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
     services["heartbeater"] = partial(Heartbeater.start, service_settings, **api, peers=peers)
     services["dispatcher"] = partial(
         Dispatcher.start,
-        **shared,
+        clock=ports.clock,
+        rng=ports.rng,
         limit=settings.limit,
         memory_pause_percent=settings.memory_pause_percent,
         worker=plan.name,
@@ -158,14 +158,16 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
         services["memory_watcher"] = partial(
             MemoryWatcher.start,
             resource_monitor=ports.resource_monitor,
-            clock=ports.clock,
             peers=peers,
         )
-    services["poller"] = partial(Poller.start, service_settings, **api, peers=peers)
+    services["poller"] = partial(
+        Poller.start, service_settings, **api, clock=ports.clock, peers=peers
+    )
     services["cancellation_watcher"] = partial(
         CancellationWatcher.start,
         service_settings,
         **api,
+        clock=ports.clock,
         pid_exists=ports.pid_exists,
         uses_runner=ports.uses_runner,
         peers=peers,
@@ -181,14 +183,10 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
         services["service_notifier"] = partial(
             ServiceNotifier.start,
             notifier=ports.notifier,
-            clock=ports.clock,
             services=[directory.address(name) for name in services],
             peers=peers,
         )
-    return [
-        ChildSpec(name=name, start=start, restart=Restart.PERMANENT)
-        for name, start in services.items()
-    ]
+    return [ChildSpec(name=name, start=start) for name, start in services.items()]
 
 
 def _supervisors(

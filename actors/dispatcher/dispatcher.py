@@ -177,7 +177,7 @@ class Dispatcher(AsyncioActor):
         alive_supervisors: Callable[[], list[AsyncioRef]],
         peers: Peers,
     ) -> None:
-        super().__init__(clock=clock)
+        super().__init__()
         self._limit = limit
         self._memory_pause_percent = memory_pause_percent
         self._worker = worker
@@ -212,7 +212,7 @@ class Dispatcher(AsyncioActor):
         After a failure they go on, and the next Dispatcher finds them.
         """
         refs = [active.supervisor for active in self._runs]
-        await asyncio.gather(*(shut_down(ref, STOP_SECONDS, clock=self._clock) for ref in refs))
+        await asyncio.gather(*(shut_down(ref, STOP_SECONDS) for ref in refs))
 
     def on_receive(self, message: Message) -> Reply | None:
         """Facts and orders change the table, questions are answered from it."""

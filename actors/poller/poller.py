@@ -43,7 +43,8 @@ class Poller(PeriodicActor[DueRuns | Stage | None]):
         peers: Peers,
     ) -> None:
         log = structlog.get_logger("actors.poller").bind(pool=settings.pool)
-        super().__init__(clock=clock, log=log)
+        super().__init__(log=log)
+        self._clock = clock
         self._settings = settings
         self._orchestrator = orchestrator
         self._rng = rng

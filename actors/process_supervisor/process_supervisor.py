@@ -75,7 +75,7 @@ class ProcessSupervisor(AsyncioActor):
     """
 
     def __init__(self, start: SupervisorStart, ports: SupervisorPorts) -> None:
-        super().__init__(clock=ports.clock)
+        super().__init__()
         self._run = start.run
         self._start = start
         self._ports = ports

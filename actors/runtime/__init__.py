@@ -2,25 +2,23 @@
 
 from pykka import ActorDeadError, Timeout
 
-from .actor import AsyncioActor
+from .actor import AsyncioActor, UnknownMessage
 from .address import Address, Directory
-from .clock import Cancellable, Clock, LoopClock
+from .clock import LoopClock
 from .dump import ActorReport, ActorState, dump
-from .errors import ActorKilled, UnknownMessage, WaitCancelled
 from .future import AsyncioFuture
 from .inbox import Inbox
+from .life import ActorKilled, Timer, WaitCancelled
 from .query import Inspect, Ping, Query
 from .ref import AsyncioRef
 from .supervision import (
     BudgetExhausted,
     ChildDidNotStart,
     ChildSpec,
-    Restart,
     RestartBudget,
     Supervisor,
     shut_down,
 )
-from .waits import Ticker, Timer
 
 __all__ = [
     "ActorDeadError",
@@ -32,20 +30,16 @@ __all__ = [
     "AsyncioFuture",
     "AsyncioRef",
     "BudgetExhausted",
-    "Cancellable",
     "ChildDidNotStart",
     "ChildSpec",
-    "Clock",
     "Directory",
     "Inbox",
     "Inspect",
     "LoopClock",
     "Ping",
     "Query",
-    "Restart",
     "RestartBudget",
     "Supervisor",
-    "Ticker",
     "Timeout",
     "Timer",
     "UnknownMessage",

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, ClassVar, TypeVar
 
 from pykka import ActorRegistry
 
-from .clock import Clock, LoopClock
-from .errors import UnknownMessage
 from .future import AsyncioFuture
 from .inbox import Inbox
-from .life import Life
+from .life import Life, Timer
 from .pykka_internals import PykkaActor
 from .query import Order
 from .ref import AsyncioRef
-from .waits import Ticker, Timer, Waits
 
 T = TypeVar("T")
+
+
+class UnknownMessage(TypeError):
+    """An actor got a message that it does not know. The answer to a question, else its failure."""
 
 
 class AsyncioActor(PykkaActor):
@@ -35,14 +35,16 @@ class AsyncioActor(PykkaActor):
     Unlike a thread of pykka's, SystemExit and the like end this actor alone, after its
     ``on_stop``: the other actors of the host program go on. And a message that an actor does not
     know is an error (UnknownMessage), where pykka logs a warning and answers None.
-
-    ``clock`` measures the delays of ``after`` and ``every``; by default it is the running loop's.
     """
 
     expected_failures: ClassVar[tuple[type[BaseException], ...]] = ()
     """Failures that tell the joiner something and are no bugs: no traceback is logged."""
 
     actor_inbox: Inbox
+
+    _actor_inbox_type = Inbox
+    _actor_future_type = AsyncioFuture
+    _actor_ref_type = AsyncioRef
 
     @classmethod
     def start(cls, *args: Any, **kwargs: Any) -> AsyncioRef:
@@ -56,11 +58,9 @@ class AsyncioActor(PykkaActor):
         assert isinstance(ref, AsyncioRef)
         return ref
 
-    def __init__(self, *args: Any, clock: Clock | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._actor_clock = LoopClock() if clock is None else clock
-        self._actor_waits = Waits(str(self), self._actor_clock, self.actor_ref.tell_if_alive)
-        self._actor_life = Life(self, self._actor_clock, self._actor_waits)
+        self._actor_life = Life(self)
 
     @property
     def actor_ref(self) -> AsyncioRef:
@@ -110,7 +110,7 @@ class AsyncioActor(PykkaActor):
         like one from a handler. The wait belongs to the actor and is cancelled when that ends;
         cancel the returned task to call it off before.
         """
-        return self._actor_waits.pipe(awaitable, on_result, on_error)
+        return self._actor_life.pipe(awaitable, on_result, on_error)
 
     def watch(
         self, ref: AsyncioRef, on_end: Callable[[BaseException | None], Any]
@@ -119,31 +119,13 @@ class AsyncioActor(PykkaActor):
         return self.pipe(ref.ended, on_end)
 
     def after(self, delay_seconds: float, message: Any) -> Timer:
-        """Tell this actor ``message`` after a while, unless it has ended by then."""
-        tell = functools.partial(self.actor_ref.tell_if_alive, message)
-        return self._actor_waits.call_later(delay_seconds, tell)
+        """Tell this actor ``message`` after a while, unless it has ended by then.
 
-    def every(
-        self, next_delay: Callable[[], float], message: Any, *, first: float = 0.0
-    ) -> Ticker:
-        """Tell this actor ``message`` after ``first`` seconds, then ``next_delay()`` each time.
-
-        The delay is asked for, and begins, when the last tick was handled; see Ticker.
+        For periodic work, call it again whenever the work is done: then nothing piles up.
         """
-        return Ticker(self._actor_waits, next_delay, message, first)
+        return self._actor_life.after(delay_seconds, message)
 
     # -- what pykka calls ------------------------------------------------------------------------
-
-    @staticmethod
-    def _actor_new_inbox() -> Inbox:
-        return Inbox()
-
-    @staticmethod
-    def _actor_new_future() -> AsyncioFuture[Any]:
-        return AsyncioFuture()
-
-    def _actor_new_ref(self) -> AsyncioRef:
-        return AsyncioRef(self)
 
     def _actor_begin(self) -> None:
         self._actor_life.begin()

@@ -1,28 +1,10 @@
-"""Time as a dependency of the runtime: what a clock must do, and the clock of an event loop."""
+"""The clock of an event loop."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
-
-
-class Cancellable(Protocol):
-    """Something that can still be called off."""
-
-    def cancel(self) -> None:
-        """Call it off; harmless when it has happened already."""
-
-
-class Clock(Protocol):
-    """What actors need of time. Seconds are floats."""
-
-    def monotonic(self) -> float:
-        """Seconds on a clock that never goes back."""
-
-    def call_later(self, delay: float, callback: Callable[[], None]) -> Cancellable:
-        """Call ``callback`` on the loop after ``delay`` seconds."""
 
 
 class LoopClock:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from enum import StrEnum
 
 from .actor import AsyncioActor
 from .address import Directory
 from .pykka_internals import actor_behind
-from .query import Order
 from .ref import AsyncioRef
 
 
@@ -55,7 +55,7 @@ def _report(name: str, ref: AsyncioRef) -> ActorReport | None:
     actor = actor_behind(ref)
     if actor is None or ref.has_ended:
         return None
-    life, now = actor._actor_life, actor._actor_clock.monotonic()
+    life, now = actor._actor_life, asyncio.get_running_loop().time()
     message, since = life.handling or (None, now)
     if not ref.is_alive():
         state = ActorState.STOPPING
@@ -65,17 +65,16 @@ def _report(name: str, ref: AsyncioRef) -> ActorReport | None:
         state = ActorState.WAITING
     else:
         state = ActorState.IDLE if ref.actor_inbox.empty() else ActorState.BUSY
-    subject = message.subject if isinstance(message, Order) else message
     return ActorReport(
         name=name,
         actor_class=ref.actor_class.__name__,
         state=state,
         mailbox=ref.actor_inbox.qsize(),
         age_seconds=now - life.began_at,
-        handling=None if subject is None else type(subject).__name__,
+        handling=None if message is None else type(message).__name__,
         handling_seconds=now - since,
-        waits=len(actor._actor_waits.tasks),
-        timers=len(actor._actor_waits.timers),
+        waits=len(life.waits),
+        timers=len(life.timers),
         view=_view(actor),
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 from pykka import ActorDeadError
 
 from .future import wake
-from .pykka_internals import Envelope, StopMessage
+from .pykka_internals import Envelope
 
 
 class Inbox:
@@ -67,21 +67,16 @@ class Inbox:
         await sleeper
 
     def close(self, reason: str) -> None:
-        """Take no more, and answer what is left; ``reason`` says what happened.
+        """Take no more, and answer those who ask with ActorDeadError; ``reason`` says why.
 
-        Under the lock that ``put`` takes, so no message can slip in after the last look: those
-        who ask get ActorDeadError, those who asked it to stop learn that it has.
+        Under the lock that ``put`` takes, so no message can slip in after the last look.
         """
         with self._lock:
             self._close_reason = reason
             leftovers = list(self._envelopes)
             self._envelopes.clear()
         for envelope in leftovers:
-            if envelope.reply_to is None:
-                continue
-            if isinstance(envelope.message, StopMessage):
-                envelope.reply_to.set(None)
-            else:
+            if envelope.reply_to is not None:
                 _refuse(envelope, reason)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pykka
 from pykka._envelope import Envelope
@@ -10,14 +11,13 @@ from pykka.messages import _ActorStop as StopMessage
 
 if TYPE_CHECKING:
     import threading
-    from types import TracebackType
 
     class _Actor:
         """``pykka.Actor`` for the type checker, with hooks that a subclass may make async."""
 
-        actor_urn: str
         actor_inbox: Any
         actor_stopped: threading.Event
+        actor_ref: Any
         _actor_ref: Any
 
         @classmethod
@@ -26,20 +26,9 @@ if TYPE_CHECKING:
         def stop(self) -> None: ...
         def on_start(self) -> Any: ...
         def on_stop(self) -> Any: ...
-        def on_receive(self, message: Any) -> Any: ...
-        def on_failure(
-            self,
-            exception_type: type[BaseException] | None,
-            exception_value: BaseException | None,
-            traceback: TracebackType | None,
-        ) -> Any: ...
+        def on_failure(self, *args: Any, **kwargs: Any) -> Any: ...
         def _handle_receive(self, message: Any) -> Any: ...
-        def _handle_failure(
-            self,
-            exception_type: type[BaseException] | None,
-            exception_value: BaseException | None,
-            traceback: TracebackType | None,
-        ) -> None: ...
+        def _handle_failure(self, *exc_info: Any) -> None: ...
 
 else:
     _Actor = pykka.Actor
@@ -50,25 +39,13 @@ __all__ = ["Envelope", "PykkaActor", "StopMessage", "actor_behind"]
 class PykkaActor(_Actor):
     """pykka's extension points, under names that a kind of actor may rely on."""
 
+    _actor_inbox_type: ClassVar[Callable[[], Any]]
+    _actor_future_type: ClassVar[Callable[[], pykka.Future[Any]]]
+    _actor_ref_type: ClassVar[type[pykka.ActorRef[Any]]]
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._actor_ref = self._actor_new_ref()
-
-    @property
-    def actor_ref(self) -> Any:
-        """What others hold of this actor."""
-        return self._actor_ref
-
-    @staticmethod
-    def _actor_new_inbox() -> Any:
-        raise NotImplementedError
-
-    @staticmethod
-    def _actor_new_future() -> pykka.Future[Any]:
-        raise NotImplementedError
-
-    def _actor_new_ref(self) -> pykka.ActorRef[Any]:
-        raise NotImplementedError
+        self._actor_ref = self._actor_ref_type(self)
 
     def _actor_begin(self) -> None:
         """Begin to handle messages; the actor is registered by now."""
@@ -84,11 +61,11 @@ class PykkaActor(_Actor):
 
     @classmethod
     def _create_actor_inbox(cls) -> Any:
-        return cls._actor_new_inbox()
+        return cls._actor_inbox_type()
 
     @classmethod
     def _create_future(cls) -> pykka.Future[Any]:
-        return cls._actor_new_future()
+        return cls._actor_future_type()
 
     def _start_actor_loop(self) -> None:
         self._actor_begin()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 R = TypeVar("R")
@@ -23,11 +24,6 @@ class Order:
 
     __slots__ = ()
 
-    @property
-    def subject(self) -> object:
-        """What it is about, for a dump."""
-        return self
-
     def carry_out(self, actor: Any) -> Any:
         """Act on ``actor``, in its turn. A coroutine is awaited; the result answers an ask.
 
@@ -45,38 +41,29 @@ class Ping(Order, Query[None]):
         """Nothing to do: the answer shows that the actor is up."""
 
 
+@dataclass(frozen=True, slots=True)
 class Inspect(Order, Query[V]):
     """Question to any asyncio actor: its ``inspect()``, which must be a ``view``.
 
     TypeError is the answer of an actor that shows something else.
     """
 
-    __slots__ = ("_view",)
-
-    def __init__(self, view: type[V]) -> None:
-        self._view = view
+    view: type[V]
 
     def carry_out(self, actor: Any) -> V:
         """Look at the actor between two messages."""
         view = actor.inspect()
-        if not isinstance(view, self._view):
-            raise TypeError(f"{actor} shows a {type(view).__name__}, not a {self._view.__name__}")
+        if not isinstance(view, self.view):
+            raise TypeError(f"{actor} shows a {type(view).__name__}, not a {self.view.__name__}")
         return view
 
 
+@dataclass(frozen=True, slots=True)
 class Fail(Order):
     """End the actor as if a handler had raised ``error``."""
 
-    __slots__ = ("_error",)
-
-    def __init__(self, error: BaseException) -> None:
-        self._error = error
-
-    @property
-    def subject(self) -> object:
-        """The error."""
-        return self._error
+    error: BaseException
 
     def carry_out(self, actor: Any) -> None:
         """Raise the error."""
-        raise self._error
+        raise self.error

@@ -69,7 +69,7 @@ class AsyncioRef(pykka.ActorRef[Any]):
     @property
     def failure(self) -> BaseException | None:
         """The exception that ended the actor; None while it lives or when it was stopped."""
-        return self.ended.get(timeout=0) if self.has_ended else None
+        return self.ended.get() if self.has_ended else None
 
     @property
     def has_ended(self) -> bool:
@@ -116,17 +116,9 @@ class AsyncioRef(pykka.ActorRef[Any]):
         The answer comes when the actor has ended, see ``joined``. pykka's own version answers
         with a get hook, which can only block: this one can be awaited with ``block=False``.
         """
-        asked = self.ask(StopMessage(), block=False)
-        assert isinstance(asked, AsyncioFuture)
         stopped: AsyncioFuture[bool] = AsyncioFuture()
-
-        def tell_whether() -> None:
-            try:
-                asked.get()
-            except pykka.ActorDeadError:
-                stopped.set(False)
-            else:
-                stopped.set(True)
-
-        asked.subscribe(tell_whether)
+        if self.tell_if_alive(StopMessage()):
+            self.ended.subscribe(lambda: stopped.set(True))
+        else:
+            stopped.set(False)
         return stopped.get(timeout=timeout) if block else stopped

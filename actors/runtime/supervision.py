@@ -5,10 +5,10 @@ After Erlang/OTP's supervisor: https://www.erlang.org/doc/system/sup_princ.html
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from types import TracebackType
 from typing import Any
 
@@ -16,42 +16,25 @@ from pykka import ActorDeadError, Timeout
 
 from .actor import AsyncioActor
 from .address import Directory
-from .clock import Clock, LoopClock
 from .query import Order, Ping
 from .ref import AsyncioRef
 
 logger = logging.getLogger(__name__)
 
 
-class Restart(StrEnum):
-    """When a child that ended is started again."""
+START_SECONDS = 10.0
+"""How long a child may take to start."""
 
-    PERMANENT = "permanent"
-    """Always."""
-    TRANSIENT = "transient"
-    """After a failure, not after a stop."""
-    TEMPORARY = "temporary"
-    """Never."""
-
-    def applies(self, failure: BaseException | None) -> bool:
-        """Whether a child that ended with ``failure`` (None: was stopped) is started again."""
-        if self is Restart.TRANSIENT:
-            return failure is not None
-        return self is Restart.PERMANENT
+SHUTDOWN_SECONDS = 5.0
+"""How long a child may take to stop before it is killed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildSpec:
-    """A child: ``start`` starts one, on the event loop, and is called again for each restart.
-
-    ``shutdown_seconds`` is how long it may take to stop before it is killed; None: as long as it
-    needs.
-    """
+    """A child: ``start`` starts one, on the event loop, and is called again for each restart."""
 
     name: str
     start: Callable[[], AsyncioRef]
-    restart: Restart = Restart.PERMANENT
-    shutdown_seconds: float | None = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +72,7 @@ class BudgetExhausted(Exception):
     """
 
 
-async def shut_down(
-    ref: AsyncioRef, within_seconds: float | None, *, clock: Clock | None = None
-) -> None:
+async def shut_down(ref: AsyncioRef, within_seconds: float | None) -> None:
     """Stop an actor and return when it has ended.
 
     After ``within_seconds`` it is killed, and after as many again what its ``on_failure`` may be
@@ -99,9 +80,9 @@ async def shut_down(
     """
     if ref.is_alive():
         ref.stop(block=False)
-    clock = LoopClock() if clock is None else clock
+    loop = asyncio.get_running_loop()
     waits = () if within_seconds is None else (within_seconds, 2 * within_seconds)
-    kills = [clock.call_later(seconds, ref.kill) for seconds in waits]
+    kills = [loop.call_later(seconds, ref.kill) for seconds in waits]
     try:
         await ref.joined()
     finally:
@@ -128,16 +109,13 @@ class Supervisor(AsyncioActor):
         budget: RestartBudget,
         directory: Directory,
         backoff: Callable[[int], float] = lambda _failures: 0.0,
-        start_seconds: float = 10.0,
-        clock: Clock | None = None,
     ) -> None:
-        super().__init__(clock=clock)
+        super().__init__()
         self._specs = tuple(children)
         self._children: dict[str, AsyncioRef] = {}
         self._budget = budget
         self._directory = directory
         self._backoff = backoff
-        self._start_seconds = start_seconds
 
     async def on_start(self) -> None:
         """Start the children in order. ChildDidNotStart after stopping those that did."""
@@ -169,20 +147,14 @@ class Supervisor(AsyncioActor):
         self._children[spec.name] = ref
         self._directory.register(spec.name, ref)
         try:
-            await ref.request(Ping(), timeout=self._start_seconds)
+            await ref.request(Ping(), timeout=START_SECONDS)
         except (ActorDeadError, Timeout) as error:
-            await shut_down(ref, 0.0, clock=self._actor_clock)
+            await shut_down(ref, 0.0)
             raise ChildDidNotStart(f"{spec.name} did not start") from (ref.failure or error)
         self.watch(ref, lambda failure: _ChildEnded(spec, failure))
 
-    def _child_ended(self, spec: ChildSpec, failure: BaseException | None) -> None:
-        if spec.restart.applies(failure):
-            self._plan_restart(spec, failure)
-        else:
-            del self._children[spec.name]
-
     def _plan_restart(self, spec: ChildSpec, cause: BaseException | None) -> None:
-        self._budget = budget = self._budget.spend(self._actor_clock.monotonic())
+        self._budget = budget = self._budget.spend(asyncio.get_running_loop().time())
         if budget.is_exhausted:
             raise BudgetExhausted(
                 f"{spec.name} failed, and more than {budget.intensity} restarts within "
@@ -206,7 +178,7 @@ class Supervisor(AsyncioActor):
             for spec in reversed(self._specs):
                 if spec.name in self._children:
                     ref = self._children[spec.name]
-                    await shut_down(ref, spec.shutdown_seconds, clock=self._actor_clock)
+                    await shut_down(ref, SHUTDOWN_SECONDS)
                     del self._children[spec.name]
         except BaseException:
             for ref in self._children.values():
@@ -214,22 +186,18 @@ class Supervisor(AsyncioActor):
             raise
 
 
+@dataclass(frozen=True, slots=True)
 class _ChildEnded(Order):
-    __slots__ = ("_failure", "_spec")
-
-    def __init__(self, spec: ChildSpec, failure: BaseException | None) -> None:
-        self._spec = spec
-        self._failure = failure
+    spec: ChildSpec
+    failure: BaseException | None
 
     def carry_out(self, actor: Any) -> None:
-        actor._child_ended(self._spec, self._failure)
+        actor._plan_restart(self.spec, self.failure)
 
 
+@dataclass(frozen=True, slots=True)
 class _StartAgain(Order):
-    __slots__ = ("_spec",)
-
-    def __init__(self, spec: ChildSpec) -> None:
-        self._spec = spec
+    spec: ChildSpec
 
     def carry_out(self, actor: Any) -> Any:
-        return actor._start_again(self._spec)
+        return actor._start_again(self.spec)

@@ -82,13 +82,11 @@ def event(name: str, labels: int = 1) -> EmitEvent:
 
 
 def a_shipper(server: Receiver, **bounds: Any) -> AsyncioRef:
-    clock = LoopClock(epoch=START)
-    return LogShipper.start(orchestrator=server, clock=clock, rng=random.Random(1), **bounds)
+    return LogShipper.start(orchestrator=server, rng=random.Random(1), **bounds)
 
 
 def an_emitter(server: Receiver) -> AsyncioRef:
-    clock = LoopClock(epoch=START)
-    return EventEmitter.start(orchestrator=server, clock=clock, rng=random.Random(1))
+    return EventEmitter.start(orchestrator=server, rng=random.Random(1))
 
 
 def with_shipper(

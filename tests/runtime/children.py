@@ -10,7 +10,6 @@ from actors.runtime import (
     AsyncioRef,
     ChildSpec,
     Directory,
-    Restart,
     RestartBudget,
     Supervisor,
 )
@@ -30,13 +29,7 @@ class Children:
         self.events: list[tuple[float, str]] = []
         self.directory = Directory()
 
-    def child(
-        self,
-        name: str,
-        restart: Restart = Restart.PERMANENT,
-        shutdown_seconds: float | None = 5.0,
-        **hooks: Do,
-    ) -> ChildSpec:
+    def child(self, name: str, **hooks: Do) -> ChildSpec:
         children = self
 
         class Child(Scribe):
@@ -44,12 +37,7 @@ class Children:
                 await super()._do(hook)
                 children.events.append((now(), f"{name} {hook}"))
 
-        return ChildSpec(
-            name=name,
-            start=lambda: Child.start([], **hooks),
-            restart=restart,
-            shutdown_seconds=shutdown_seconds,
-        )
+        return ChildSpec(name=name, start=lambda: Child.start([], **hooks))
 
     def supervise(self, *children: ChildSpec, **options: Any) -> AsyncioRef:
         options = {"budget": BUDGET, "directory": self.directory, **options}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import queue
 import threading
 import types
 from collections.abc import Generator
@@ -130,30 +129,24 @@ async def test_a_get_hook_on_a_loop_raises_instead_of_freezing_it() -> None:
         future.get()
 
 
-@virtual  # a virtual loop refuses threads, so none is used
-async def test_combinators_are_awaited_without_a_thread() -> None:
-    future: AsyncioFuture[Any] = AsyncioFuture()
-    results = asyncio.gather(
-        future.map(len),
-        future.filter(lambda item: item > 1),
-        future.reduce(lambda a, b: a + b, 0),
-        future.join(settled("other"), future.map(sum)),
-        future.map(sum).map(str),
-    )
-    await turns()
-    assert not results.done()
-    future.set([1, 2])
-    assert await results == [2, [2], 3, [[1, 2], "other", 3], "3"]
+def test_combinators_are_awaited() -> None:
+    async def main() -> None:
+        future: AsyncioFuture[Any] = AsyncioFuture()
+        results = asyncio.gather(
+            future.map(len),
+            future.filter(lambda item: item > 1),
+            future.reduce(lambda a, b: a + b, 0),
+            future.join(settled("other"), future.map(sum)),
+            future.map(sum).map(str),
+        )
+        await turns()
+        assert not results.done()
+        future.set([1, 2])
+        assert await results == [2, [2], 3, [[1, 2], "other", 3], "3"]
+        with pytest.raises(TypeError):
+            await settled(1).map(len)
 
-
-@virtual
-async def test_an_error_reaches_those_who_await_a_combinator() -> None:
-    future: AsyncioFuture[Any] = AsyncioFuture()
-    future.set_exception((KeyError, KeyError("a"), None))
-    with pytest.raises(KeyError):
-        await future.map(len)
-    with pytest.raises(TypeError):
-        await settled(1).map(len)
+    asyncio.run(main())
 
 
 def test_a_get_hook_that_blocks_is_awaited_in_a_thread() -> None:
@@ -169,26 +162,6 @@ def test_a_get_hook_that_blocks_is_awaited_in_a_thread() -> None:
         assert future.get() is True
 
     asyncio.run(main())
-
-
-def test_a_set_is_refused_at_once_even_while_a_get_hook_blocks() -> None:
-    """Guards against waiting for the lock that the hook's caller holds."""
-    called, gate = threading.Event(), threading.Event()
-    future: AsyncioFuture[bool] = AsyncioFuture()
-
-    def hook(timeout: float | None) -> bool:
-        called.set()
-        return gate.wait(SECONDS)
-
-    future.set_get_hook(hook)
-    thread = threading.Thread(target=future.get)
-    thread.start()
-    assert called.wait(SECONDS)
-    with pytest.raises(queue.Full):
-        future.set(False)
-    gate.set()
-    thread.join(SECONDS)
-    assert future.get() is True
 
 
 def test_a_join_with_another_kind_of_future_is_awaited_in_a_thread() -> None:

@@ -12,7 +12,6 @@ from typing import Any, TypeVarTuple, Unpack
 import pytest
 from pykka import ActorDeadError
 from pykka._envelope import Envelope
-from pykka.messages import _ActorStop
 
 from actors.runtime import AsyncioFuture, Inbox
 from tests.runtime.kinds import SECONDS, stranded
@@ -92,13 +91,11 @@ def test_only_other_threads_wake_the_loop_and_only_while_the_actor_sleeps(
 def test_closing_answers_what_is_left() -> None:
     inbox = Inbox()
     question, reply = ask("question")
-    stop, stopped = ask(_ActorStop())
-    for envelope in (Envelope("told"), question, stop):
+    for envelope in (Envelope("told"), question):
         inbox.put(envelope)
     inbox.close("It is over")
     with pytest.raises(ActorDeadError, match="It is over"):
         reply.get(timeout=0)
-    assert stopped.get(timeout=0) is None
     assert inbox.empty()
 
 

@@ -1,25 +1,8 @@
-"""When a child is restarted, and how often: pure decisions."""
+"""How often children may be restarted."""
 
 from __future__ import annotations
 
-import pytest
-
-from actors.runtime import Restart, RestartBudget
-
-
-@pytest.mark.parametrize(
-    ("restart", "after_a_stop", "after_a_failure"),
-    [
-        (Restart.PERMANENT, True, True),
-        (Restart.TRANSIENT, False, True),
-        (Restart.TEMPORARY, False, False),
-    ],
-)
-def test_which_ends_are_followed_by_a_restart(
-    restart: Restart, after_a_stop: bool, after_a_failure: bool
-) -> None:
-    assert restart.applies(None) is after_a_stop
-    assert restart.applies(ValueError()) is after_a_failure
+from actors.runtime import RestartBudget
 
 
 def test_a_budget_is_exhausted_by_one_restart_more_than_its_intensity() -> None:

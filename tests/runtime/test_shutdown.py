@@ -11,7 +11,7 @@ from actors.runtime import (
     Ping,
     shut_down,
 )
-from tests.runtime.children import Children, now, slowly
+from tests.runtime.children import Children, now
 from tests.runtime.scribe import Scribe, forever
 from tests.support.virtual import virtual
 
@@ -19,42 +19,33 @@ from tests.support.virtual import virtual
 @virtual
 async def test_a_child_that_does_not_stop_in_time_is_killed() -> None:
     children = Children()
-    ref = children.supervise(children.child("a", shutdown_seconds=3.0), children.child("b"))
+    ref = children.supervise(children.child("a"), children.child("b"))
     await ref.request(Ping(), timeout=None)
     children.ref("a").tell(forever)
     await ref.stop(block=False)
-    assert children.events[2:] == [(0, "b stop"), (3, "a failure ActorKilled")]
+    assert children.events[2:] == [(0, "b stop"), (5, "a failure ActorKilled")]
 
 
 @virtual
 async def test_a_child_that_hangs_in_on_failure_too_is_cut_short() -> None:
     children = Children()
-    ref = children.supervise(children.child("a", shutdown_seconds=3.0, failure=forever))
+    ref = children.supervise(children.child("a", failure=forever))
     await ref.request(Ping(), timeout=None)
     children.ref("a").tell(forever)
     await ref.stop(block=False)
-    assert now() == 6
+    assert now() == 10
     assert ActorRegistry.get_all() == []
-
-
-@virtual
-async def test_a_child_without_a_shutdown_time_may_take_as_long_as_it_needs() -> None:
-    children = Children()
-    ref = children.supervise(children.child("a", shutdown_seconds=None, stop=slowly(100_000)))
-    await ref.request(Ping(), timeout=None)
-    await ref.stop(block=False)
-    assert children.events[-1] == (100_000, "a stop")
 
 
 @virtual
 async def test_a_supervisor_that_is_killed_twice_kills_its_children() -> None:
     children = Children()
-    hanging = children.child("a", shutdown_seconds=None, stop=forever)
+    hanging = children.child("a", stop=forever)
     ref = children.supervise(hanging)
     await ref.request(Ping(), timeout=None)
     child = children.ref("a")
     ref.kill()
-    await asyncio.sleep(10)
+    await asyncio.sleep(1)
     assert not ref.has_ended
     ref.kill()
     await ref.joined()

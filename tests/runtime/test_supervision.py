@@ -14,7 +14,6 @@ from actors.runtime import (
     ChildSpec,
     Directory,
     Ping,
-    Restart,
     RestartBudget,
     Supervisor,
 )
@@ -52,33 +51,15 @@ async def test_a_failed_child_is_restarted_alone_and_found_under_its_name() -> N
     assert children.what[5:] == ["c stop", "b stop", "a stop"]
 
 
-@pytest.mark.parametrize(
-    ("restart", "fails", "comes_back"),
-    [
-        (Restart.PERMANENT, False, True),
-        (Restart.TRANSIENT, False, False),
-        (Restart.TRANSIENT, True, True),
-        (Restart.TEMPORARY, False, False),
-        (Restart.TEMPORARY, True, False),
-    ],
-)
-def test_the_kind_of_child_says_whether_it_comes_back(
-    restart: Restart, fails: bool, comes_back: bool
-) -> None:
-    @virtual
-    async def check() -> None:
-        children = Children()
-        ref = children.supervise(children.child("a", restart))
-        await ref.request(Ping(), timeout=None)
-        if fails:
-            await children.break_("a")
-        else:
-            await children.ref("a").stop(block=False)
-            await turns(10)
-        assert (children.directory.find("a") is not None) is comes_back
-        assert await ref.stop(block=False)
-
-    check()
+@virtual
+async def test_a_child_that_was_stopped_comes_back_too() -> None:
+    children = Children()
+    ref = children.supervise(children.child("a"))
+    await ref.request(Ping(), timeout=None)
+    await children.ref("a").stop(block=False)
+    await turns(10)
+    assert children.what == ["a start", "a stop", "a start"]
+    await ref.stop(block=False)
 
 
 @virtual
@@ -158,7 +139,6 @@ async def test_supervisors_can_be_supervised() -> None:
         start=lambda: children.supervise(
             children.child("leaf"), budget=RestartBudget(intensity=0, period_seconds=1.0)
         ),
-        shutdown_seconds=None,
     )
     ref = children.supervise(inner)
     await ref.request(Ping(), timeout=None)
@@ -211,10 +191,10 @@ async def test_a_child_whose_constructor_fails_ends_a_starting_supervisor() -> N
 @virtual
 async def test_a_child_that_hangs_in_on_start_is_killed_and_ends_a_starting_supervisor() -> None:
     children = Children()
-    ref = children.supervise(children.child("a", start=forever), start_seconds=7.0)
+    ref = children.supervise(children.child("a", start=forever))
     await ref.joined()
     assert isinstance(ref.failure, ChildDidNotStart)
-    assert now() == 7
+    assert now() == 10
     assert ActorRegistry.get_all() == []
 
 
