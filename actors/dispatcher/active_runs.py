@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sized
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ..domain.ids import ClaimKey, FlowRunId
 from ..domain.process import ProcessIdentity
@@ -84,18 +84,3 @@ class ActiveRuns(Sized, Iterable[ActiveRun]):
     def drop(self, key: ClaimKey) -> None:
         """Forget a claim."""
         del self._runs[key]
-
-    def claim_answered(self, key: ClaimKey) -> None:
-        """The server has answered the claim."""
-        if (active := self.of_claim(key)) is not None:
-            self.put(replace(active, info=replace(active.info, claimed=True)))
-
-    def slot_freed(self, key: ClaimKey) -> None:
-        """The run takes up no capacity any more."""
-        if (active := self.of_claim(key)) is not None:
-            self.put(replace(active, info=replace(active.info, holds_slot=False)))
-
-    def limit_memory(self, key: ClaimKey, process: ProcessIdentity) -> None:
-        """The run has a process whose memory has a limit."""
-        if (active := self.of_claim(key)) is not None:
-            self.put(replace(active, info=replace(active.info, memory_limited=process)))

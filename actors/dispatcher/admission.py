@@ -52,7 +52,7 @@ class AdmissionControl:
 
     def __init__(self, *, limit: int | None, memory_pause_percent: float) -> None:
         self._limit = limit
-        self._memory_pause_percent = memory_pause_percent
+        self.memory_pause_percent = memory_pause_percent
         self._refused_at: dict[FlowRunId, float] = {}
         self._settled_at: dict[FlowRunId, float] = {}
         self._full_deployments: frozenset[DeploymentId] = frozenset()
@@ -91,7 +91,7 @@ class AdmissionControl:
         """Note how much memory is in use. Returns whether admission is paused or resumed by it."""
         was_short = self.is_short_of_memory
         relief = MEMORY_RELIEF_PERCENT if was_short else 0.0
-        self.is_short_of_memory = sample.host_percent >= self._memory_pause_percent - relief
+        self.is_short_of_memory = sample.host_percent >= self.memory_pause_percent - relief
         return was_short != self.is_short_of_memory
 
     def settled(self, run_id: FlowRunId, *, was_refused: bool, now: float) -> None:

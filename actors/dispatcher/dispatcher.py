@@ -6,11 +6,9 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import assert_never
 
 import structlog
 
-from ..domain.errors import bug_in_words
 from ..domain.ids import ClaimKey, new_transition_id
 from ..domain.ports import Clock, Journal, Launcher
 from ..domain.process import KeptRun, MemorySample, ProcessIdentity
@@ -19,7 +17,6 @@ from ..domain.run import new_run
 from ..messages.dispatcher import (
     CancelIfOurs,
     Capacity,
-    ClaimAnswered,
     CurrentCapacity,
     CurrentWorkload,
     DropDueRuns,
@@ -27,12 +24,10 @@ from ..messages.dispatcher import (
     EndAllRuns,
     LeaveAllRuns,
     ListRuns,
-    MemoryLimited,
     MemoryLimitedRuns,
     MemoryMeasured,
     RunInfo,
     RunSettled,
-    SlotFreed,
     Workload,
 )
 from ..messages.guardian import Stage, WorkloadFell
@@ -57,9 +52,6 @@ log = structlog.get_logger("actors.dispatcher")
 STOP_SECONDS = 2.0
 """How long a supervisor may take to stop; it has nothing to wait for."""
 
-KEEPER_PAUSE_SECONDS = 1.0
-"""Between two questions to a keeper that does not answer."""
-
 StartSupervisor = Callable[[SupervisorStart], AsyncioRef]
 """Starts a run's supervisor; given by the composition root."""
 
@@ -71,37 +63,8 @@ class _SupervisorEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class _AskKeeper:
-    """The keeper is to be asked again."""
-
-
-@dataclass(frozen=True, slots=True)
 class _KeeperAnswered:
     runs: list[KeptRun]
-
-
-@dataclass(frozen=True, slots=True)
-class _KeeperSilent:
-    error: Exception
-
-
-@dataclass(frozen=True, slots=True)
-class _RecordRead:
-    """What the journal has of a run whose supervisor failed; None: nothing."""
-
-    resume: Resume
-    record: RunRecord | None
-
-
-@dataclass(frozen=True, slots=True)
-class _RecordUnread:
-    resume: Resume
-    error: Exception
-
-
-@dataclass(frozen=True, slots=True)
-class _StageKnown:
-    stage: Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,32 +72,6 @@ class _GivingBack:
     keys: frozenset[ClaimKey]
 
 
-Message = (
-    DueRuns
-    | ClaimAnswered
-    | SlotFreed
-    | RunSettled
-    | MemoryLimited
-    | MemoryMeasured
-    | MemoryLimitedRuns
-    | CurrentCapacity
-    | CurrentWorkload
-    | ListRuns
-    | CancelIfOurs
-    | DropDueRuns
-    | EndAllRuns
-    | LeaveAllRuns
-    | Resume
-    | _SupervisorEnded
-    | _AskKeeper
-    | _KeeperAnswered
-    | _KeeperSilent
-    | _RecordRead
-    | _RecordUnread
-    | Checked
-    | _StageKnown
-    | _GivingBack
-)
 Reply = Capacity | Workload | bool | tuple[RunInfo, ...] | Mapping[ClaimKey, ProcessIdentity]
 
 
@@ -179,10 +116,7 @@ class Dispatcher(AsyncioActor):
     ) -> None:
         super().__init__()
         self._limit = limit
-        self._memory_pause_percent = memory_pause_percent
         self._worker = worker
-        self._journal = journal
-        self._launcher = launcher
         self._clock = clock
         self._rng = rng
         self._start_supervisor = start_supervisor
@@ -190,9 +124,11 @@ class Dispatcher(AsyncioActor):
         self._peers = peers
         self._runs = ActiveRuns()
         self._admission = AdmissionControl(limit=limit, memory_pause_percent=memory_pause_percent)
-        self._takeover = Takeover(worker=worker, journal=journal, rng=rng)
-        self._postponed: DueRuns | None = None
+        self._takeover = Takeover(
+            worker=worker, journal=journal, launcher=launcher, clock=clock, rng=rng
+        )
         self._permit = Permit(journal=journal, peers=peers)
+        self._postponed: DueRuns | None = None
         self._giving_back: frozenset[ClaimKey] | None = None
 
     def inspect(self) -> DispatcherView:
@@ -214,29 +150,25 @@ class Dispatcher(AsyncioActor):
         refs = [active.supervisor for active in self._runs]
         await asyncio.gather(*(shut_down(ref, STOP_SECONDS) for ref in refs))
 
-    def on_receive(self, message: Message) -> Reply | None:
+    def on_receive(self, message: object) -> Reply | None:
         """Facts and orders change the table, questions are answered from it."""
         match message:
             case DueRuns():
                 self._postponed = message
-                self._consider_postponed()
+                self._admit_postponed()
             case Checked():
                 self._checked(message)
-            case ClaimAnswered(key=key):
-                self._runs.claim_answered(key)
-            case SlotFreed(key=key):
-                self._free(key)
-                self._tell_if_less_to_do()
+            case RunInfo():
+                self._changed(message)
             case RunSettled(key=key, reason=reason):
                 self._settled(key, reason)
-            case MemoryLimited(key=key, process=process):
-                self._runs.limit_memory(key, process)
             case MemoryMeasured(sample=sample):
                 self._memory_measured(sample)
             case MemoryLimitedRuns():
                 return self._runs.memory_limited
             case CurrentCapacity():
-                return self._capacity()
+                self._check()  # while the server answers the poll
+                return self._admission.capacity(self._runs.usage, now=self._clock.monotonic())
             case CurrentWorkload():
                 return self._workload()
             case ListRuns():
@@ -249,52 +181,29 @@ class Dispatcher(AsyncioActor):
             case DropDueRuns():
                 self._postponed = None
                 self._permit.withdraw()
-                self._tell_if_less_to_do()
-            case EndAllRuns():
-                self._end_all()
+                self._peers.guardian.tell(WorkloadFell())
+            case EndAllRuns() | Stage.ENDING:
+                for active in self._runs:
+                    active.supervisor.tell_if_alive(EndRun(reason=Reason.WORKER_STOPPED))
+                self._peers.guardian.tell(WorkloadFell())
+            case Stage():
+                self._peers.guardian.tell(WorkloadFell())
             case LeaveAllRuns():
                 self.pipe(self._give_back(), on_result=_GivingBack)
             case _GivingBack(keys=keys):
                 self._giving_back = keys
-                self._tell_if_less_to_do()
-            case _SupervisorEnded(key=key, failure=failure):
-                self._supervisor_ended(key, failure)
-            case Resume():
-                self.pipe(
-                    self._journal.record(message.key),
-                    on_result=lambda record: _RecordRead(message, record),
-                    on_error=lambda error: _RecordUnread(message, error),
-                )
-            case _RecordRead(resume=resume, record=record):
-                self._takeover.record_read(resume)
-                self._resume(resume.key, record, resume.cause)
-            case _RecordUnread(resume=resume, error=error):
-                self._record_unread(resume, error)
-            case _AskKeeper():
-                self._ask_keeper()
+                self._peers.guardian.tell(WorkloadFell())
             case _KeeperAnswered(runs=runs):
                 self._keeper_answered(runs)
-            case _StageKnown(stage=stage):
-                if stage is Stage.ENDING:
-                    self._end_all()
-                else:
-                    self._tell_if_less_to_do()
-            case _KeeperSilent(error=error):
-                self._takeover.keeper_silent(error)
-                self.after(KEEPER_PAUSE_SECONDS, _AskKeeper())
+            case _SupervisorEnded(key=key, failure=failure):
+                self._supervisor_ended(key, failure)
+            case Resume(key=key, record=record):
+                self._resume(key, record)
             case _:
-                assert_never(message)
+                super().on_receive(message)
         return None
 
     # -- admit -----------------------------------------------------------------------------------
-
-    def _capacity(self) -> Capacity:
-        """While the server answers the poll, find out whether its runs may be admitted."""
-        capacity = self._admission.capacity(self._runs.usage, now=self._clock.monotonic())
-        self._permit.take()  # an earlier poll's permit has lapsed
-        if capacity.slots_free != 0:
-            self._check()
-        return capacity
 
     def _check(self) -> None:
         if (check := self._permit.check()) is not None:
@@ -302,46 +211,30 @@ class Dispatcher(AsyncioActor):
 
     def _checked(self, checked: Checked) -> None:
         if self._permit.checked(checked):
-            self._consider_postponed()
+            self._admit_postponed()
         else:
             self._postponed = None
-            self._tell_if_less_to_do()
+            self._peers.guardian.tell(WorkloadFell())
 
-    def _consider_postponed(self) -> None:
+    def _admit_postponed(self) -> None:
         """Admit what a poll brought, once the keeper has answered and there is a permit."""
         due = self._postponed
         if due is None or not self._takeover.keeper_answered:
             return
-        if not self._admission.candidates(due, self._runs.usage, now=self._clock.monotonic()):
-            self._admit_postponed()  # admits none, and notes what was left waiting
-        elif self._permit.take():
-            self._admit_postponed()
-            self._tell_if_less_to_do()
-        else:
+        if not self._permit.take():
             self._check()
-
-    def _admit_postponed(self) -> None:
-        due, self._postponed = self._postponed, None
-        if due is None:
             return
-        usage = self._runs.usage
-        admitted = self._admission.admit(due, usage, now=self._clock.monotonic())
+        self._postponed = None
+        admitted = self._admission.admit(due, self._runs.usage, now=self._clock.monotonic())
         if admitted.limit_reached:
             log.info("limit.reached", limit=self._limit, in_hand=len(self._runs))
         for run in admitted.runs:
             fresh = new_run(run, worker=self._worker, transition=new_transition_id(self._rng))
             self._supervise(SupervisorStart(fresh, due.pool, due.asked_at))
+        self._peers.guardian.tell(WorkloadFell())
 
     def _supervise(self, start: SupervisorStart) -> None:
-        record = start.run.record
-        info = RunInfo(
-            key=record.key,
-            run=record.run,
-            claim=record.claim,
-            holds_slot=start.run.holds_slot,
-            claimed=not start.run.is_claiming,
-        )
-        self._put(info, self._start_supervisor(start))
+        self._put(RunInfo.of(start.run), self._start_supervisor(start))
 
     def _put(self, info: RunInfo, ref: AsyncioRef) -> None:
         self._runs.put(ActiveRun(info=info, supervisor=ref, since=self._clock.monotonic()))
@@ -360,7 +253,7 @@ class Dispatcher(AsyncioActor):
             log.warning(
                 "intake.paused",
                 memory_percent=percent,
-                threshold_percent=self._memory_pause_percent,
+                threshold_percent=self._admission.memory_pause_percent,
                 hint="Memory is nearly used up: no run is taken until there is more.",
             )
         else:
@@ -369,29 +262,33 @@ class Dispatcher(AsyncioActor):
 
     # -- free ------------------------------------------------------------------------------------
 
-    def _free(self, key: ClaimKey) -> None:
-        self._runs.slot_freed(key)
+    def _changed(self, info: RunInfo) -> None:
+        active = self._runs.of_claim(info.key)
+        if active is None:
+            return
+        self._runs.put(replace(active, info=info))
+        if active.info.holds_slot and not info.holds_slot:
+            self._slot_freed()
+
+    def _slot_freed(self) -> None:
         if self._admission.left_promising_waiting:
             self._peers.poller.tell(PollNow())
+        self._peers.guardian.tell(WorkloadFell())
 
     def _settled(self, key: ClaimKey, reason: Reason | None) -> None:
         self._takeover.settled(key)
         active = self._runs.of_claim(key)
         if active is None:
             return
-        self._free(key)
         self._runs.drop(key)
         was_refused = reason is None
         now = self._clock.monotonic()
         self._admission.settled(active.info.run.id, was_refused=was_refused, now=now)
+        self._slot_freed()
         if self._admission.left_some_waiting and not was_refused:  # its deployment has room again
             self._peers.poller.tell(PollNow())
-        self._tell_if_less_to_do()
 
-    def _end_all(self) -> None:
-        for active in self._runs:
-            active.supervisor.tell_if_alive(EndRun(reason=Reason.WORKER_STOPPED))
-        self._tell_if_less_to_do()
+    # -- end -------------------------------------------------------------------------------------
 
     async def _give_back(self) -> frozenset[ClaimKey]:
         runs = list(self._runs)
@@ -402,10 +299,6 @@ class Dispatcher(AsyncioActor):
         return frozenset(
             active.info.key for active, answer in zip(runs, answers, strict=True) if answer is True
         )
-
-    def _tell_if_less_to_do(self) -> None:
-        if self._giving_back is not None or not self._runs.processes:
-            self._peers.guardian.tell(WorkloadFell())
 
     def _workload(self) -> Workload:
         if self._giving_back is None:
@@ -428,51 +321,39 @@ class Dispatcher(AsyncioActor):
         orphans = [run for run in recorded if self._runs.of_claim(run.record.key) is None]
         for run in within_limit(orphans, self._admission.slots_free(self._runs.usage)):
             self._supervise(SupervisorStart(run))
-        self._ask_keeper()
-
-    def _ask_keeper(self) -> None:
-        """It may know runs whose records were lost. Until it answers nothing is admitted."""
-        self.pipe(self._launcher.table(), on_result=_KeeperAnswered, on_error=_KeeperSilent)
-
-    def _ask_stage(self) -> None:
-        """A run that was resumed must end if the worker ends its runs."""
-        self.pipe(self._peers.stage(), on_result=_StageKnown)
+        # It may know runs whose records were lost. Until it answers nothing is admitted.
+        self.pipe(self._takeover.keepers_runs(), on_result=_KeeperAnswered)
 
     def _keeper_answered(self, kept: list[KeptRun]) -> None:
         active = {info.key for info in self._runs.infos}
         for run in self._takeover.keeper_answered_with(kept, active):
             self._supervise(SupervisorStart(run))
-        self._consider_postponed()
+        self._admit_postponed()
         self._ask_stage()
+
+    def _ask_stage(self) -> None:
+        """A run that was resumed must end if the worker ends its runs."""
+        self.pipe(self._peers.stage(), on_result=lambda stage: stage)
 
     def _supervisor_ended(self, key: ClaimKey, failure: BaseException | None) -> None:
         active = self._runs.of_claim(key)
         if active is None or failure is None:
             return
-        again = self._takeover.supervisor_failed(active, failure, now=self._clock.monotonic())
-        if again is None:
+        pause = self._takeover.supervisor_failed(active, failure)
+        if pause is None:
             self._settled(key, None)  # held back for a while, as after a refusal
         else:
-            self.after(*again)
+            reading = self._takeover.read_record(active.info, after_seconds=pause)
+            self.pipe(reading, on_result=lambda resume: resume)
 
-    def _record_unread(self, resume: Resume, error: Exception) -> None:
-        active = self._runs.of_claim(resume.key)
-        if active is None:
-            return
-        again = self._takeover.record_unread(resume, error, active.info)
-        if again is None:
-            self._resume(resume.key, None, bug_in_words(error))
-        else:
-            self.after(*again)
-
-    def _resume(self, key: ClaimKey, record: RunRecord | None, cause: str | None) -> None:
+    def _resume(self, key: ClaimKey, record: RunRecord | None) -> None:
         active = self._runs.of_claim(key)
         if active is None:
             return
         if record is not None and record.phase is Phase.OVER:  # the supervisor failed at the end
             self._settled(key, record.reason)
             return
-        start = self._takeover.next_start(record, active.info, cause)
+        start = self._takeover.next_start(record, active.info)
         if self._limit is not None and self._runs.usage.slots_in_use > self._limit:
             start = replace(start, run=replace(start.run, given_up=start.run.is_unstarted))
         self._supervise(start)

@@ -13,7 +13,7 @@ from ..domain.errors import FailureKind, StateFolderError, bug_in_words, classif
 from ..domain.ids import ClaimKey
 from ..domain.log_once import LogOnce
 from ..domain.policy import Backoff
-from ..domain.ports import Journal
+from ..domain.ports import Clock, Journal, Launcher
 from ..domain.process import KeptRun
 from ..domain.record import Phase, RunRecord
 from ..domain.run import Run, found_run, new_run
@@ -37,30 +37,43 @@ STEADY_SECONDS = 600.0
 """A supervisor that fails after so long is the first in a row."""
 
 
+KEEPER_PAUSE_SECONDS = 1.0
+"""Between two questions to a keeper that does not answer."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resume:
-    """To the Dispatcher itself: start the next supervisor of this run."""
+    """To the Dispatcher itself: start the next supervisor of this run, from its record."""
 
     key: ClaimKey
-    cause: str | None = None
-    """Why the run is only to be ended; None: it goes on."""
-    unread: int = 0
-    """How often in a row its record could not be read."""
+    record: RunRecord | None
+    """None: there is none, or it cannot be read."""
 
 
 class Takeover:
-    """Owns: whether the keeper has answered, the claims that were settled before it answered, and
-    how many supervisors of each run have failed."""
+    """A part of Dispatcher, owns: whether the keeper has answered, the claims that were settled
+    before it answered, how many supervisors of each run have failed, and why a run is only to be
+    ended."""
 
-    def __init__(self, *, worker: str, journal: Journal, rng: random.Random) -> None:
+    def __init__(
+        self,
+        *,
+        worker: str,
+        journal: Journal,
+        launcher: Launcher,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
         self._worker = worker
         self._journal = journal
+        self._launcher = launcher
+        self._clock = clock
         self._rng = rng
         self.keeper_answered = False
         """Until then runs may exist that are not in the table, and nothing is admitted."""
         self._settled_early: set[ClaimKey] = set()  # the keeper's answer may still list them
         self._failures: dict[ClaimKey, int] = {}
-        self._only_to_end: set[ClaimKey] = set()
+        self._only_to_end: dict[ClaimKey, str] = {}
         self._silent = LogOnce()
         self._unread = LogOnce()
 
@@ -74,6 +87,20 @@ class Takeover:
                 f"The state folder was not read in {JOURNAL_SECONDS:g} s: is its disk stuck?"
             ) from None
 
+    async def keepers_runs(self) -> list[KeptRun]:
+        """The keeper's table. The keeper is asked until it answers."""
+        while True:
+            try:
+                kept = await self._launcher.table()
+            except Exception as error:
+                if self._silent.report(str(error)):
+                    log.warning("keeper.silent", error=str(error))
+                await self._clock.sleep(KEEPER_PAUSE_SECONDS)
+            else:
+                if self._silent.resolve():
+                    log.info("keeper.answers_again")
+                return kept
+
     def keeper_answered_with(self, kept: list[KeptRun], active: Container[ClaimKey]) -> list[Run]:
         """Return the runs of the keeper's table whose records were lost."""
         found = [
@@ -82,35 +109,25 @@ class Takeover:
         for key in found:
             log.error("run.found", key=key, hint="Its record is missing; it is adopted.")
         self.keeper_answered = True
-        if self._silent.resolve():
-            log.info("keeper.answers_again")
         self._settled_early.clear()
         return [found_run(key, worker=self._worker) for key in found]
-
-    def keeper_silent(self, error: Exception) -> None:
-        """The keeper could not be asked; it is asked again."""
-        if self._silent.report(str(error)):
-            log.warning("keeper.silent", error=str(error))
 
     def settled(self, key: ClaimKey) -> None:
         """Nothing is left to do for this claim."""
         if not self.keeper_answered:
             self._settled_early.add(key)
         self._failures.pop(key, None)
-        self._only_to_end.discard(key)
+        self._only_to_end.pop(key, None)
 
-    def supervisor_failed(
-        self, active: ActiveRun, failure: BaseException, *, now: float
-    ) -> tuple[float, Resume] | None:
-        """Return a pause in seconds and the Resume to send after it; None: the run is abandoned.
+    def supervisor_failed(self, active: ActiveRun, failure: BaseException) -> float | None:
+        """In how many seconds to resume the run; None: it is left to the next worker.
 
         A supervisor that ends before its run is settled has failed; the run has not. It keeps its
         slot, and the next supervisor resumes it from the journal. When too many have failed in a
-        row, a last one only ends the run and leaves out all steps that may have failed. If that
-        one fails too, the next worker finds the record.
+        row, a last one only ends the run and leaves out all steps that may have failed.
         """
         key, run = active.info.key, active.info.run
-        is_steady = now - active.since > STEADY_SECONDS
+        is_steady = self._clock.monotonic() - active.since > STEADY_SECONDS
         failures = 1 if is_steady else self._failures.get(key, 0) + 1
         self._failures[key] = failures
         line = log.bind(
@@ -121,41 +138,46 @@ class Takeover:
                 "run.abandoned", hint="Its record is kept, and the next worker tries again."
             )
             return None
+        if failures >= MAX_FAILURES:
+            self._only_to_end[key] = bug_in_words(failure)
         pause = BACKOFF.delay(failures, self._rng)
         line.error("supervisor.failed", resumes_in_seconds=round(pause, 2))
-        cause = bug_in_words(failure) if failures >= MAX_FAILURES else None
-        return pause, Resume(key=key, cause=cause)
+        return pause
 
-    def record_unread(
-        self, resume: Resume, error: Exception, info: RunInfo
-    ) -> tuple[float, Resume] | None:
-        """Return a pause in seconds and the Resume to send after it; None: a bug prevents that."""
-        unread = resume.unread + 1
-        self._unread.log_failure(log, "run.unread", error, flow_run_id=info.run.id)
-        if unread >= MAX_FAILURES and classify_failure(error) is FailureKind.BUG:
-            return None
-        return BACKOFF.delay(unread, self._rng), replace(resume, unread=unread)
+    async def read_record(self, info: RunInfo, *, after_seconds: float) -> Resume:
+        """Read the record of a run whose supervisor has failed; repeatedly if need be."""
+        await self._clock.sleep(after_seconds)
+        failures = 0
+        while True:
+            try:
+                record = await self._journal.record(info.key)
+            except Exception as error:
+                failures += 1
+                self._unread.log_failure(log, "run.unread", error, flow_run_id=info.run.id)
+                if failures >= MAX_FAILURES and classify_failure(error) is FailureKind.BUG:
+                    self._only_to_end[info.key] = bug_in_words(error)
+                    return Resume(key=info.key, record=None)
+                await self._clock.sleep(BACKOFF.delay(failures, self._rng))
+            else:
+                if self._unread.resolve():
+                    log.info("run.read", key=info.key)
+                return Resume(key=info.key, record=record)
 
-    def record_read(self, resume: Resume) -> None:
-        """The journal could be read."""
-        if self._unread.resolve():
-            log.info("run.read", key=resume.key)
+    def next_start(self, record: RunRecord | None, info: RunInfo) -> SupervisorStart:
+        """What the next supervisor is started with.
 
-    def next_start(
-        self, record: RunRecord | None, info: RunInfo, cause: str | None
-    ) -> SupervisorStart:
-        """What the next supervisor is started with; no ``record``: none could be read."""
+        Without a record, because a full disk never took it or it cannot be read, the claim is
+        enough for the supervisor to find out how far the run came.
+        """
         if record is None:
-            # A full disk never took it, or it cannot be read. The claim is enough for the
-            # supervisor to find out how far the run came.
             log.error("run.unrecorded", flow_run_id=info.run.id)
             record = new_run(info.run, worker=self._worker, transition=info.claim).record
             if info.claimed:  # then it may have a process
                 record = replace(record, phase=Phase.SPAWNING)
+        cause = self._only_to_end.get(info.key)
         if cause is not None:
             failures = self._failures.get(info.key, 0)
             log.error("run.given_up", flow_run_id=info.run.id, failures=failures, cause=cause)
-            self._only_to_end.add(info.key)
         return SupervisorStart(Run.from_record(record), failure=cause)
 
 

@@ -10,6 +10,7 @@ from ..domain.ids import ClaimKey, DeploymentId, FlowRunId, TransitionId
 from ..domain.model import FlowRun, State, WorkPool
 from ..domain.process import MemorySample, ProcessIdentity
 from ..domain.record import Reason
+from ..domain.run import Run
 from ..runtime import Query
 
 MAX_RUNS_PER_POLL: Final = 200
@@ -67,33 +68,11 @@ class DueRuns:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimAnswered:
-    """Fact: the server has answered the claim, and lists the run no more."""
-
-    key: ClaimKey
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SlotFreed:
-    """Fact: this claim takes up no capacity any more."""
-
-    key: ClaimKey
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettled:
     """Fact: nothing is left to do for this claim. No reason: the server refused it."""
 
     key: ClaimKey
     reason: Reason | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryLimited:
-    """Fact: the run has a process now, and its memory has a limit."""
-
-    key: ClaimKey
-    process: ProcessIdentity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,15 +89,29 @@ class MemoryLimitedRuns(Query[Mapping[ClaimKey, ProcessIdentity]]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunInfo:
-    """An active run, as its supervisor and the Dispatcher know it."""
+    """Fact: an active run as it is now. Its supervisor tells it whenever it changes."""
 
     key: ClaimKey
     run: FlowRun
     claim: TransitionId
     holds_slot: bool
     claimed: bool
+    """Whether the server has answered the claim; then it lists the run no more."""
     memory_limited: ProcessIdentity | None = None
     """Its process, if there is one whose memory has a limit."""
+
+    @classmethod
+    def of(cls, run: Run, *, memory_limited: ProcessIdentity | None = None) -> RunInfo:
+        """What there is to know of ``run``."""
+        record = run.record
+        return cls(
+            key=record.key,
+            run=record.run,
+            claim=record.claim,
+            holds_slot=run.holds_slot,
+            claimed=not run.is_claiming,
+            memory_limited=memory_limited,
+        )
 
 
 @dataclass(frozen=True, slots=True)

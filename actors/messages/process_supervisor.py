@@ -19,7 +19,7 @@ class SupervisorStart:
     run: Run
     pool: WorkPool | None = None
     """None: adopted, the supervisor asks for the pool if it needs one."""
-    listed_at: float = -math.inf
+    asked_at: float = -math.inf
     """When the poll was sent that brought the run, on the monotonic clock."""
     failure: str | None = None
     """Why the run must be ended: the failure of its supervisors, in words."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..domain.record import RunRecord
-from .machine import effects as do
+from .machine import effects
 
 LATE_SECONDS: Final = 10.0
 """How long a save may take before it counts as failed for all that is neither claim nor start."""
@@ -18,7 +18,7 @@ class Step:
     """One decision of the machine: the record after it, and its effects."""
 
     record: RunRecord
-    effects: list[do.Effect]
+    effects: list[effects.Effect]
 
     @property
     def must_be_recorded(self) -> bool:
@@ -28,15 +28,15 @@ class Step:
         """
         claim = self.record.claim
         return any(
-            isinstance(effect, do.Spawn)
-            or (isinstance(effect, do.Propose) and effect.proposal.transition_id == claim)
+            isinstance(effect, effects.Spawn)
+            or (isinstance(effect, effects.Propose) and effect.proposal.transition_id == claim)
             for effect in self.effects
         )
 
     @property
     def only_reads(self) -> bool:
         """Whether it changes nothing outside, so that no successor need know of it."""
-        return all(isinstance(effect, do.PrepareJob) for effect in self.effects)
+        return all(isinstance(effect, effects.PrepareJob) for effect in self.effects)
 
 
 class RecordKeeping:
@@ -70,12 +70,12 @@ class RecordKeeping:
         return self._succeeded and self._saving is None and self._unsaved is None
 
     @property
-    def held(self) -> tuple[do.Effect, ...]:
+    def held(self) -> tuple[effects.Effect, ...]:
         """The effects that wait."""
         return tuple(effect for step in self._held for effect in step.effects)
 
     def stepped(
-        self, record: RunRecord, effects: Iterable[do.Effect], *, is_news: bool
+        self, record: RunRecord, effects: Iterable[effects.Effect], *, is_news: bool
     ) -> list[Step]:
         """A step was made; ``is_news``: its record is to be saved. Returns what may be done."""
         step = Step(record, list(effects))
@@ -106,7 +106,7 @@ class RecordKeeping:
         self._is_late = self._is_late or self._saving is record
         return self._free()
 
-    def withdraw(self, kind: type[do.Effect]) -> bool:
+    def withdraw(self, kind: type[effects.Effect]) -> bool:
         """Take back effects of a kind, if there are any that wait."""
         before = len(self.held)
         for step in self._held:

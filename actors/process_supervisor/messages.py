@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 from ..domain.masking import Masker
 from ..domain.model import Verdict
-from ..domain.process import KeptRun, ProcessIdentity
+from ..domain.process import KeptRun
 from ..domain.record import RunRecord
-from ..job.prepared_job import PreparedJob
 from .machine.effects import Propose, Request
 
 
@@ -21,20 +20,6 @@ class KeeperAnswered:
     """The keeper has told what it knows of the run; None: nothing."""
 
     kept: KeptRun | None
-
-
-@dataclass(frozen=True, slots=True)
-class JobPrepared:
-    """The job is put together."""
-
-    job: PreparedJob
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessStarted:
-    """The keeper has started the process."""
-
-    process: ProcessIdentity
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ from ..domain.process import (
     TreeEnded,
 )
 from ..domain.record import Phase, Reason, RunRecord
-from ..messages.dispatcher import ClaimAnswered, MemoryLimited, RunInfo, RunSettled
+from ..job.prepared_job import PreparedJob
+from ..messages.dispatcher import RunInfo, RunSettled
 from ..messages.process_supervisor import (
     CancelRun,
     CurrentRun,
@@ -32,16 +33,13 @@ from ..messages.process_supervisor import (
 from ..runtime import AsyncioActor, Timer
 from .effect_handler import EffectHandler
 from .journaling import LATE_SECONDS, RecordKeeping, Step
-from .machine import effects as do
-from .machine import stimuli as on
+from .machine import effects, stimuli
 from .machine.step import step
 from .messages import (
     Closed,
     EffectDone,
     EffectFailed,
-    JobPrepared,
     KeeperAnswered,
-    ProcessStarted,
     ProposalAnswered,
     Retry,
     SaveEnded,
@@ -87,7 +85,7 @@ class ProcessSupervisor(AsyncioActor):
         self._asking_keeper = False
         self._early: list[ProcessFact | CancelRun | EndRun] = []
         self._settle_tried = self._may_leave = self._closing = False
-        self._could_not_spawn: on.CouldNotSpawn | None = None
+        self._could_not_spawn: stimuli.CouldNotSpawn | None = None
         self._late: Timer | None = None
         self._unsaved = LogOnce()
 
@@ -96,14 +94,12 @@ class ProcessSupervisor(AsyncioActor):
         return self._run.record
 
     def inspect(self) -> SupervisorView:
-        """The run as it is for others: a slot is held until the Dispatcher can know better."""
-        frees_slot = any(isinstance(effect, do.FreeSlot) for effect in self._keeping.held)
         return SupervisorView(
             key=self._record.key,
             phase=self._record.phase,
             reason=self._record.reason,
             pid=self._record.pid,
-            holds_slot=self._run.holds_slot or frees_slot,
+            holds_slot=self._info.holds_slot,
         )
 
     # -- messages ------------------------------------------------------------------------
@@ -114,11 +110,11 @@ class ProcessSupervisor(AsyncioActor):
         When supervisor after supervisor has failed the run is ended without asking.
         """
         if self._start.failure is not None:
-            self._take(on.WorkerFailed(cause=self._start.failure))
+            self._take(stimuli.WorkerFailed(cause=self._start.failure))
         elif self._start.adopted:
             self._ask_keeper()
         else:
-            self._take(on.Begun())
+            self._take(stimuli.Begun())
 
     def on_receive(self, message: object) -> RunInfo | bool | None:
         """Pass stimuli to the machine; note first what the machine need not know."""
@@ -127,12 +123,12 @@ class ProcessSupervisor(AsyncioActor):
                 self._hear(message)
             case ProposalAnswered():
                 self._take(self._effects.proposal_answered(message, self._record))
-            case JobPrepared(job=job):
-                self._secrets_learned(job.masker)
-                self._take(self._effects.job_prepared(job, self._record))
-            case ProcessStarted(process=process):
-                self._watch_memory(process)
-                self._take(on.Spawned(pid=process.pid))
+            case PreparedJob():
+                self._secrets_learned(message.masker)
+                self._take(self._effects.job_prepared(message, self._record))
+            case ProcessIdentity():
+                self._watch_memory(message)
+                self._take(stimuli.Spawned(pid=message.pid))
                 self._hear_early_messages()
             case KeeperAnswered(kept=kept):
                 self._keeper_answered(kept)
@@ -142,10 +138,10 @@ class ProcessSupervisor(AsyncioActor):
                 self._memory_used(used)
             case GiveBack():
                 gives_back = self._run.is_unstarted
-                self._take(on.GivenUp())
+                self._take(stimuli.GivenUp())
                 return gives_back
             case CurrentRun():
-                return self._situation()
+                return self._info
             case EffectDone(effect=effect):
                 self._effects.done(effect)
                 self._leave_if_done()
@@ -163,35 +159,35 @@ class ProcessSupervisor(AsyncioActor):
             case Closed(error=error):
                 self._journal_answered(error)
                 self._closed()
-            case _ if isinstance(message, on.Stimulus):
+            case _ if isinstance(message, stimuli.Stimulus):
                 self._take(message)
             case _:
                 super().on_receive(message)
         return None
 
-    def _take(self, stimulus: on.Stimulus) -> None:
+    def _take(self, stimulus: stimuli.Stimulus) -> None:
         before = self._run
-        self._run, effects = step(before, stimulus, now=self._ports.clock.now())
+        self._run, decided = step(before, stimulus, now=self._ports.clock.now())
         self._output.identify(self._record)
-        if before.is_claiming and not self._run.is_claiming:
-            self._ports.peers.dispatcher.tell(ClaimAnswered(key=self._record.key))
         # the record of a run that is over is closed, once the keeper has forgotten the run
         changed = self._record != before.record and not self._run.is_over
-        begins = isinstance(stimulus, on.Begun | on.Adopted) and self._run.is_claiming
+        begins = isinstance(stimulus, stimuli.Begun | stimuli.Adopted) and self._run.is_claiming
         is_news = changed or begins  # an adopted one may never have been recorded
-        self._proceed(self._keeping.stepped(self._record, effects, is_news=is_news))
-        if self._run.ends_unstarted and self._keeping.withdraw(do.Spawn):
-            self._take(on.CouldNotSpawn(cause="It was to be ended before."))
+        self._proceed(self._keeping.stepped(self._record, decided, is_news=is_news))
+        if before.is_claiming and not self._run.is_claiming:
+            self._tell_change()
+        if self._run.ends_unstarted and self._keeping.withdraw(effects.Spawn):
+            self._take(stimuli.CouldNotSpawn(cause="It was to be ended before."))
 
-    def _situation(self) -> RunInfo:
-        return RunInfo(
-            key=self._record.key,
-            run=self._record.run,
-            claim=self._record.claim,
-            holds_slot=self._run.holds_slot,
-            claimed=not self._run.is_claiming,
-            memory_limited=self._memory_limited,
-        )
+    def _tell_change(self) -> None:
+        self._ports.peers.dispatcher.tell(self._info)
+
+    @property
+    def _info(self) -> RunInfo:
+        """The run as it is for others: it holds a slot until the record of its end is saved."""
+        frees_slot = any(isinstance(effect, effects.FreeSlot) for effect in self._keeping.held)
+        run = replace(self._run, holds_slot=self._run.holds_slot or frees_slot)
+        return RunInfo.of(run, memory_limited=self._memory_limited)
 
     # -- records and effects -------------------------------------------------------------
 
@@ -215,34 +211,36 @@ class ProcessSupervisor(AsyncioActor):
         if self._unsaved.report(str(error)):
             self._output.log.error("journal.failed", error=str(error))
 
-    def _carry_out(self, effect: do.Effect, record: RunRecord) -> None:
+    def _carry_out(self, effect: effects.Effect, record: RunRecord) -> None:
         match effect:
-            case do.Settle():
+            case effects.Settle():
                 self._settle(effect)
-            case do.Abandon():
+            case effects.FreeSlot():
+                self._tell_change()
+            case effects.Abandon():
                 self._effects.carry_out(effect, record)
                 self._leave()
             case _:
                 self._effects.carry_out(effect, record)
 
-    def _effect_failed(self, effect: do.Request, error: Exception) -> None:
+    def _effect_failed(self, effect: effects.Request, error: Exception) -> None:
         stimulus = self._effects.failed(effect, error, self._record)
-        if isinstance(stimulus, on.CouldNotSpawn) and not isinstance(error, CouldNotStart):
+        if isinstance(stimulus, stimuli.CouldNotSpawn) and not isinstance(error, CouldNotStart):
             self._could_not_spawn = stimulus  # unless the keeper has started something
             self._retry(effect)
         elif stimulus is not None:
             self._take(stimulus)
         self._leave_if_done()
 
-    def _retry(self, effect: do.Request) -> None:
+    def _retry(self, effect: effects.Request) -> None:
         """Ask the keeper whether it has carried out an order to spawn that it did not answer.
 
         The run may be wanted otherwise by now.
         """
         match effect:
-            case do.AskKeeper():
+            case effects.AskKeeper():
                 self._ask_keeper()
-            case do.Spawn():
+            case effects.Spawn():
                 if self._record.phase is Phase.SPAWNING:
                     self._ask_keeper()
             case _:
@@ -250,7 +248,7 @@ class ProcessSupervisor(AsyncioActor):
 
     # -- the end -------------------------------------------------------------------------
 
-    def _settle(self, effect: do.Settle) -> None:
+    def _settle(self, effect: effects.Settle) -> None:
         """Let the keeper forget the run, then close the record: a crash in between is resumed.
 
         But a run whose record could not be saved stays with the keeper, or a successor that reads
@@ -305,9 +303,9 @@ class ProcessSupervisor(AsyncioActor):
             return
         match message:
             case CancelRun(state=state):
-                self._take(on.CancelWanted(state=state))
+                self._take(stimuli.CancelWanted(state=state))
             case EndRun(reason=reason):
-                self._take(on.EndWanted(reason=reason))
+                self._take(stimuli.EndWanted(reason=reason))
             case ProcessExited():
                 self._exited(message)
             case TreeEnded():
@@ -326,7 +324,7 @@ class ProcessSupervisor(AsyncioActor):
         self._output.log.info("run.exited", code=fact.status.code)
         killed = self._oom_detector is not None and self._oom_detector.oom_killed()
         self._take(
-            on.Exited(
+            stimuli.Exited(
                 status=fact.status,
                 tail=self._output.placeholder,
                 kernel_kill=killed,
@@ -337,15 +335,14 @@ class ProcessSupervisor(AsyncioActor):
             self._read_tail()
 
     def _read_tail(self) -> None:
-        self.pipe(self._output.tail(), lambda tail: on.TailKnown(tail=tail))
+        self.pipe(self._output.tail(), lambda tail: stimuli.TailKnown(tail=tail))
 
     def _watch_memory(self, process: ProcessIdentity) -> None:
         if self._ports.resource_monitor is not None:
             self._oom_detector = self._ports.resource_monitor.oom_detector(process.pid)
         if self._record.limits.memory_limit_mb is not None:
             self._memory_limited = process
-            limited = MemoryLimited(key=self._record.key, process=process)
-            self._ports.peers.dispatcher.tell(limited)
+            self._tell_change()
 
     def _memory_used(self, used_bytes: int) -> None:
         limits = self._record.limits
@@ -358,7 +355,7 @@ class ProcessSupervisor(AsyncioActor):
 
     def _ask_keeper(self) -> None:
         self._asking_keeper = True
-        self._effects.carry_out(do.AskKeeper(), self._record)
+        self._effects.carry_out(effects.AskKeeper(), self._record)
 
     def _keeper_answered(self, kept: KeptRun | None) -> None:
         pid = None if kept is None else kept.identity.pid
@@ -369,11 +366,10 @@ class ProcessSupervisor(AsyncioActor):
         if kept is None and could_not_spawn is not None:
             self._take(could_not_spawn)
         else:
-            self._take(on.Adopted(pid=pid, rebooted=kept is not None and kept.rebooted))
+            self._take(stimuli.Adopted(pid=pid, rebooted=kept is not None and kept.rebooted))
         if kept is not None:
             self._output.withhold()
-            learning = self._effects.preparation.learn_secrets(self._record, self._output)
-            self.pipe(learning, on_result=SecretsLearned)
+            self._effects.carry_out(effects.LearnSecrets(), self._record)
         self._asking_keeper = False
         self._hear_early_messages()
 

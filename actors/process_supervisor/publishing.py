@@ -6,14 +6,13 @@ The run goes on without them, so a bug here costs what was to be published, and 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
 
 from ..domain.ids import FlowRunId
 from ..domain.model import LogLine
 from ..domain.record import RunRecord
-from ..domain.worker_events import EventKind, run_event
+from ..domain.worker_events import run_event
 from ..messages.deliveries import EmitEvent, ShipLog
-from .machine.effects import Remark
+from .machine.effects import Emit, Remark
 from .output import RunOutput
 from .ports import SupervisorPorts
 
@@ -26,49 +25,28 @@ class Publisher:
         self._output = output
         self._run_id = run_id
 
-    def emit(self, kind: EventKind, record: RunRecord) -> None:
-        """Emit a worker event about the run."""
+    def publish(self, effect: Emit | Remark, record: RunRecord) -> None:
+        """Emit a worker event, or write a line into the worker's log and the run's in the API."""
+        try:
+            if isinstance(effect, Emit):
+                event = run_event(
+                    effect.kind,
+                    record,
+                    worker=self._ports.resource,
+                    hostname=self._ports.hostname,
+                    occurred=self._ports.clock.now(),
+                )
+                self._ports.peers.event_emitter.tell(EmitEvent(event))
+            else:
+                text = self._output.mask(effect.text)
+                self._output.log.log(effect.level, "run.remark", text=text)
+                if not effect.local:
+                    self.ship(text, effect.level)
+        except Exception as error:
+            self._output.log_bug(type(effect).__name__, error)
 
-        def emit() -> None:
-            ports = self._ports
-            event = run_event(
-                kind,
-                record,
-                worker=ports.resource,
-                hostname=ports.hostname,
-                occurred=ports.clock.now(),
-            )
-            ports.peers.event_emitter.tell(EmitEvent(event))
-
-        self._attempt("event", emit)
-
-    def remark(self, remark: Remark) -> None:
-        """Write a line into the worker's log and, unless it is local, the run's log in the API."""
-
-        def write() -> None:
-            text = self._output.mask(remark.text)
-            self._output.log.log(remark.level, "run.remark", text=text)
-            if not remark.local:
-                self._ship(remark.level, text)
-
-        self._attempt("remark", write)
-
-    def ship(self, lines: Iterable[str]) -> None:
-        """Write lines of the run's output into its log in the API."""
-
-        def ship() -> None:
-            for line in lines:
-                self._ship(logging.INFO, line)
-
-        self._attempt("output", ship)
-
-    def _ship(self, level: int, text: str) -> None:
+    def ship(self, text: str, level: int = logging.INFO) -> None:
+        """Write a line into the run's log in the API."""
         now = self._ports.clock.now()
         line = LogLine(flow_run_id=self._run_id, level=level, message=text, timestamp=now)
         self._ports.peers.log_shipper.tell(ShipLog(line))
-
-    def _attempt(self, what: str, act: Callable[[], None]) -> None:
-        try:
-            act()
-        except Exception as error:
-            self._output.log_bug(what, error)

@@ -30,13 +30,13 @@ class Proposals:
         orchestrator: Orchestrator,
         clock: Clock,
         output: RunOutput,
-        listed_at: float,
+        asked_at: float,
     ) -> None:
         self._run_id = run_id
         self._orchestrator = orchestrator
         self._clock = clock
         self._output = output
-        self._scheduled_at = listed_at
+        self._scheduled_at = asked_at
         self._newest: Propose | None = None
         self._under_way: Propose | None = None
         self._looked_for: Propose | None = None

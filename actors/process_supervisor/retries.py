@@ -1,4 +1,4 @@
-"""Which effects are tried again after a failure, how often, and when."""
+"""Which effects are tried again after a failure, and what the machine is told of the others."""
 
 from __future__ import annotations
 
@@ -10,12 +10,30 @@ from typing import Final
 
 import structlog
 
-from ..domain.errors import FailureKind, NotFound, classify_failure
+from ..domain.errors import FailureKind, NotFound, classify_failure, is_final
 from ..domain.model import StateType
 from ..domain.policy import Backoff
 from ..domain.ports import Clock
 from ..domain.record import Phase, RunRecord
-from .machine.effects import AddLabels, CheckState, Propose, ReadHistory, Request, Settle
+from .machine.effects import (
+    AddLabels,
+    CheckState,
+    Effect,
+    PrepareJob,
+    Propose,
+    ReadHistory,
+    Request,
+    Settle,
+    Spawn,
+)
+from .machine.stimuli import (
+    CouldNotPrepare,
+    CouldNotSpawn,
+    ProposalFailed,
+    StateSeen,
+    StateUnknown,
+    Stimulus,
+)
 
 BACKOFF: Final = Backoff(initial=0.5, ceiling=30.0)
 
@@ -71,20 +89,24 @@ class Retries:
         self._rng = rng
         self._failures: dict[type[Request], _Failures] = {}
 
-    def count(self, effect: Request, error: Exception) -> int:
-        """Count a failure; return how many of its kind in a row this sort of effect has had."""
+    def delay(
+        self,
+        effect: Request,
+        error: Exception,
+        record: RunRecord,
+        log: structlog.typing.FilteringBoundLogger,
+    ) -> float | None:
+        """Seconds until ``effect``, which has failed, is due again; None: it is given up.
+
+        New trouble is logged.
+        """
         failures = self._failures.setdefault(type(effect), _Failures(self._clock.now()))
-        kind = classify_failure(error)
+        kind, trouble = classify_failure(error), str(error) or repr(error)
         failures.count += 1
         failures.of_this_kind = failures.of_this_kind + 1 if kind is failures.kind else 1
         failures.kind = kind
-        return failures.of_this_kind
-
-    def delay(
-        self, effect: Request, error: Exception, log: structlog.typing.FilteringBoundLogger
-    ) -> float:
-        """Seconds until ``effect``, which has failed, is due again. New trouble is logged."""
-        failures, trouble = self._failures[type(effect)], str(error) or repr(error)
+        if failures.of_this_kind > tries(effect, error, record):
+            return None
         if trouble != failures.logged:
             failures.logged = trouble
             log.warning(
@@ -106,3 +128,23 @@ class Retries:
                 failures=failures.count,
                 since=failures.since.isoformat(),
             )
+
+
+def stimulus_of_failure(effect: Effect, error: Exception, cause: str) -> Stimulus | None:
+    """What the failure means to the machine; None: nothing follows from it.
+
+    ``cause`` is the error in words that may be shown.
+    """
+    match effect:
+        case Propose(proposal=proposal):
+            refused = is_final(error)
+            return ProposalFailed(proposal=proposal, cause=cause, was_refused=refused)
+        case PrepareJob():
+            return CouldNotPrepare(cause=cause, deployment_missing=isinstance(error, NotFound))
+        case Spawn():
+            return CouldNotSpawn(cause=cause)
+        case CheckState() if isinstance(error, NotFound):
+            return StateSeen(state=None)
+        case CheckState() | ReadHistory():
+            return StateUnknown(cause=cause)
+    return None

@@ -171,7 +171,7 @@ def test_an_exit_does_not_wait_for_secrets(error: type[Exception]) -> None:
     with capture_logs() as logs:
         play(story)
     events = [line["event"] for line in logs]
-    said = "run.secrets_unknown" if error is Unavailable else "run.unexpected_error"
+    said = "run.delayed" if error is Unavailable else "run.unexpected_error"
     assert events.count(said) == 1
 
 
@@ -199,12 +199,11 @@ def test_output_that_came_before_its_secrets_were_known_is_shown_masked_then() -
         play(story)
     lines = [line["line"] for line in logs if line["event"] == "run.output"]
     assert lines[-1] == "the password is ********!"
-    [known] = [line for line in logs if line["event"] == "run.secrets_known"]
+    [known] = [line for line in logs if line["event"] == "run.resumed"]
     assert known["failures"] == 5
 
 
-def test_each_failure_to_learn_secrets_is_said_once_but_not_the_first_of_all() -> None:
-    """When a worker starts, the pool is often read a moment after the first run is taken up."""
+def test_each_new_failure_to_learn_secrets_is_said() -> None:
     failures = [Unavailable(words) for words in ("one", "two", "three", "three", "two")]
 
     async def away(operation: str, phase: str) -> None:
@@ -222,8 +221,8 @@ def test_each_failure_to_learn_secrets_is_said_once_but_not_the_first_of_all() -
 
     with capture_logs() as logs:
         play(story)
-    said = [line["error"] for line in logs if line["event"] == "run.secrets_unknown"]
-    assert said == ["two", "three"]
+    said = [line["error"] for line in logs if line["event"] == "run.delayed"]
+    assert said == ["one", "two", "three", "two"]
 
 
 def test_a_pool_that_is_read_a_moment_later_is_no_complaint() -> None:
@@ -238,4 +237,4 @@ def test_a_pool_that_is_read_a_moment_later_is_no_complaint() -> None:
 
     with capture_logs() as logs:
         play(story)
-    assert not {"run.secrets_unknown", "run.secrets_known"} & {line["event"] for line in logs}
+    assert not {"run.delayed", "run.resumed"} & {line["event"] for line in logs}

@@ -24,6 +24,7 @@ from actors.domain.ids import ClaimKey
 from actors.domain.model import Aborted
 from actors.domain.process import ExitStatus, ProcessExited, TreeEnded
 from actors.domain.record import Reason
+from actors.job.prepared_job import PreparedJob
 from actors.messages.dispatcher import CancelIfOurs
 from actors.messages.process_supervisor import CancelRun, MemoryUsed
 from actors.periodic_actor import StartRound
@@ -38,7 +39,7 @@ from actors.process_supervisor.machine.effects import (
 )
 from actors.process_supervisor.machine.proposals import crashed
 from actors.process_supervisor.machine.stimuli import Adopted, Exited
-from actors.process_supervisor.messages import JobPrepared, KeeperAnswered, Retry
+from actors.process_supervisor.messages import KeeperAnswered, Retry
 from actors.process_supervisor.output import RunOutput
 from actors.process_supervisor.process_supervisor import ProcessSupervisor
 
@@ -88,13 +89,13 @@ def _guess_lost_exits(fact: ProcessExited) -> ProcessExited:
     return replace(fact, status=ExitStatus(code=0)) if fact.status.code is None else fact
 
 
-def _spawned_under_new_keys() -> Callable[[JobPrepared], JobPrepared]:
+def _spawned_under_new_keys() -> Callable[[PreparedJob], PreparedJob]:
     numbers = itertools.count()
 
-    def changed(prepared: JobPrepared) -> JobPrepared:
-        order = prepared.job.order
+    def changed(prepared: PreparedJob) -> PreparedJob:
+        order = prepared.order
         order = replace(order, key=ClaimKey(f"{order.key}{next(numbers):04x}"))
-        return JobPrepared(replace(prepared.job, order=order))
+        return replace(prepared, order=order)
 
     return changed
 
@@ -235,7 +236,7 @@ BUGS: tuple[Planted, ...] = (
         "spawns under new keys",
         ProcessSupervisor,
         "on_receive",
-        _told(JobPrepared, _spawned_under_new_keys()),
+        _told(PreparedJob, _spawned_under_new_keys()),
     ),
     Planted("takes others' runs", machine, "_is_ours", _refused_claims_are_ours),
     Planted("cancels all runs", Dispatcher, "on_receive", _cancels_all),
@@ -253,7 +254,7 @@ BUGS: tuple[Planted, ...] = (
     ),
     Planted("settles too early", supervising, "step", _settled_with_its_tree_alive),
     Planted("frees no slot", supervising, "step", _without(FreeSlot)),
-    Planted("keeps slots at the Dispatcher", Dispatcher, "_free", lambda _: _nothing),
+    Planted("keeps slots at the Dispatcher", Dispatcher, "_changed", lambda _: _nothing),
     Planted("resumes no end", supervising, "step", _without(EndTree, Adopted)),
     Planted("counts no claims", AdmissionControl, "slots_free", _claims_count_for_nothing),
     Planted("saves nothing", RecordKeeping, "stepped", _records_nothing),

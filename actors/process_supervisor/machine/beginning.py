@@ -37,6 +37,14 @@ def claim_answered(turn: Turn, verdict: Verdict) -> None:
         _claimed(turn)
 
 
+def claim_failed(turn: Turn, *, was_refused: bool) -> None:
+    """Leave a run that the server does not let us have; look at it after a bug."""
+    if was_refused:
+        turn.settle()
+    else:
+        turn.check_state()
+
+
 def history_seen(turn: Turn, states: tuple[State, ...]) -> None:
     """Put an end back that our late claim has overwritten: another worker was faster."""
     record = turn.record

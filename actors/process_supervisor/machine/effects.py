@@ -33,6 +33,11 @@ class PrepareJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LearnSecrets:
+    """Find out what an adopted run must not show: its secrets are in no record."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WaitUntilDue:
     """Take ``Due`` after ``seconds``."""
 
@@ -124,6 +129,7 @@ Request = (
     AskKeeper
     | Propose
     | PrepareJob
+    | LearnSecrets
     | Spawn
     | TellPid
     | AddLabels
@@ -134,4 +140,7 @@ Request = (
 )
 """An effect that waits for the keeper or the server, may fail and be tried again."""
 
-Effect = Request | WaitUntilDue | StartTimeout | Emit | Remark | FreeSlot | Abandon
+Local = WaitUntilDue | StartTimeout | Emit | Remark | Abandon
+"""An effect that is carried out at once."""
+
+Effect = Request | Local | FreeSlot

@@ -13,7 +13,7 @@ from ...domain.record import Phase, Reason
 from ...domain.worker_events import EventKind
 from .effects import Abandon, Emit, Propose
 from .proposals import cancelled, crashed, outcome
-from .stimuli import Exited
+from .stimuli import Exited, ProposalFailed
 from .turn import REPORTS_WITH_OUTPUT, Turn
 
 RUNNER_GRACE_SECONDS: Final = 30.0
@@ -204,16 +204,11 @@ def _cancelled_answered(
         turn.report_nothing()
 
 
-def report_refused(turn: Turn, report: Proposal, cause: str) -> None:
-    """The server will never accept the report."""
-    turn.remark(logging.WARNING, f"The server does not take the state {report.name}: {cause}")
+def report_failed(turn: Turn, failed: ProposalFailed) -> None:
+    """Give up a report that the server refuses. After a bug an end is left to the next worker."""
+    if not failed.was_refused and turn.record.phase is not Phase.RUNNING:
+        turn.do(Abandon(cause=failed.cause))
+        return
+    name, cause = failed.proposal.name, failed.cause
+    turn.remark(logging.WARNING, f"The server did not take the state {name}: {cause}")
     turn.report_nothing()
-
-
-def report_failed(turn: Turn, report: Proposal, cause: str) -> None:
-    """A bug keeps the report from the server: leave an end to the next worker."""
-    if turn.record.phase is Phase.RUNNING:
-        turn.remark(logging.WARNING, f"The server was not told the state {report.name}. {cause}")
-        turn.report_nothing()
-    else:
-        turn.do(Abandon(cause=cause))

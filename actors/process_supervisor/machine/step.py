@@ -19,14 +19,13 @@ from ...domain.model import State, StateType
 from ...domain.process import TreeEnded
 from ...domain.record import Phase
 from ...domain.run import Run
-from . import adoption, beginning, ending
-from . import stimuli as on
+from . import adoption, beginning, ending, stimuli
 from .effects import Abandon, Effect
 from .proposals import claim
 from .turn import Turn
 
 
-def step(run: Run, stimulus: on.Stimulus, *, now: datetime) -> tuple[Run, tuple[Effect, ...]]:
+def step(run: Run, stimulus: stimuli.Stimulus, *, now: datetime) -> tuple[Run, tuple[Effect, ...]]:
     """Decide what ``stimulus`` means for ``run`` at ``now`` (timezone-aware)."""
     turn = Turn(run, now)
     _decide(turn, stimulus)
@@ -34,55 +33,51 @@ def step(run: Run, stimulus: on.Stimulus, *, now: datetime) -> tuple[Run, tuple[
     return turn.run, tuple(turn.effects)
 
 
-def _decide(turn: Turn, stimulus: on.Stimulus) -> None:
+def _decide(turn: Turn, stimulus: stimuli.Stimulus) -> None:
     match stimulus:
-        case on.Begun():
+        case stimuli.Begun():
             turn.propose(claim(turn.record))
-        case on.Adopted():
+        case stimuli.Adopted():
             adoption.adopted(turn, stimulus)
-        case on.WorkerFailed(cause=cause):
+        case stimuli.WorkerFailed(cause=cause):
             adoption.worker_failed(turn, cause)
-        case on.Answered(proposal=proposal, verdict=verdict) if turn.is_claim(proposal):
+        case stimuli.Answered(proposal=proposal, verdict=verdict) if turn.is_claim(proposal):
             beginning.claim_answered(turn, verdict)
-        case on.Answered(proposal=proposal, verdict=verdict) if turn.is_report(proposal):
+        case stimuli.Answered(proposal=proposal, verdict=verdict) if turn.is_report(proposal):
             ending.report_answered(turn, proposal, verdict)
-        case on.Unanswerable(proposal=proposal) if turn.is_claim(proposal):
-            turn.settle()
-        case on.Unanswerable(proposal=proposal, cause=cause) if turn.is_report(proposal):
-            ending.report_refused(turn, proposal, cause)
-        case on.ProposalFailed(proposal=proposal) if turn.is_claim(proposal):
-            turn.check_state()
-        case on.ProposalFailed(proposal=proposal, cause=cause) if turn.is_report(proposal):
-            ending.report_failed(turn, proposal, cause)
-        case on.Answered() | on.Unanswerable() | on.ProposalFailed():
+        case stimuli.ProposalFailed(proposal=proposal) if turn.is_claim(proposal):
+            beginning.claim_failed(turn, was_refused=stimulus.was_refused)
+        case stimuli.ProposalFailed(proposal=proposal) if turn.is_report(proposal):
+            ending.report_failed(turn, stimulus)
+        case stimuli.Answered() | stimuli.ProposalFailed():
             pass  # another proposal has taken its place
-        case on.HistorySeen(states=states):
+        case stimuli.HistorySeen(states=states):
             beginning.history_seen(turn, states)
-        case on.Prepared():
+        case stimuli.Prepared():
             beginning.prepared(turn, stimulus)
-        case on.CouldNotPrepare(cause=cause, deployment_missing=missing):
+        case stimuli.CouldNotPrepare(cause=cause, deployment_missing=missing):
             beginning.could_not_prepare(turn, cause, deployment_missing=missing)
-        case on.Due():
+        case stimuli.Due():
             beginning.due(turn)
-        case on.Spawned(pid=pid):
+        case stimuli.Spawned(pid=pid):
             beginning.spawned(turn, pid)
-        case on.CouldNotSpawn(cause=cause):
+        case stimuli.CouldNotSpawn(cause=cause):
             beginning.could_not_spawn(turn, cause)
-        case on.GivenUp():
+        case stimuli.GivenUp():
             beginning.given_up(turn)
-        case on.CancelWanted(state=state):
+        case stimuli.CancelWanted(state=state):
             ending.cancel_wanted(turn, state)
-        case on.EndWanted(reason=reason):
+        case stimuli.EndWanted(reason=reason):
             ending.end_wanted(turn, reason)
-        case on.Exited():
+        case stimuli.Exited():
             ending.exited(turn, stimulus)
-        case on.TailKnown(tail=tail):
+        case stimuli.TailKnown(tail=tail):
             ending.tail_known(turn, tail)
         case TreeEnded(leftovers=leftovers):
             ending.tree_ended(turn, len(leftovers))
-        case on.StateSeen(state=state):
+        case stimuli.StateSeen(state=state):
             _state_seen(turn, state)
-        case on.StateUnknown(cause=cause):
+        case stimuli.StateUnknown(cause=cause):
             _state_unknown(turn, cause)
         case _:
             assert_never(stimulus)

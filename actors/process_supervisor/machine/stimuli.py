@@ -35,11 +35,13 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unanswerable:
-    """The server will never accept this proposal: the run is gone, or the request is wrong."""
+class ProposalFailed:
+    """The server refuses to answer this proposal, or a bug keeps it or its answer from us."""
 
     proposal: Proposal
     cause: str
+    was_refused: bool
+    """The run is gone, or the request is wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,14 +142,6 @@ class StateUnknown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProposalFailed:
-    """A bug of the worker's keeps it from proposing this, or from reading the answer."""
-
-    proposal: Proposal
-    cause: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerFailed:
     """A bug of the worker's keeps it from seeing this run through; the cause in words."""
 
@@ -158,7 +152,7 @@ Stimulus = (
     Begun
     | Adopted
     | Answered
-    | Unanswerable
+    | ProposalFailed
     | Prepared
     | Due
     | CouldNotPrepare
@@ -173,6 +167,5 @@ Stimulus = (
     | StateSeen
     | HistorySeen
     | StateUnknown
-    | ProposalFailed
     | WorkerFailed
 )

@@ -38,7 +38,7 @@ def test_a_killed_workers_run_ends_truly_though_its_secrets_are_refused(
     worker = scene.start_worker("--limit", "1")
     [adopted] = until(lambda: logged(worker, "run.adopted"))
     assert adopted["pid"] == pid
-    until(lambda: "/block_documents/" in repr(logged(worker, "run.secrets_unknown")))
+    until(lambda: "/block_documents/" in repr(logged(worker, "run.delayed")))
     scene.let_go(run)
     scene.ended_as(run, "CRASHED", words="exited with code 7")
     assert "is not shown here" in scene.place.state(run)["message"]

@@ -19,7 +19,7 @@ from actors.process_supervisor.machine.effects import (
     ReadHistory,
     Spawn,
 )
-from actors.process_supervisor.machine.failures import stimulus_of_failure
+from actors.process_supervisor.retries import stimulus_of_failure
 
 PASSING = {
     "Unavailable",
@@ -84,9 +84,9 @@ def test_what_the_machine_hears() -> None:
     assert stimulus_of_failure(ReadHistory(), error, "why") == on.StateUnknown(cause="why")
     claim = Proposal(type=StateType.PENDING, name="Pending", transition_id=new_transition_id())
     report = Propose(proposal=claim)
-    refused = on.Unanswerable(proposal=claim, cause="why")
+    refused = on.ProposalFailed(proposal=claim, cause="why", was_refused=True)
     assert stimulus_of_failure(report, errors.Conflict("no"), "why") == refused
-    failed = on.ProposalFailed(proposal=claim, cause="why")
+    failed = on.ProposalFailed(proposal=claim, cause="why", was_refused=False)
     assert stimulus_of_failure(report, error, "why") == failed
     end = EndTree(signal=15, grace_seconds=1.0, announce_cancel=False)
     assert stimulus_of_failure(end, error, "why") is None

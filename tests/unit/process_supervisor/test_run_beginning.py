@@ -74,7 +74,9 @@ def test_a_rejected_claim_that_is_pending_is_our_own_repeat() -> None:
 
 def test_a_deleted_run_is_forgotten() -> None:
     life = ScriptedRun().after(on.Begun())
-    life.after(on.Unanswerable(proposal=life.last_proposal(), cause="not found"))
+    life.after(
+        on.ProposalFailed(proposal=life.last_proposal(), cause="not found", was_refused=True)
+    )
     assert life.phase() is Phase.OVER
     assert len(life.all(FreeSlot)) == 1
 

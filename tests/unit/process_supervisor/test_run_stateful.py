@@ -149,7 +149,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     @precondition(lambda self: self.asked)
     def fail_to_ask(self) -> None:
-        self.take(on.ProposalFailed(proposal=self.asked.pop(), cause="a bug"))
+        self.take(on.ProposalFailed(proposal=self.asked.pop(), cause="a bug", was_refused=False))
 
     @rule()
     @precondition(lambda self: self.checking or self.reading)
@@ -173,7 +173,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     @precondition(lambda self: self.asked)
     def refuse_for_good(self) -> None:
-        self.take(on.Unanswerable(proposal=self.asked.pop(), cause="deleted"))
+        self.take(on.ProposalFailed(proposal=self.asked.pop(), cause="deleted", was_refused=True))
 
     @rule(job=jobs, wait=st.sampled_from((0.0, 4.0)))
     @precondition(lambda self: self.preparing)
