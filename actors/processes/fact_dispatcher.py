@@ -66,17 +66,18 @@ class Subscription:
 
     def tell_next(self) -> bool:
         """Tells the exit or the end of the tree; False when there is neither to tell now."""
+        if not self._must_tell_exit and not self._must_tell_tree_end:
+            return False
+        self.tell_output(self.reader.finish())
         key = ClaimKey(self.key)
         if self._must_tell_exit:
-            self.tell_output(self.reader.finish())
             self._told_exit = True
-            self._tell(ProcessExited(key=key, status=exit_status(self.row)))
-            return True
-        if self._must_tell_tree_end:
-            self.tell_output(self.reader.finish())
+            self._tell(ProcessExited(key=key, status=ExitStatus(**self.row["exit"])))
+        else:
             self._told_tree_end = True
-            self._tell(TreeEnded(key=key, leftovers=_leftovers(self.row)))
-        return False
+            leftovers = tuple((pid, command) for pid, command in self.row["leftovers"])
+            self._tell(TreeEnded(key=key, leftovers=leftovers))
+        return True
 
     def skip_output(self) -> None:
         """Gives up the output before the next fact, if there is one that waits for it.
@@ -203,23 +204,14 @@ def identity(row: TableRow) -> ProcessIdentity:
     )
 
 
-def exit_status(row: TableRow) -> ExitStatus:
-    """The exit status of the run's own process; the row must have one."""
-    return ExitStatus(**row["exit"])
-
-
 def kept_run(row: TableRow) -> KeptRun:
     """The row in terms of the domain."""
     return KeptRun(
         key=ClaimKey(row["key"]),
         identity=identity(row),
-        exit=None if row["exit"] is None else exit_status(row),
+        exit=None if row["exit"] is None else ExitStatus(**row["exit"]),
         tree_ended=row["swept"],
         output_bytes=row["position"],
         control_connected=row["control"],
         rebooted=row["rebooted"],
     )
-
-
-def _leftovers(row: TableRow) -> tuple[tuple[int, str], ...]:
-    return tuple((pid, command) for pid, command in row["leftovers"])

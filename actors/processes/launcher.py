@@ -22,9 +22,6 @@ __all__ = ["KeeperLauncher", "KeeperOptions"]
 
 T = TypeVar("T")
 
-CONTROL = "control"
-LISTENER = "listener"
-
 
 class KeeperLauncher:
     """Launcher over a keeper in another process.
@@ -32,7 +29,8 @@ class KeeperLauncher:
     ``run_blocking`` makes the reads of output, in a thread.
 
     Owns: _link, _rows (key -> newest row of the keeper's table), _held (descriptors that must
-    outlive the keeper), _endings (ends ordered and not yet carried out), _facts, _closed.
+    outlive the keeper: of each run its pipe, and its listener or the engine's connection to that),
+    _endings (ends ordered and not yet carried out), _facts, _closed.
     Requests are idempotent, so one that was lost with a keeper is sent to the next.
     """
 
@@ -47,7 +45,7 @@ class KeeperLauncher:
         self._options = options or KeeperOptions()
         self._link = KeeperLink(state, self._options, heard=self._heard, take_up=self._take_up)
         self._rows: dict[str, TableRow] = {}
-        self._held = HeldDescriptors()
+        self._held: dict[tuple[str, bool], tuple[Frame, int]] = {}
         self._endings: dict[str, tuple[int, float]] = {}
         self._facts = FactDispatcher(run_blocking)
         self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -106,7 +104,8 @@ class KeeperLauncher:
         if self._options.embedded:  # the ends of its runs are facts that somebody waits for
             await self._facts.finish()
         self._facts.close()
-        self._held.close()
+        for key, _ in list(self._held):
+            self._drop_held(key)
         if not self._closed.done():
             self._closed.set_result(None)
 
@@ -164,7 +163,7 @@ class KeeperLauncher:
         self._rows.pop(key, None)
         self._endings.pop(key, None)
         self._facts.drop(key)
-        self._held.drop(key)
+        self._drop_held(key)
 
     async def table(self) -> list[KeptRun]:
         answer = await self._link.request({"op": "table"})
@@ -172,12 +171,12 @@ class KeeperLauncher:
 
     async def _take_up(self, connection: KeeperConnection) -> None:
         """Sends a new keeper the held descriptors and pending orders, and takes its table."""
-        for key, what in self._held.names():
-            held = self._held.find(key, what)
-            if held is not None:  # it may have been dropped while we waited
-                descriptor, token = held
-                frame = {"op": "adopt", "key": key, "what": what, "token": token}
-                frame["position"] = self._rows.get(key, {}).get("position", 0)
+        for slot in list(self._held):
+            if slot in self._held:  # it may have been dropped while we waited
+                kept, descriptor = self._held[slot]
+                frame = {"op": "adopt", "key": slot[0], "what": kept["what"]}
+                frame["token"] = kept.get("token", "")
+                frame["position"] = self._rows.get(slot[0], {}).get("position", 0)
                 await connection.request(frame, descriptor)
         answer = await connection.request({"op": "table"})
         rows = {row["key"]: row for row in answer["runs"]}
@@ -197,7 +196,7 @@ class KeeperLauncher:
             self._note(frame["run"])
         match frame.get("fact"):
             case "keep" if descriptor is not None:
-                self._held.take(frame["key"], frame["what"], descriptor, frame.get("token", ""))
+                self._hold(frame, descriptor)
             case "output":
                 for key, position in frame["positions"].items():
                     if key in self._rows:
@@ -208,35 +207,15 @@ class KeeperLauncher:
         self._facts.update(row)
         if row["swept"]:
             self._endings.pop(row["key"], None)
-            self._held.drop(row["key"])
+            self._drop_held(row["key"])
 
+    def _hold(self, frame: Frame, descriptor: int) -> None:
+        slot = (frame["key"], frame["what"] == "pipe")
+        if slot in self._held:
+            os.close(self._held[slot][1])
+        self._held[slot] = (frame, os.dup(descriptor))
 
-class HeldDescriptors:
-    """Owns: _held (run -> what -> descriptor and token)."""
-
-    def __init__(self) -> None:
-        self._held: dict[str, dict[str, tuple[int, str]]] = {}
-
-    def take(self, key: str, what: str, descriptor: int, token: str) -> None:
-        """Holds a duplicate of ``descriptor``; an engine's connection replaces its listener."""
-        held = self._held.setdefault(key, {})
-        for former in {what, LISTENER if what == CONTROL else what}:
-            if former in held:
-                os.close(held.pop(former)[0])
-        held[what] = (os.dup(descriptor), token)
-
-    def names(self) -> list[tuple[str, str]]:
-        """Run and kind of everything held."""
-        return [(key, what) for key, held in self._held.items() for what in held]
-
-    def find(self, key: str, what: str) -> tuple[int, str] | None:
-        """Descriptor and token; the descriptor is valid until the next call of any method."""
-        return self._held.get(key, {}).get(what)
-
-    def drop(self, key: str) -> None:
-        for descriptor, _ in self._held.pop(key, {}).values():
-            os.close(descriptor)
-
-    def close(self) -> None:
-        for key in list(self._held):
-            self.drop(key)
+    def _drop_held(self, key: str) -> None:
+        for slot in ((key, True), (key, False)):
+            if slot in self._held:
+                os.close(self._held.pop(slot)[1])

@@ -48,8 +48,8 @@ class WorkerFolder(Protocol):
 
 
 class KeeperLink:
-    """Owns: _connection, _attempt (to connect), _mending (attempts in the background),
-    _taken_over (why it will not connect again), _protocol (the version that the keeper speaks).
+    """Owns: _connection, _attempt (to connect), _mending (attempts in the background), failure,
+    _protocol (the version that the keeper speaks).
     """
 
     def __init__(
@@ -65,7 +65,6 @@ class KeeperLink:
         self._mending: asyncio.Task[None] | None = None
         self._closed = False
         self._protocol = PROTOCOL
-        self._taken_over: str | None = None
         self.failure: asyncio.Future[KeeperError] = asyncio.get_running_loop().create_future()
         """Done once no keeper can be had again; the error says why."""
         self._missing_complaint = LogOnce()
@@ -97,8 +96,8 @@ class KeeperLink:
 
     async def connected(self) -> KeeperConnection:
         """The connection, made if need be. Raises KeeperError."""
-        if self._taken_over is not None:
-            raise KeeperError(self._taken_over)
+        if self.failure.done():
+            raise self.failure.result()
         if self._closed:
             raise KeeperError("This launcher is closed.")
         if self._connection is not None:
@@ -157,8 +156,8 @@ class KeeperLink:
                 if await start_keeper(self._folder, self._options):
                     continue
             except ConnectionLost:
-                if self._taken_over is not None:
-                    raise KeeperError(self._taken_over) from None
+                if self.failure.done():
+                    raise self.failure.result() from None
             except NoAnswer as error:
                 raise self._unanswered(error) from error
             except (LookupError, TypeError, ValueError) as error:
@@ -225,19 +224,19 @@ class KeeperLink:
             pid=self.keeper_pid,
             hint="Find out who talks to keeper.sock there: a run, or a second worker. Runs go on.",
         )
-        self._taken_over = (
+        taken_over = KeeperError(
             f"Another process has taken over the keeper of {self._folder}, so this worker can "
             "start and end no runs. Those that are there go on with the keeper. Find out who "
             "talks to keeper.sock there, and start the worker again."
         )
         if not self.failure.done():
-            self.failure.set_result(KeeperError(self._taken_over))
+            self.failure.set_result(taken_over)
 
     def _lost(self, connection: KeeperConnection) -> None:
         if connection is not self._connection:
             return
         self._connection = None
-        if self._closed or self._taken_over is not None:
+        if self._closed or self.failure.done():
             return
         _log.warning("keeper.lost", folder=str(self._folder), pid=self.keeper_pid)
         if self._mending is None or self._mending.done():
@@ -250,7 +249,7 @@ class KeeperLink:
             try:
                 await self.connected()
             except KeeperError as error:
-                if self._closed or self._taken_over is not None:
+                if self._closed or self.failure.done():
                     return
                 if self._missing_complaint.report(str(error)):
                     _log.error("keeper.missing", error=str(error))

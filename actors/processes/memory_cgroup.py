@@ -36,10 +36,8 @@ class MemoryCgroup:
 
         Limits of the groups above count too. Page cache that was not used lately does not.
         """
-        used = [
-            percent for level in self._levels() if (percent := self._percent(level)) is not None
-        ]
-        return max(used, default=None)
+        used = map(self._percent, self._levels())
+        return max((percent for percent in used if percent is not None), default=None)
 
     def counting(self) -> MemoryCgroup:
         """The nearest group upwards from this one that has the controller."""
@@ -83,18 +81,17 @@ def memory_cgroup_of(pid: int | str = "self", *, proc: str = "/proc") -> MemoryC
 
 def _fields(file: Path) -> dict[str, int]:
     """Reads lines of a name and a number."""
-    pairs = (line.split() for line in _lines(file))
+    pairs = [line.split() for line in _read(file).splitlines()]
     return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdecimal()}
 
 
 def _number(file: Path) -> int | None:
-    for line in _lines(file):
-        return int(line) if line.isdecimal() else None
-    return None
+    content = _read(file).strip()
+    return int(content) if content.isdecimal() else None
 
 
-def _lines(file: Path) -> list[str]:
+def _read(file: Path) -> str:
     try:
-        return file.read_text().splitlines()
+        return file.read_text()
     except OSError:
-        return []
+        return ""

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
-from weakref import WeakValueDictionary
+from weakref import WeakSet
 
 import psutil
 
@@ -20,32 +20,27 @@ from .memory_cgroup import MemoryCgroup, memory_cgroup_of
 class PsutilResourceMonitor:
     """The ResourceMonitor port, over psutil, control groups and a scan of all processes.
 
-    Owns: _trees (what is known of the runs measured last), _kills (counts, as long as a detector
-    needs them; the runs of one service are in one control group and share its count).
+    Owns: _trees (what is known of the runs measured last), _detectors (those in use).
     """
 
     def __init__(self) -> None:
         self._trees: dict[ClaimKey, MeasuredTree] = {}
-        self._kills: WeakValueDictionary[MemoryCgroup, KillCount] = WeakValueDictionary()
+        self._detectors: WeakSet[CgroupOomDetector] = WeakSet()
 
     async def sample(self, runs: Mapping[ClaimKey, ProcessIdentity]) -> MemorySample:
         """In a thread: it takes milliseconds for each hundred processes."""
-        return await asyncio.to_thread(self._sample, runs, list(self._kills.values()))
+        return await asyncio.to_thread(self._sample, runs, list(self._detectors))
 
     def oom_detector(self, pid: int) -> CgroupOomDetector:
-        group = memory_cgroup_of(pid)
-        if group is None:
-            return CgroupOomDetector(None)
-        count = self._kills.get(group)
-        if count is None:
-            count = self._kills[group] = KillCount(group)
-        return CgroupOomDetector(count)
+        detector = CgroupOomDetector(memory_cgroup_of(pid))
+        self._detectors.add(detector)
+        return detector
 
     def _sample(
-        self, runs: Mapping[ClaimKey, ProcessIdentity], counts: list[KillCount]
+        self, runs: Mapping[ClaimKey, ProcessIdentity], detectors: list[CgroupOomDetector]
     ) -> MemorySample:
-        for count in counts:
-            count.look()
+        for detector in detectors:
+            detector.look()
         known = self._trees
         self._trees = {
             key: known.get(key) or MeasuredTree(key, process) for key, process in runs.items()
@@ -58,48 +53,31 @@ class PsutilResourceMonitor:
         )
 
 
-class KillCount:
-    """How many processes the kernel has killed in one control group, and had at the last looks.
+class CgroupOomDetector:
+    """The OomDetector port: whether the kernel has just killed in the control group of a process.
 
-    What was killed before the last two looks is no evidence for what ends now, so the fewer the
-    seconds between looks, the less can be mistaken.
+    Others may live in that group. What was killed before the last two looks is no evidence for
+    what ends now, so the fewer the seconds between looks, the less can be mistaken.
     """
 
-    def __init__(self, group: MemoryCgroup) -> None:
+    def __init__(self, group: MemoryCgroup | None) -> None:
         self._group = group
-        self._looks = deque([self.now()], maxlen=2)
+        self._looks = deque([self._kills()], maxlen=2)
 
     def look(self) -> None:
         """Called in a rhythm, from any thread."""
-        self._looks.append(self.now())
-
-    def now(self) -> int:
-        """The count; 0 where the kernel does not tell it."""
-        return self._group.kernel_kills() or 0
-
-    @property
-    def before(self) -> int:
-        """The count before the last look."""
-        return self._looks[0]
-
-
-class CgroupOomDetector:
-    """The OomDetector port: counts what the kernel killed in the control group of a process.
-
-    Others may live in that group.
-    """
-
-    def __init__(self, kills: KillCount | None) -> None:
-        self._kills = kills
-        self._at_start = 0 if kills is None else kills.now()
+        self._looks.append(self._kills())
 
     def oom_killed(self) -> bool:
-        kills = self._kills
-        return kills is not None and kills.now() > max(self._at_start, kills.before)
+        return self._kills() > self._looks[0]
+
+    def _kills(self) -> int:
+        """How many the kernel has ever killed there; 0 where it does not tell."""
+        return 0 if self._group is None else self._group.kernel_kills() or 0
 
 
 class MeasuredTree:
-    """The processes of one run that lives, as a scan knows runs. See keeper/scan.py."""
+    """The processes of one run that lives: a Tree of the keeper's process scan."""
 
     exit = None
     ours = True

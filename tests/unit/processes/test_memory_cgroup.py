@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from actors.processes.memory_cgroup import MemoryCgroup, memory_cgroup_of
-from actors.processes.resource_monitor import CgroupOomDetector, KillCount
+from actors.processes.resource_monitor import CgroupOomDetector
 
 SECOND = "41 31 0:38 {root} {mount} rw,relatime shared:9 - cgroup2 cgroup2 rw,nsdelegate"
 FIRST = "35 31 0:32 {root} {mount} rw,relatime - cgroup cgroup rw,memory"
@@ -150,23 +150,21 @@ def test_a_process_that_is_gone_has_none(machine: Machine) -> None:
 
 
 def test_a_detector_forgets_what_happened_two_looks_ago(machine: Machine, service: Path) -> None:
-    kills = KillCount(machine.found())
-    detector = CgroupOomDetector(kills)
+    detector = CgroupOomDetector(machine.found())
     assert not detector.oom_killed()
     write(service, memory__events="oom_kill 4\n")
     assert detector.oom_killed()
-    kills.look()  # it may come right between a kill and the news of the exit
+    detector.look()  # it may come right between a kill and the news of the exit
     assert detector.oom_killed()
-    kills.look()
+    detector.look()
     assert not detector.oom_killed()
 
 
 def test_a_kill_before_a_process_began_is_no_evidence_for_it(
     machine: Machine, service: Path
 ) -> None:
-    kills = KillCount(machine.found())
     write(service, memory__events="oom_kill 4\n")
-    later = CgroupOomDetector(kills)
+    later = CgroupOomDetector(machine.found())
     assert not later.oom_killed()
     write(service, memory__events="oom_kill 5\n")
     assert later.oom_killed()
