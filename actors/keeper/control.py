@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import socket
+from _operator import _compare_digest as compare_digest  # hmac's, without OpenSSL
 from collections.abc import Callable
 
 from . import procfs
@@ -46,18 +47,12 @@ class ControlChannel:
         self.on_connected: Callable[[], None] = lambda: None
         if listener is not None:
             listener.setblocking(False)
-            loop.watch(listener.fileno(), READ, lambda _: self._accept())
+            loop.watch(listener.fileno(), READ, lambda _: self._accept(listener))
 
     @classmethod
     def open(cls, loop: Loop) -> ControlChannel:
         """Listens on a free loopback port. Raises OSError."""
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        try:
-            listener.bind(("127.0.0.1", 0))
-            listener.listen(BACKLOG)
-        except OSError:
-            listener.close()
-            raise
+        listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
         return cls(loop, os.urandom(16).hex(), listener)
 
     @classmethod
@@ -93,29 +88,25 @@ class ControlChannel:
         Waits at most ten seconds, and at most half of ``grace`` (seconds): the rest is for what
         the engine does after the signal.
         """
-        if self._child is None:
-            then()
-            return
+        self._answered = then
         try:
-            self._child.send(CANCEL)
+            if self._child is None:
+                self._settle()
+            else:
+                self._child.send(CANCEL)
+                patience = min(ANSWER_SECONDS, grace / 2)
+                self._patience = self._loop.call_later(patience, self._settle)
         except OSError:
             self._leave()
-            then()
-            return
-        self._answered = then
-        patience = min(ANSWER_SECONDS, grace / 2)
-        self._patience = self._loop.call_later(patience, self._settle)
 
     def close(self) -> None:
         """Closes everything; a pending announcement counts as answered."""
         self._stop_listening()
         self._leave()
 
-    def _accept(self) -> None:
-        if self._listener is None:
-            return
+    def _accept(self, listener: socket.socket) -> None:
         try:
-            connection, _ = self._listener.accept()
+            connection, _ = listener.accept()
         except OSError:
             return
         if not self._may_connect(connection):
@@ -155,7 +146,7 @@ class ControlChannel:
             data = b""
         heard += data
         line, newline, _ = bytes(heard).partition(b"\n")
-        if newline and _same(line.strip(), self.token.encode("ascii")):
+        if newline and compare_digest(line.strip(), self.token.encode("ascii")):
             patience.cancel()
             del self._strangers[number]
             self._loop.unwatch(number)
@@ -168,20 +159,18 @@ class ControlChannel:
     def _welcome(self, connection: socket.socket) -> None:
         connection.setblocking(False)
         self._child = connection
-        self._loop.watch(connection.fileno(), READ, lambda _: self._said())
+        self._loop.watch(connection.fileno(), READ, lambda _: self._said(connection))
 
-    def _said(self) -> None:
-        if self._child is None:
-            return
+    def _said(self, connection: socket.socket) -> None:
         try:
-            data = self._child.recv(4096)
+            data = connection.recv(4096)
         except BlockingIOError:
             return
         except OSError:
             data = b""
         if not data:
             self._leave()
-        elif ACKNOWLEDGED in data and self._answered is not None:
+        elif ACKNOWLEDGED in data:
             self._settle()
 
     def _settle(self) -> None:
@@ -211,11 +200,3 @@ class ControlChannel:
             self._loop.unwatch(self._listener.fileno())
             self._listener.close()
             self._listener = None
-
-
-def _same(one: bytes, other: bytes) -> bool:
-    """Compares in a time that does not depend on how much of a guess is right."""
-    difference = len(one) ^ len(other)
-    for left, right in zip(one, other, strict=False):
-        difference |= left ^ right
-    return difference == 0

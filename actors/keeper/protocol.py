@@ -103,16 +103,12 @@ class FrameSocket:
     def __init__(self, connection: socket.socket, max_frame: int = MAX_FRAME) -> None:
         connection.setblocking(False)
         self._socket = connection
-        self._decoder = Decoder(max_frame)
+        self.decoder = Decoder(max_frame)
         self._out: deque[tuple[memoryview, int | None]] = deque()
         self._descriptors: deque[int] = deque()
 
     def fileno(self) -> int:
         return self._socket.fileno()
-
-    def allow(self, max_frame: int) -> None:
-        """Accepts frames of up to ``max_frame`` bytes from now on."""
-        self._decoder.max_frame = max_frame
 
     @property
     def pending(self) -> bool:
@@ -167,7 +163,7 @@ class FrameSocket:
                 self._descriptors.extend(numbers)
         if not data:
             raise EOFError
-        for frame in self._decoder.feed(data):
+        for frame in self.decoder.feed(data):
             self._hand(frame, handle)
         self._close_unannounced()
 
@@ -196,5 +192,5 @@ class FrameSocket:
 
     def _close_unannounced(self) -> None:
         """Keeps one if a frame is incomplete, to which it may belong."""
-        while len(self._descriptors) > self._decoder.is_amid_frame:
+        while len(self._descriptors) > self.decoder.is_amid_frame:
             os.close(self._descriptors.pop())

@@ -29,45 +29,33 @@ STRANGER_SECONDS = 10.0
 
 
 class Peer:
-    """A connection. Owns: _socket, was_asked (for the proof)."""
+    """A connection. Owns: frames, was_asked (for the proof)."""
 
-    def __init__(self, server: Server, frames: FrameSocket) -> None:
+    def __init__(self, server: Server, connection: socket.socket) -> None:
         self._server = server
-        self._socket: FrameSocket | None = frames
-        self.number = frames.fileno()
+        self._is_open = True
+        self.frames = FrameSocket(connection, MAX_HELLO)
         self.was_asked = False
-
-    def trust(self) -> None:
-        """Accepts long frames from the peer, which is the worker."""
-        if self._socket is not None:
-            self._socket.allow(MAX_FRAME)
 
     def send(self, frame: Frame, descriptor: int | None = None) -> None:
         """Does nothing when the connection is gone."""
-        if self._socket is None:
+        if not self._is_open:
             return
         try:
-            self._socket.put(frame, descriptor)
-            self._socket.flush()
+            self.frames.put(frame, descriptor)
+            self.frames.flush()
         except OSError:
             self.close()
-            return
-        self._server.watch(self, self._socket.pending)
-
-    @property
-    def idle(self) -> bool:
-        """Whether everything was sent."""
-        return self._socket is not None and not self._socket.pending
+        else:
+            self._server.watch(self)
 
     def ready(self, events: int) -> None:
-        if self._socket is None:
-            return
         try:
             if events & WRITE:
-                self._socket.flush()
-                self._server.watch(self, self._socket.pending)
-            if events & READ and self._socket is not None:
-                self._socket.take(self._heard)
+                self.frames.flush()
+                self._server.watch(self)
+            if events & READ:
+                self.frames.take(self._heard)
         except (EOFError, ConnectionError):
             self.close()
         except (OSError, ProtocolError) as error:
@@ -75,14 +63,14 @@ class Peer:
             self.close()
 
     def _heard(self, frame: Frame, descriptor: int | None) -> None:
-        if self._socket is not None:
+        if self._is_open:  # a former frame may have closed it
             self._server.handle(self, frame, descriptor)
 
     def close(self) -> None:
-        if self._socket is not None:
-            frames, self._socket = self._socket, None
+        if self._is_open:
+            self._is_open = False
             self._server.left(self)
-            frames.close()
+            self.frames.close()
 
 
 class Server:
@@ -100,12 +88,12 @@ class Server:
         """Listens in the current directory: its path may be too long for sun_path (unix(7))."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(SOCKET)
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(SOCKET)
+        listener = self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(SOCKET)
         os.chmod(SOCKET, 0o600)
-        self._listener.listen(64)
-        self._listener.setblocking(False)
-        self._loop.watch(self._listener.fileno(), READ, lambda _: self._accept())
+        listener.listen(64)
+        listener.setblocking(False)
+        self._loop.watch(listener.fileno(), READ, lambda _: self._accept(listener))
 
     def stop_listening(self) -> None:
         if self._listener is not None:
@@ -129,15 +117,15 @@ class Server:
 
     def listened_to(self) -> bool:
         """Whether the worker, if there is one, has received everything."""
-        return self.worker is None or self.worker.idle
+        return self.worker is None or not self.worker.frames.pending
 
-    def watch(self, peer: Peer, writing: bool) -> None:
-        events = READ | WRITE if writing else READ
-        self._loop.watch(peer.number, events, peer.ready)
+    def watch(self, peer: Peer) -> None:
+        events = READ | WRITE if peer.frames.pending else READ
+        self._loop.watch(peer.frames.fileno(), events, peer.ready)
 
     def left(self, peer: Peer) -> None:
         """Forgets ``peer``, whose connection is closed."""
-        self._loop.unwatch(peer.number)
+        self._loop.unwatch(peer.frames.fileno())
         self._forget_stranger(peer)
         if peer is self.worker:
             self.worker = None
@@ -153,25 +141,24 @@ class Server:
             raise ProtocolError("no hello")
 
     def _hello(self, peer: Peer, frame: Frame, proof: int | None) -> None:
+        answer: Frame = {"id": frame.get("id")}
         if frame.get("protocol") != PROTOCOL:
-            self._refuse(peer, {"id": frame.get("id"), "error": "version", "protocol": PROTOCOL})
+            peer.send({**answer, "error": "version", "protocol": PROTOCOL})
+            peer.close()
         elif proof is None and not peer.was_asked:
             peer.was_asked = True
-            peer.send({"id": frame.get("id"), "error": PROVE})
+            peer.send({**answer, "error": PROVE})
         elif proof is None or not holds_lock(proof, WORKER_LOCK):
             print("somebody who does not hold the worker's lock said hello", file=sys.stderr)
-            self._refuse(peer, {"id": frame.get("id"), "error": UNPROVED})
+            peer.send({**answer, "error": UNPROVED})
+            peer.close()
         else:
             self._welcome(peer)
             self._handler(peer, frame, None)
 
-    def _refuse(self, peer: Peer, answer: Frame) -> None:
-        peer.send(answer)
-        peer.close()
-
     def _welcome(self, peer: Peer) -> None:
         self._forget_stranger(peer)
-        peer.trust()
+        peer.frames.decoder.max_frame = MAX_FRAME
         former, self.worker = self.worker, peer
         if former is not None and former is not peer:
             former.send({"fact": "replaced"})
@@ -182,11 +169,9 @@ class Server:
         if patience is not None:
             patience.cancel()
 
-    def _accept(self) -> None:
-        if self._listener is None:
-            return
+    def _accept(self, listener: socket.socket) -> None:
         try:
-            connection, _ = self._listener.accept()
+            connection, _ = listener.accept()
         except OSError:
             return
         if not is_same_user(connection):
@@ -194,6 +179,6 @@ class Server:
             return
         if len(self._strangers) >= MAX_STRANGERS:
             next(iter(self._strangers)).close()
-        peer = Peer(self, FrameSocket(connection, MAX_HELLO))
+        peer = Peer(self, connection)
         self._strangers[peer] = self._loop.call_later(STRANGER_SECONDS, peer.close)
-        self.watch(peer, False)
+        self.watch(peer)
