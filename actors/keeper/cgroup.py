@@ -12,6 +12,8 @@ import os
 import sys
 from collections.abc import Iterator
 
+from .procfs import read
+
 _PROCESSES = "cgroup.procs"
 
 
@@ -39,13 +41,13 @@ class Cgroup:
         """The processes in it, and in groups below it that the run may have made."""
         found: set[int] = set()
         for folder, _, _ in os.walk(self.path):
-            found.update(map(int, _read(os.path.join(folder, _PROCESSES)).split()))
+            found.update(map(int, read(os.path.join(folder, _PROCESSES)).split()))
         return found
 
     @property
     def populated(self) -> bool:
         """Whether a process that is no zombie is in it or below it."""
-        return b"populated 1" in _read(os.path.join(self.path, "cgroup.events"))
+        return b"populated 1" in read(os.path.join(self.path, "cgroup.events"))
 
     def kill(self) -> None:
         """Sends SIGKILL to all of it at once, which no fork escapes; needs Linux 5.14."""
@@ -63,16 +65,14 @@ class Cgroup:
 
 
 class Cgroups:
-    """Owns: _folder (of the groups of a state folder's runs; None where there can be none)."""
+    """The groups of a state folder's runs, below the group ``own`` where there can be any.
 
-    def __init__(self, folder: str | None) -> None:
-        self._folder = folder
+    Owns: _folder (named after the identity of ``state``, which may be renamed), _refused.
+    """
+
+    def __init__(self, state: str, own: str | None) -> None:
+        self._folder = None if own is None else os.path.join(own, _name_for(state))
         self._refused = False
-
-    @classmethod
-    def of(cls, state: str, own: str | None) -> Cgroups:
-        """Names the folder after the identity of the folder ``state``, which may be renamed."""
-        return cls(None if own is None else os.path.join(own, _name_for(state)))
 
     @property
     def possible(self) -> bool:
@@ -86,7 +86,8 @@ class Cgroups:
         path = os.path.join(self._folder, key)
         try:
             os.makedirs(self._folder, exist_ok=True)
-            _count_memory(self._folder)
+            with contextlib.suppress(OSError):  # groups with processes may not, except the root
+                _write(os.path.join(self._folder, "cgroup.subtree_control"), b"+memory")
             os.makedirs(path, exist_ok=True)
         except OSError as error:
             if not self._refused:
@@ -137,7 +138,8 @@ def own_group(proc: str = "/proc") -> str | None:
     """The folder of this process's own group, if groups may be created and filled below it."""
     for _, folder, _ in folders(proc=proc):
         # Moving a process between groups takes write access to their common ancestor.
-        if os.access(folder, os.W_OK | os.X_OK) and _may_write(folder):
+        processes = os.path.join(folder, _PROCESSES)
+        if os.access(folder, os.W_OK | os.X_OK) and os.access(processes, os.W_OK):
             return folder
     return None
 
@@ -185,19 +187,6 @@ def _membership(file: str, controller: str) -> tuple[int, str] | None:
     return None if second is None else (2, second)
 
 
-def _count_memory(folder: str) -> None:
-    """Enables the memory controller for the groups in ``folder``, where the kernel allows it.
-
-    It does if our own group is the root: other groups with processes may not delegate controllers.
-    """
-    with contextlib.suppress(OSError):
-        _write(os.path.join(folder, "cgroup.subtree_control"), b"+memory")
-
-
-def _may_write(folder: str) -> bool:
-    return os.access(os.path.join(folder, _PROCESSES), os.W_OK)
-
-
 def _mounts(mountinfo: str, version: int, controller: str) -> Iterator[tuple[str, str]]:
     """Root and mount point of every mount of the hierarchy (proc_pid_mountinfo(5))."""
     for line in _lines(mountinfo):
@@ -211,15 +200,7 @@ def _mounts(mountinfo: str, version: int, controller: str) -> Iterator[tuple[str
 
 
 def _lines(path: str) -> list[str]:
-    return _read(path).decode("utf-8", "surrogateescape").split("\n")
-
-
-def _read(path: str) -> bytes:
-    try:
-        with open(path, "rb", buffering=0) as file:
-            return file.readall() or b""
-    except OSError:  # removed meanwhile, or one of threads (EOPNOTSUPP)
-        return b""
+    return read(path).decode("utf-8", "surrogateescape").split("\n")
 
 
 def _write(path: str, content: bytes) -> None:

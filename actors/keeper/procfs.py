@@ -56,7 +56,7 @@ def unread(pid: int) -> Stat:
 
 def stat(pid: int) -> Stat | None:
     """The process ``pid`` now; None when there is none."""
-    data = _read(f"/proc/{pid}/stat")
+    data = read(f"/proc/{pid}/stat")
     head, found, tail = data.rpartition(b")")  # the command may contain brackets
     if not found:
         return None
@@ -82,7 +82,7 @@ def processes() -> Iterator[Stat]:
 
 def marker(pid: int) -> str | None:
     """The run that the environment of ``pid`` names; None when none, or it is not readable."""
-    data = b"\0" + _read(f"/proc/{pid}/environ")
+    data = b"\0" + read(f"/proc/{pid}/environ")
     _, found, rest = data.partition(_MARKER)
     if not found:
         return None
@@ -91,13 +91,13 @@ def marker(pid: int) -> str | None:
 
 def command_line(pid: int, limit: int = 200) -> str:
     """The arguments of ``pid`` joined by spaces, at most ``limit`` characters."""
-    data = _read(f"/proc/{pid}/cmdline").rstrip(b"\0").replace(b"\0", b" ")
+    data = read(f"/proc/{pid}/cmdline").rstrip(b"\0").replace(b"\0", b" ")
     return data.decode("utf-8", "replace")[:limit]
 
 
 def user(pid: int) -> int | None:
     """The effective user of ``pid``; None when there is no such process."""
-    found = re.search(rb"^Uid:\t\d+\t(\d+)", _read(f"/proc/{pid}/status"), re.MULTILINE)
+    found = re.search(rb"^Uid:\t\d+\t(\d+)", read(f"/proc/{pid}/status"), re.MULTILINE)
     return None if found is None else int(found[1])
 
 
@@ -118,7 +118,7 @@ def user_of_connection(here: tuple[str, int], there: tuple[str, int]) -> int | N
     row = rb"(?m)^ *\d+: (?:[0F]{24})?%b (?:[0F]{24})?%b [0-9A-F]{2}(?: +\S+){3} +(\d+) "
     wanted = re.compile(row % (_hexadecimal(here), _hexadecimal(there)))
     for table in _CONNECTIONS:
-        found = wanted.search(_read(table))
+        found = wanted.search(read(table))
         if found is not None:
             return int(found[1])
     return None
@@ -132,7 +132,7 @@ def _hexadecimal(address: tuple[str, int]) -> bytes:
 
 def boot_id() -> str:
     """Changes with every boot of the machine; empty where the platform does not tell it."""
-    return _read("/proc/sys/kernel/random/boot_id").decode("ascii").strip()
+    return read("/proc/sys/kernel/random/boot_id").decode("ascii").strip()
 
 
 def pid_namespace() -> str:
@@ -143,7 +143,8 @@ def pid_namespace() -> str:
         return ""
 
 
-def _read(path: str) -> bytes:
+def read(path: str) -> bytes:
+    """The content of one of the kernel's files, empty where it cannot be read."""
     try:
         with open(path, "rb", buffering=0) as file:
             return file.readall() or b""

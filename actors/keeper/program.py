@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
         return 3
     sys.stderr = io.TextIOWrapper(Log(LOG, 2), "utf-8", "backslashreplace", write_through=True)
     inherited = _prepare()
-    cgroups = Cgroups.of(os.curdir, own_group())
+    cgroups = Cgroups(os.curdir, own_group())
     loop = Loop()
     Keeper(loop, inherited, cgroups, _missing(cgroups), **given).start()
     os.write(1, READY)

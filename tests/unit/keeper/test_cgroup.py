@@ -64,20 +64,20 @@ def test_a_refusal_is_said_once(
     tmp_path: Path, mount: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (mount / "file").touch()
-    cgroups = Cgroups(str(mount / "file" / "below"))
+    cgroups = Cgroups(str(tmp_path), str(mount / "file" / "below"))
     assert [cgroups.create("r.1"), cgroups.create("r.2")] == [None, None]
     assert capsys.readouterr().err.count("no control group") == 1
 
 
 def test_where_there_can_be_none_nothing_is_tried(tmp_path: Path) -> None:
-    cgroups = Cgroups.of(str(tmp_path), None)
+    cgroups = Cgroups(str(tmp_path), None)
     assert not cgroups.possible
     assert cgroups.create("r.1") is None
     cgroups.tidy()
 
 
 def test_empty_groups_are_removed_and_others_stay(tmp_path: Path, mount: Path) -> None:
-    cgroups = Cgroups.of(str(tmp_path), str(mount))
+    cgroups = Cgroups(str(tmp_path), str(mount))
     empty, used = cgroups.create("r.1"), cgroups.create("r.2")
     assert empty is not None
     assert used is not None
@@ -91,9 +91,9 @@ def test_empty_groups_are_removed_and_others_stay(tmp_path: Path, mount: Path) -
 
 
 def test_the_kernel_is_asked_to_count_the_memory_of_each_run(tmp_path: Path) -> None:
-    control = tmp_path / "cgroup.subtree_control"
+    control = tmp_path / group_name(tmp_path) / "cgroup.subtree_control"
     control.touch()
-    assert Cgroups(str(tmp_path)).create("r.1") is not None
+    assert Cgroups(str(tmp_path), str(tmp_path)).create("r.1") is not None
     assert control.read_text() == "+memory"
 
 
@@ -113,7 +113,7 @@ def test_a_group_that_is_gone_is_empty(tmp_path: Path) -> None:
 
 def group_name(state: Path) -> str:
     """How the folder of all groups of a state folder's runs is called."""
-    made = Cgroups.of(str(state), str(state)).create("r.1")
+    made = Cgroups(str(state), str(state)).create("r.1")
     assert made is not None
     return Path(made.path).parent.name
 
