@@ -29,11 +29,6 @@ class ExitStatus:
     """How a process ended. ``code`` follows subprocess: negative for a signal, None when lost."""
 
     code: int | None
-    ended_at: float | None = None
-    """Seconds since the epoch; None when not known."""
-    user_seconds: float = 0.0
-    system_seconds: float = 0.0
-    max_rss_bytes: int = 0
 
     @property
     def lost(self) -> bool:

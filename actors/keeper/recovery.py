@@ -18,7 +18,7 @@ from .procfs import Stat
 from .protocol import Frame
 from .runs import Runs
 from .spawn import InheritedState
-from .table import LOST, Run, exit_of_former, rebooted, recorded, still_there
+from .table import Run, exit_of_former, rebooted, recorded, still_there
 
 LOOK_AGAIN = 1.0
 """Seconds between looks at a process that is no child of ours."""
@@ -59,7 +59,7 @@ class Recovery:
             if not run.swept:
                 self._runs.go_on(run)
         elif restarted:  # no process that runs now belongs to it
-            run.exit = dict(LOST)
+            run.exit = {"code": None}
             run.exit_position = run.output.position
             run.rebooted = run.swept = True
             self._runs.add(run)
@@ -76,7 +76,7 @@ class Recovery:
         if still_there(run.note, self._inherited):
             self._loop.call_later(LOOK_AGAIN, lambda: self._look(run))
         else:
-            self._runs.lost(run)
+            self._runs.exited(run, None)
 
 
 def living_unrecorded(

@@ -17,7 +17,7 @@ from .loop import READ, Loop, Timer
 from .process_scan import send
 from .protocol import Frame
 from .run_resources import TempDir, remove_temp_dir
-from .table import LOST, Run, exit_of
+from .table import Run
 
 LEFTOVER_GRACE = 2.0
 """Seconds between SIGTERM and SIGKILL for processes that outlive their run."""
@@ -130,32 +130,32 @@ class Runs:
         if run.swept:
             self._drop(run)
 
-    def reap(self, unknown: Callable[[int, Frame], None]) -> None:
+    def reap(self, unknown: Callable[[int, int], None]) -> None:
         """Waits for every child that ended; ``unknown`` is told of those that are no run's."""
         while True:
             try:
-                pid, status, usage = os.wait4(-1, os.WNOHANG)
+                pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 break
             if pid == 0:
                 break
+            code = os.waitstatus_to_exitcode(status)
             if pid in self._by_pid:
-                self.exited(self._by_pid[pid], exit_of(status, usage))
+                self.exited(self._by_pid[pid], code)
             elif not self._helpers.reaped(pid):
-                unknown(pid, exit_of(status, usage))
+                unknown(pid, code)
         self._endings.hurry()
 
-    def lost(self, run: Run) -> None:
-        """The run's process has ended, and its exit status is not known."""
-        self.exited(run, dict(LOST))
+    def exited(self, run: Run, code: int | None) -> None:
+        """The run's own process has ended, with ``code`` as subprocess has it; None: unknown.
 
-    def exited(self, run: Run, how: Frame) -> None:
-        """The run's own process has ended. Its output is read before this is told."""
+        Its output is read before this is told.
+        """
         if run.exit is not None:
             return
         self._by_pid.pop(run.pid, None)
         self._pump(run)
-        run.exit = how
+        run.exit = {"code": code}
         run.exit_position = run.output.position
         if run.control is not None:
             run.control.close()

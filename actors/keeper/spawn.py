@@ -14,7 +14,6 @@ import json
 import os
 import resource
 import signal
-import time
 from collections.abc import Mapping
 
 from . import files, procfs
@@ -173,7 +172,6 @@ def _record(
         "start_ticks": 0 if found is None else found.start,
         "boot_id": inherited.boot_id,
         "pid_namespace": inherited.pid_namespace,
-        "started_at": time.time(),
         "pipe": os.fstat(output).st_ino,
         "temp_dir": None if resources.temp_dir is None else resources.temp_dir.path,
         "temp_dir_identity": None if resources.temp_dir is None else resources.temp_dir.identity,

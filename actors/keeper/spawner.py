@@ -86,14 +86,14 @@ class Spawner:
             self._pending[key] = pending
             self._loop.watch(pending.exec_status, READ, lambda _: self._decided(pending))
 
-    def reaped(self, pid: int, how: Frame) -> None:
+    def reaped(self, pid: int, code: int) -> None:
         """A child ended that is no run's: of a pending start, or an orphan."""
         for key, pending in list(self._pending.items()):
             if pending.note["pid"] == pid:
                 self._decided(pending)
                 run = self._runs.table.get(key)
                 if run is not None and run.pid == pid:
-                    self._runs.exited(run, how)
+                    self._runs.exited(run, code)
 
     def _fork(self, order: Frame) -> PendingStart:
         spawn_errors.check(order["argv"], order["env"])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
-import time
 from collections.abc import Iterator, Mapping
 
 from . import cgroup, files, procfs
@@ -15,10 +13,6 @@ from .protocol import Frame
 from .spawn import InheritedState
 
 Kinds = Mapping[str, type | tuple[type, ...]]
-
-_RSS_UNIT = 1 if os.uname().sysname == "Darwin" else 1024
-"""Bytes that one of ``ru_maxrss`` stands for (getrusage(2))."""
-
 
 FIRST_LOOK_AGAIN = 0.005
 """Seconds between the first two looks at an ending run."""
@@ -91,14 +85,12 @@ class Run:
             "rebooted": self.rebooted,
             "leftovers": [[pid, line] for (pid, _), (_, line) in self.leftovers.items()],
             "position": self.output.position,
-            "piped": self.output.pipe is not None,
             "control": self.control is not None and self.control.connected,
         }
 
     def take_exit(self, content: Frame) -> None:
         """Takes the end that a former keeper recorded."""
-        fields = ("code", "ended_at", "user_seconds", "system_seconds", "max_rss_bytes")
-        self.exit = {name: content[name] for name in fields if name in content}
+        self.exit = {"code": content["code"]}
         self.exit_position = content.get("position", self.output.position)
         self.swept = content.get("swept") is True
         self.rebooted = content.get("rebooted") is True
@@ -120,21 +112,6 @@ class Run:
             "leftovers": [[pid, name] for (pid, _), (name, _) in self.leftovers.items()],
         }
         files.replace(self.folder, EXIT_FILE, content)
-
-
-def exit_of(status: int, usage: resource.struct_rusage) -> Frame:
-    """How a process ended, from wait4(2); ``code`` is like subprocess's returncode."""
-    return {
-        "code": os.waitstatus_to_exitcode(status),
-        "ended_at": time.time(),
-        "user_seconds": usage.ru_utime,
-        "system_seconds": usage.ru_stime,
-        "max_rss_bytes": usage.ru_maxrss * _RSS_UNIT,
-    }
-
-
-LOST: Frame = {"code": None, "ended_at": None}
-"""The exit of a process that nobody waited for."""
 
 
 def recorded(runs_folder: str) -> Iterator[tuple[str, Frame | None]]:
@@ -171,8 +148,7 @@ def note_of(folder: str) -> Frame | None:
 def exit_of_former(folder: str) -> Frame | None:
     """The folder's ``exit.json``; None when there is none, or it is not valid."""
     kinds: Kinds = {
-        **dict.fromkeys(("code", "max_rss_bytes"), (int, type(None))),
-        **dict.fromkeys(("ended_at", "user_seconds", "system_seconds"), (int, float, type(None))),
+        "code": (int, type(None)),
         "position": int,
         "leftovers": list,
     }

@@ -72,7 +72,7 @@ class Subscription:
         key = ClaimKey(self.key)
         if self._must_tell_exit:
             self._told_exit = True
-            self._tell(ProcessExited(key=key, status=ExitStatus(**self.row["exit"])))
+            self._tell(ProcessExited(key=key, status=exit_status(self.row)))
         else:
             self._told_tree_end = True
             leftovers = tuple((pid, command) for pid, command in self.row["leftovers"])
@@ -204,12 +204,17 @@ def identity(row: TableRow) -> ProcessIdentity:
     )
 
 
+def exit_status(row: TableRow) -> ExitStatus:
+    """How the run's own process ended. Keepers of older versions told more than the code."""
+    return ExitStatus(code=row["exit"]["code"])
+
+
 def kept_run(row: TableRow) -> KeptRun:
     """The row in terms of the domain."""
     return KeptRun(
         key=ClaimKey(row["key"]),
         identity=identity(row),
-        exit=None if row["exit"] is None else ExitStatus(**row["exit"]),
+        exit=None if row["exit"] is None else exit_status(row),
         tree_ended=row["swept"],
         output_bytes=row["position"],
         control_connected=row["control"],

@@ -183,7 +183,7 @@ class KeeperLauncher:
         for key, row in self._rows.items():
             if key not in rows:  # its folder is gone: nothing more will be known
                 lost = row["exit"] or {"code": None}
-                rows[key] = {**row, "exit": lost, "swept": True, "piped": False}
+                rows[key] = {**row, "exit": lost, "swept": True}
         for row in rows.values():
             self._note(row)
         for key, (signal, deadline) in list(self._endings.items()):

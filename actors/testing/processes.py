@@ -83,7 +83,7 @@ class ScriptedProcess:
         if self.exit is None:
             known = None if self.exit_is_lost else code
             self.ended_at = self.clock.monotonic()
-            self.exit = ExitStatus(code=known, ended_at=self.clock.now().timestamp())
+            self.exit = ExitStatus(code=known)
             self._tell(ProcessExited(key=self.key, status=self.exit))
             if self.lingers_seconds:
                 left = ((self.identity.pid + 100_000, "daemon"),)

@@ -47,7 +47,7 @@ def a_full_record() -> RunRecord:
         related=({"prefect.resource.id": "x"},),
         started_at=datetime(2030, 1, 1, 12, 30, 0, 123, tzinfo=UTC),
         pid=77,
-        exit=ExitStatus(code=-9, ended_at=1.5, max_rss_bytes=3),
+        exit=ExitStatus(code=-9),
         reason=Reason.OUT_OF_MEMORY_LIMIT,
         cancelling=State(type=StateType.CANCELLING, name="Cancelling", details={"a": [1, None]}),
         report=Proposal(type=StateType.CRASHED, name="Crashed", transition_id=new_transition_id()),
