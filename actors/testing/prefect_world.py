@@ -7,39 +7,70 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from ..domain.errors import NotFound
 from ..domain.ids import DeploymentId, FlowId, FlowRunId, TransitionId
 from ..domain.model import (
-    Aborted,
-    Accepted,
     Deployment,
     Flow,
     FlowRun,
     Json,
     LogLine,
     Proposal,
-    Rejected,
     State,
     StateType,
     Verdict,
     Wait,
     WorkerEvent,
     WorkPool,
+    WorkQueue,
 )
 from ..domain.ports import Clock
-from .prefect_records import Block, Heartbeat, Pool, Queue, Run
-from .state_rules import (
-    HOLDS_SLOT,
-    OnFull,
-    Situation,
-    Slot,
-    Status,
-    rule,
-    scheduled_time,
-)
+from .state_rules import HOLDS_SLOT, OnFull, Situation, judge, scheduled_time
+
+
+@dataclass(slots=True, kw_only=True)
+class Pool:
+    """A work pool with its queues, which are served in this order."""
+
+    pool: WorkPool
+    queues: list[WorkQueue]
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """A flow run and everything that ever happened to its state."""
+
+    run: FlowRun
+    pool: str
+    queue: str
+    history: list[State]
+    labels: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def state(self) -> State:
+        """The current state."""
+        return self.run.state
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """A sign of life from a worker."""
+
+    pool: str
+    worker: str
+    interval_seconds: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block document."""
+
+    id: str
+    data: Mapping[str, Json]
 
 
 class PrefectWorld:
@@ -51,7 +82,8 @@ class PrefectWorld:
         self.flows: dict[FlowId, Flow] = {}
         self.deployments: dict[DeploymentId, Deployment] = {}
         self.runs: dict[FlowRunId, Run] = {}
-        self.blocks: list[Block] = []
+        self.blocks: dict[tuple[str, str], Block] = {}
+        """By the slug of their type and by their name."""
         self.variables: dict[str, Json] = {}
         self.heartbeats: list[Heartbeat] = []
         self.logs: list[LogLine] = []
@@ -84,22 +116,21 @@ class PrefectWorld:
             base_job_template=base_job_template or {},
             concurrency_limit=concurrency_limit,
         )
-        self.pools[name] = Pool(
-            pool=pool,
-            queues={"default": Queue(name="default")},
-        )
+        self.pools[name] = Pool(pool=pool, queues=[WorkQueue(name="default")])
         return self.pools[name]
 
     def add_queue(
-        self, pool: str, name: str, *, priority: int = 1, concurrency_limit: int | None = None
-    ) -> Queue:
+        self,
+        pool: str,
+        name: str,
+        *,
+        priority: int = 1,
+        is_paused: bool = False,
+        concurrency_limit: int | None = None,
+    ) -> None:
         """A further queue; those of the same or a later priority move back, as on the server."""
-        queues = self.pools[pool].queues
-        for other in queues.values():
-            if other.priority >= priority:
-                other.priority += 1
-        queues[name] = Queue(name=name, priority=priority, concurrency_limit=concurrency_limit)
-        return queues[name]
+        queue = WorkQueue(name=name, is_paused=is_paused, concurrency_limit=concurrency_limit)
+        self.pools[pool].queues.insert(priority - 1, queue)
 
     def pause_pool(self, name: str, *, paused: bool = True) -> None:
         """Pause a pool, or let it go on."""
@@ -174,8 +205,7 @@ class PrefectWorld:
 
     def add_block(self, type_slug: str, name: str, data: Mapping[str, Json]) -> str:
         """A block document; its id."""
-        block = Block(id=self.new_id(), type_slug=type_slug, name=name, data=data)
-        self.blocks.append(block)
+        block = self.blocks[type_slug, name] = Block(id=self.new_id(), data=data)
         return block.id
 
     def set_state(
@@ -212,6 +242,10 @@ class PrefectWorld:
             raise NotFound(f"Flow run with id {run_id} not found", status=404)
         return self.runs[run_id]
 
+    def runs_of(self, pool: str) -> list[Run]:
+        """The pool's runs, the oldest first."""
+        return [run for run in self.runs.values() if run.pool == pool]
+
     def history_of(self, run_id: FlowRunId) -> list[State]:
         """All states the run ever had, in order."""
         return list(self.runs[run_id].history) if run_id in self.runs else []
@@ -223,18 +257,12 @@ class PrefectWorld:
     def propose(self, run_id: FlowRunId, proposal: Proposal) -> Verdict:
         """Apply the server's rules to a proposal and write what they say."""
         run = self.run(run_id)
-        ruling = rule(proposal, self._situation(run))
-        if ruling.state is not None:
-            self._write(run, ruling.state, started=proposal.type is StateType.RUNNING)
-        match ruling.status:
-            case Status.ACCEPT:
-                return Accepted(state=run.state)
-            case Status.REJECT:
-                return Rejected(state=run.state, reason=ruling.reason)
-            case Status.ABORT:
-                return Aborted(state=run.state, reason=ruling.reason)
-            case Status.WAIT:
-                return Wait(delay_seconds=ruling.delay_seconds, reason=ruling.reason)
+        verdict = judge(proposal, self._situation(run))
+        if isinstance(verdict, Wait) or verdict.state in (None, run.state):
+            return verdict
+        assert verdict.state is not None
+        self._write(run, verdict.state, started=proposal.type is StateType.RUNNING)
+        return replace(verdict, state=run.state)
 
     def new_id(self) -> str:
         """The next id."""
@@ -243,27 +271,25 @@ class PrefectWorld:
 
     def _situation(self, run: Run) -> Situation:
         deployment_id = run.run.deployment_id
-        return Situation(
+        situation = Situation(
             state=run.state,
             now=self._clock.now(),
             server=self.server[:2],
             has_infrastructure=run.run.infrastructure_pid is not None,
             has_deployment=deployment_id is not None,
-            slot=Slot.UNLIMITED if deployment_id is None else self._slot(deployment_id),
-            on_full=OnFull.ENQUEUE if deployment_id is None else self._on_full[deployment_id],
         )
-
-    def _slot(self, deployment_id: DeploymentId) -> Slot:
-        limit = self.limits.get(deployment_id)
-        if limit is None or self.server < (3, 0, 4):  # workers managed it themselves then
-            return Slot.UNLIMITED
-        if limit == 0:
-            return Slot.NEVER
+        if deployment_id is None or self.server < (3, 0, 4):  # workers managed limits themselves
+            return situation
         holding = sum(
-            run.run.deployment_id == deployment_id and run.state.type in HOLDS_SLOT
-            for run in self.runs.values()
+            other.run.deployment_id == deployment_id and other.state.type in HOLDS_SLOT
+            for other in self.runs.values()
         )
-        return Slot.FREE if holding < limit else Slot.FULL
+        return replace(
+            situation,
+            limit=self.limits.get(deployment_id),
+            holding=holding,
+            on_full=self._on_full[deployment_id],
+        )
 
     def _write(self, run: Run, state: State, *, started: bool) -> None:
         state = replace(state, id=self.new_id())

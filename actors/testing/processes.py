@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TypeVar
 
 from ..domain.errors import CouldNotStart, KeeperError
 from ..domain.ids import ClaimKey
@@ -20,9 +19,7 @@ from ..domain.process import (
     SpawnOrder,
     TreeEnded,
 )
-from .orchestrator import Faults
-
-T = TypeVar("T")
+from .faults import Faults, operation
 
 FIRST_PID = 1001
 
@@ -221,62 +218,43 @@ class ScriptedLauncher:
         self._keeper = keeper
         self.faults = faults
 
-    async def spawn(self, order: SpawnOrder, listener: FactListener) -> ProcessIdentity:
-        def spawn() -> ProcessIdentity:
-            process = self._keeper.start(order)
-            _attach(process, listener)
-            return process.identity
+    @operation
+    def spawn(self, order: SpawnOrder, listener: FactListener) -> ProcessIdentity:
+        process = self._keeper.start(order)
+        _attach(process, listener)
+        return process.identity
 
-        return await self._answer("spawn", spawn)
+    @operation
+    def watch(self, key: ClaimKey, listener: FactListener) -> KeptRun | None:
+        process = self._keeper.processes.get(key)
+        if process is None:
+            return None
+        _attach(process, listener)
+        return _kept(process)
 
-    async def watch(self, key: ClaimKey, listener: FactListener) -> KeptRun | None:
-        def watch() -> KeptRun | None:
-            process = self._keeper.processes.get(key)
-            if process is None:
-                return None
-            _attach(process, listener)
-            return _kept(process)
-
-        return await self._answer("watch", watch)
-
-    async def end_tree(
+    @operation
+    def end_tree(
         self, key: ClaimKey, *, signal: int, grace_seconds: float, announce_cancel: bool = False
     ) -> None:
         """Of a run that the keeper does not have there is nothing to end."""
+        process = self._keeper.processes.get(key)
+        if process is not None:
+            process.told_to_cancel = process.told_to_cancel or announce_cancel
+            process.signal(signal, grace_seconds)
 
-        def end() -> None:
-            process = self._keeper.processes.get(key)
-            if process is not None:
-                process.told_to_cancel = process.told_to_cancel or announce_cancel
-                process.signal(signal, grace_seconds)
-
-        await self._answer("end_tree", end)
-
-    async def forget(self, key: ClaimKey) -> None:
+    @operation
+    def forget(self, key: ClaimKey) -> None:
         """What is not gone yet is dropped when it is."""
+        process = self._keeper.processes.get(key)
+        if process is not None:
+            process.listener = None
+            process.on_gone = lambda: self._keeper.drop(key)
+            if process.gone:
+                process.on_gone()
 
-        def forget() -> None:
-            process = self._keeper.processes.get(key)
-            if process is not None:
-                process.listener = None
-                process.on_gone = lambda: self._keeper.drop(key)
-                if process.gone:
-                    process.on_gone()
-
-        await self._answer("forget", forget)
-
-    async def table(self) -> list[KeptRun]:
-        return await self._answer(
-            "table", lambda: [_kept(process) for process in self._keeper.processes.values()]
-        )
-
-    async def _answer(self, operation: str, effect: Callable[[], T]) -> T:
-        if self.faults is not None:
-            await self.faults(operation, "before")
-        result = effect()
-        if self.faults is not None:
-            await self.faults(operation, "after")
-        return result
+    @operation
+    def table(self) -> list[KeptRun]:
+        return [_kept(process) for process in self._keeper.processes.values()]
 
 
 def _attach(process: ScriptedProcess, listener: FactListener) -> None:

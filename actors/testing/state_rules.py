@@ -10,35 +10,16 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import Enum, StrEnum
+from enum import StrEnum
 from typing import Final
 
-from ..domain.model import Proposal, State, StateType
+from ..domain.model import Aborted, Accepted, Proposal, Rejected, State, StateType, Verdict, Wait
 
 SLOT_WAIT_SECONDS: Final = 30
 """How long a run waits before it may ask for a concurrency slot again."""
 
 HOLDS_SLOT: Final = frozenset({StateType.PENDING, StateType.RUNNING, StateType.CANCELLING})
 """States in which a run occupies a slot of its deployment's concurrency limit."""
-
-
-class Status(StrEnum):
-    """The four verdicts."""
-
-    ACCEPT = "ACCEPT"
-    REJECT = "REJECT"
-    ABORT = "ABORT"
-    WAIT = "WAIT"
-
-
-class Slot(Enum):
-    """What a deployment's concurrency limit says to one more run."""
-
-    UNLIMITED = "unlimited"
-    FREE = "free"
-    FULL = "full"
-    NEVER = "never"
-    """The limit is 0."""
 
 
 class OnFull(StrEnum):
@@ -58,18 +39,11 @@ class Situation:
     """Major and minor version."""
     has_infrastructure: bool = False
     has_deployment: bool = True
-    slot: Slot = Slot.UNLIMITED
+    limit: int | None = None
+    """How many runs of the deployment it lets in at a time; None: any number."""
+    holding: int = 0
+    """How many of them hold a slot."""
     on_full: OnFull = OnFull.ENQUEUE
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ruling:
-    """A verdict; ``state`` is what is written as the run's new state, None: nothing is."""
-
-    status: Status
-    state: State | None = None
-    reason: str = ""
-    delay_seconds: int = 0
 
 
 def scheduled_time(state: State) -> datetime | None:
@@ -78,13 +52,13 @@ def scheduled_time(state: State) -> datetime | None:
     return None if value is None else datetime.fromisoformat(str(value))
 
 
-def rule(proposal: Proposal, now: Situation) -> Ruling:
-    """The server's answer to ``proposal``."""
-    for check in _FORCED if proposal.force else _RULES:
-        ruling = check(proposal, now)
-        if ruling is not None:
-            return ruling
-    return Ruling(status=Status.ACCEPT, state=_accepted(proposal, now))
+def judge(proposal: Proposal, now: Situation) -> Verdict:
+    """The server's answer to ``proposal``; its ``state`` is what the run has from then on."""
+    for rule in _FORCED if proposal.force else _RULES:
+        verdict = rule(proposal, now)
+        if verdict is not None:
+            return verdict
+    return Accepted(state=_accepted(proposal, now))
 
 
 def _accepted(proposal: Proposal, now: Situation) -> State:
@@ -102,34 +76,34 @@ def _accepted(proposal: Proposal, now: Situation) -> State:
     )
 
 
-def _repeat(proposal: Proposal, now: Situation) -> Ruling | None:
+def _repeat(proposal: Proposal, now: Situation) -> Verdict | None:
     if now.state.transition_id != proposal.transition_id:
         return None
-    return _keep("This run has already made this state transition.")
+    return _keep(now, "This run has already made this state transition.")
 
 
-def _terminal(proposal: Proposal, now: Situation) -> Ruling | None:
+def _terminal(proposal: Proposal, now: Situation) -> Verdict | None:
     if not now.state.type.is_terminal:
         return None
     if proposal.type in (StateType.CANCELLING, StateType.PAUSED, StateType.CRASHED):
-        return _abort(f"Run is already in terminal state {now.state.type}.")
+        return _abort(now, f"Run is already in terminal state {now.state.type}.")
     if proposal.type is StateType.SCHEDULED and not now.has_deployment:
-        return _abort("Cannot reschedule a run without an associated deployment.")
+        return _abort(now, "Cannot reschedule a run without an associated deployment.")
     return None
 
 
-def _cancelling(proposal: Proposal, now: Situation) -> Ruling | None:
+def _cancelling(proposal: Proposal, now: Situation) -> Verdict | None:
     stuck = {StateType.CANCELLING}
     if now.server < (3, 2):
         stuck.add(StateType.CANCELLED)
     if now.state.type in stuck and proposal.type is not StateType.CANCELLED:
         return _keep(
-            "Cannot transition flows that are cancelling to a state other than Cancelled."
+            now, "Cannot transition flows that are cancelling to a state other than Cancelled."
         )
     return None
 
 
-def _nothing_to_end(proposal: Proposal, now: Situation) -> Ruling | None:
+def _nothing_to_end(proposal: Proposal, now: Situation) -> Verdict | None:
     if proposal.type is not StateType.CANCELLING:
         return None
     kind = None
@@ -141,14 +115,13 @@ def _nothing_to_end(proposal: Proposal, now: Situation) -> Ruling | None:
         kind = "Suspended"
     if kind is None:
         return None
-    return Ruling(
-        status=Status.REJECT,
+    return Rejected(
         state=State(type=StateType.CANCELLED, name="Cancelled"),
         reason=f"{kind} flow run has no infrastructure to terminate.",
     )
 
 
-def _pending_twice(proposal: Proposal, now: Situation) -> Ruling | None:
+def _pending_twice(proposal: Proposal, now: Situation) -> Verdict | None:
     taken = {StateType.PENDING, StateType.RUNNING, StateType.CANCELLING, StateType.CANCELLED}
     if proposal.type is not StateType.PENDING or now.state.type not in taken:
         return None
@@ -159,18 +132,19 @@ def _pending_twice(proposal: Proposal, now: Situation) -> Ruling | None:
     if renamed and now.server >= (3, 7):
         return None
     return _abort(
-        f"This run is in a {now.state.type} state and cannot transition to a PENDING state."
+        now, f"This run is in a {now.state.type} state and cannot transition to a PENDING state."
     )
 
 
-def _concurrency(proposal: Proposal, now: Situation) -> Ruling | None:
+def _concurrency(proposal: Proposal, now: Situation) -> Verdict | None:
     if proposal.type is not StateType.PENDING or now.state.type in HOLDS_SLOT:
         return None
-    if now.slot is Slot.NEVER:
+    if now.limit == 0:
         return _abort(
-            "The deployment concurrency limit is 0. The flow will deadlock if submitted again."
+            now,
+            "The deployment concurrency limit is 0. The flow will deadlock if submitted again.",
         )
-    if now.slot is not Slot.FULL:
+    if now.limit is None or now.holding < now.limit:
         return None
     reason = "Deployment concurrency limit reached."
     if now.on_full is OnFull.CANCEL_NEW:
@@ -182,22 +156,23 @@ def _concurrency(proposal: Proposal, now: Situation) -> Ruling | None:
             name="AwaitingConcurrencySlot",
             details={"scheduled_time": later.isoformat()},
         )
-    return Ruling(status=Status.REJECT, state=state, reason=reason)
+    return Rejected(state=state, reason=reason)
 
 
-def _pausing(proposal: Proposal, now: Situation) -> Ruling | None:
+def _pausing(proposal: Proposal, now: Situation) -> Verdict | None:
     if proposal.type is StateType.PAUSED and now.state.type is not StateType.RUNNING:
         verb = "suspend" if proposal.name == "Suspended" else "pause"
-        return _keep(f"Cannot {verb} flows that are not currently running.")
+        return _keep(now, f"Cannot {verb} flows that are not currently running.")
     if now.state.type is StateType.PAUSED and proposal.type is StateType.PENDING:
         return _keep(
+            now,
             "This run cannot transition to the StateType.PENDING state"
-            " from the StateType.PAUSED state."
+            " from the StateType.PAUSED state.",
         )
     return None
 
 
-def _too_early(proposal: Proposal, now: Situation) -> Ruling | None:
+def _too_early(proposal: Proposal, now: Situation) -> Verdict | None:
     waiting = now.state.type in (StateType.SCHEDULED, StateType.PENDING)
     due = scheduled_time(now.state)
     if proposal.type is not StateType.RUNNING or not waiting or due is None:
@@ -205,20 +180,18 @@ def _too_early(proposal: Proposal, now: Situation) -> Ruling | None:
     delay = math.floor((due - now.now).total_seconds())
     if delay <= 0:
         return None
-    return Ruling(
-        status=Status.WAIT, delay_seconds=delay, reason="Scheduled time is in the future"
-    )
+    return Wait(delay_seconds=delay, reason="Scheduled time is in the future")
 
 
-def _keep(reason: str) -> Ruling:
-    return Ruling(status=Status.REJECT, reason=reason)
+def _keep(now: Situation, reason: str) -> Rejected:
+    return Rejected(state=now.state, reason=reason)
 
 
-def _abort(reason: str) -> Ruling:
-    return Ruling(status=Status.ABORT, reason=reason)
+def _abort(now: Situation, reason: str) -> Aborted:
+    return Aborted(state=now.state, reason=reason)
 
 
-_Rule = Callable[[Proposal, Situation], Ruling | None]
+_Rule = Callable[[Proposal, Situation], Verdict | None]
 
 _RULES: Final[tuple[_Rule, ...]] = (
     _repeat,

@@ -11,7 +11,7 @@ from actors.domain.errors import SettingsError, Unavailable
 from actors.domain.ids import FlowRunId
 from actors.domain.model import StateType
 from actors.job.configuration import default_base_job_template
-from actors.testing.orchestrator import Faults
+from actors.testing.faults import Faults
 from actors.testing.processes import ScriptedProcess
 from tests.support.worker_world import WorkerWorld, play
 

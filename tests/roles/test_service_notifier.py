@@ -9,7 +9,7 @@ from actors.domain.model import StateType
 from actors.domain.policy import OnDeadline
 from actors.messages.guardian import Drain, Reexec
 from actors.runtime.query import Order
-from actors.testing.notifier import RecordingNotifier
+from tests.support.recording_notifier import RecordingNotifier
 from tests.support.worker_world import POOL, WorkerWorld, play
 
 WATCHDOG = 20.0

@@ -136,7 +136,7 @@ def test_a_pool_or_queue_that_is_limited_to_fewer_runs_than_are_held_back_goes_o
 
 def test_a_paused_queue_is_not_emptied_by_another_way() -> None:
     async def story(world: WorkerWorld) -> None:
-        world.server.add_queue(POOL, "paused").is_paused = True
+        world.server.add_queue(POOL, "paused", is_paused=True)
         hold_back(world, an_off_deployment(world), 250)
         there = world.server.schedule(POOL, queue="paused")
         here = world.server.schedule(POOL)

@@ -13,7 +13,7 @@ from pykka import ActorRegistry
 import actors
 from actors.domain.model import StateType
 from actors.runtime import AsyncioActor, AsyncioRef, Inspect, Query, UnknownMessage
-from actors.testing.notifier import RecordingNotifier
+from tests.support.recording_notifier import RecordingNotifier
 from tests.support.worker_world import POOL, WorkerWorld, play
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from actors.domain.ids import FlowRunId, flow_run_id_of
 from actors.domain.model import StateType
-from actors.testing.prefect_records import Run
+from actors.testing.prefect_world import Run
 
 from .bugs import UNREPORTED
 from .simulation import Simulation

@@ -22,8 +22,8 @@ from actors.domain.process import (
 )
 from actors.domain.record import Phase, RunRecord
 from actors.testing.journal import MemoryJournal
-from actors.testing.measure import ScriptedResourceMonitor
 from actors.testing.processes import ScriptedKeeper, ScriptedLauncher, ScriptedProcess
+from tests.support.scripted_memory import ScriptedResourceMonitor
 
 from .bugs import Bugs
 from .life import Life, Line

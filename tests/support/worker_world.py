@@ -18,12 +18,13 @@ from actors.domain.model import StateType
 from actors.messages.dispatcher import ListRuns, RunInfo
 from actors.runtime import LoopClock, Ping, shut_down
 from actors.settings.worker_settings import WorkerSettings
+from actors.testing.faults import Faults
 from actors.testing.journal import MemoryJournal
-from actors.testing.measure import ScriptedResourceMonitor
-from actors.testing.notifier import RecordingNotifier
-from actors.testing.orchestrator import Faults, InMemoryOrchestrator
+from actors.testing.orchestrator import InMemoryOrchestrator
 from actors.testing.processes import Script, ScriptedKeeper, ScriptedLauncher, ScriptedProcess
 from actors.testing.virtual_time import START, run_virtual
+from tests.support.recording_notifier import RecordingNotifier
+from tests.support.scripted_memory import ScriptedResourceMonitor
 
 HOST = "here"
 POOL = "pool"

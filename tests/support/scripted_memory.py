@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..domain.ids import ClaimKey
-from ..domain.process import MemorySample, ProcessIdentity
+from actors.domain.ids import ClaimKey
+from actors.domain.process import MemorySample, ProcessIdentity
 
 
 @dataclass
