@@ -66,16 +66,14 @@ class CancelHandle:
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self.cancelled = False
-        self.reused_connection = False
 
-    def attach(self, sock: object, *, reused: bool = False) -> None:
+    def attach(self, sock: object) -> None:
         """The exchange uses this socket now. ExchangeCancelled: it is cancelled already."""
         with self._lock:
             if self.cancelled:
                 raise ExchangeCancelled
             if isinstance(sock, socket.socket):
                 self._socket = sock
-            self.reused_connection = reused
 
     def detach(self) -> None:
         """The exchange is over and has no socket any more."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import socket
 import threading
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Final
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -55,7 +54,6 @@ class Transport:
             urllib3.disable_warnings(InsecureRequestWarning)
         self._session = requests.Session()
         self._session.trust_env = False  # no netrc, no REQUESTS_CA_BUNDLE: the profile decides
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         adapter = _Adapter(pool_connections=4, pool_maxsize=connections)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
@@ -67,7 +65,7 @@ class Transport:
         """
         _current.handle = handle
         try:
-            response = self._follow(request, handle)
+            response = self._follow(request)
             if handle.cancelled:  # the cut connection may look like the end of the response
                 raise ExchangeCancelled
             return response
@@ -76,7 +74,7 @@ class Transport:
         except Exception as error:
             if handle.cancelled:
                 raise ExchangeCancelled from error
-            raise _failure(error, self._options.verify) from error
+            raise _failure(error) from error
         finally:
             _current.handle = None
             handle.detach()
@@ -85,12 +83,10 @@ class Transport:
         """Close the idle connections."""
         self._session.close()
 
-    def _follow(self, request: HttpRequest, handle: CancelHandle) -> HttpResponse:
-        if handle.cancelled:
-            raise ExchangeCancelled
+    def _follow(self, request: HttpRequest) -> HttpResponse:
         followed = _FOLLOWED_BY_GET if request.method == "GET" else _FOLLOWED
         for _ in range(MAX_REDIRECTS + 1):
-            response = self._send(request, handle)
+            response = self._send(request)
             target = response.headers.get("location")
             if response.status not in followed or not target:
                 return response
@@ -99,18 +95,7 @@ class Transport:
             NoResponse.UNUSABLE, f"the server redirected more than {MAX_REDIRECTS} times"
         )
 
-    def _send(self, request: HttpRequest, handle: CancelHandle) -> HttpResponse:
-        try:
-            return self._send_once(request)
-        except requests.ConnectionError as error:
-            # The server may just have closed an idle connection (uvicorn does after 5 s). That is
-            # no failure: send the same bytes again on a new connection.
-            closed = isinstance(_root(error), ConnectionError)
-            if not closed or not handle.reused_connection or handle.cancelled:
-                raise
-        return self._send_once(request)
-
-    def _send_once(self, request: HttpRequest) -> HttpResponse:
+    def _send(self, request: HttpRequest) -> HttpResponse:
         prepared = requests.Request(
             request.method, request.url, headers=dict(request.headers), data=request.body
         ).prepare()
@@ -175,93 +160,72 @@ def _server_of(url: SplitResult) -> tuple[str, str | None, int | None]:
     return url.scheme, url.hostname, url.port or _DEFAULT_PORTS.get(url.scheme)
 
 
-def _failure(error: Exception, verify: bool | str) -> ExchangeFailed:
+_FAILURES: Final = (
+    (
+        requests.exceptions.SSLError,
+        NoResponse.UNUSABLE,
+        "its TLS certificate was not accepted ({root}): set PREFECT_API_SSL_CERT_FILE to the file"
+        " of the authority that signed it",
+    ),
+    (
+        requests.exceptions.ProxyError,
+        NoResponse.UNREACHABLE,
+        "the proxy did not pass it on ({root}): check HTTP_PROXY, HTTPS_PROXY and NO_PROXY",
+    ),
+    (
+        requests.exceptions.ContentDecodingError,
+        NoResponse.UNUSABLE,
+        "the compressed answer is damaged",
+    ),
+    (requests.ConnectTimeout, NoResponse.UNREACHABLE, "no connection within the timeout"),
+    (requests.Timeout, NoResponse.TIMED_OUT, "no answer within the timeout"),
+)
+
+
+def _failure(error: Exception) -> ExchangeFailed:
     """An ExchangeFailed for any exception of the libraries."""
-    match error:
-        case requests.exceptions.SSLError():
-            return ExchangeFailed(
-                NoResponse.UNUSABLE,
-                f"its TLS certificate was not accepted ({_root(error)}): set "
-                "PREFECT_API_SSL_CERT_FILE to the file of the authority that signed it",
-            )
-        case requests.exceptions.ProxyError():
-            return ExchangeFailed(
-                NoResponse.UNREACHABLE,
-                f"the proxy did not pass it on ({_root(error)}): check HTTP_PROXY, HTTPS_PROXY "
-                "and NO_PROXY",
-            )
-        case requests.exceptions.ContentDecodingError():
-            return ExchangeFailed(NoResponse.UNUSABLE, "the compressed answer is damaged")
-        case requests.ConnectTimeout():
-            return ExchangeFailed(NoResponse.UNREACHABLE, "no connection within the timeout")
-        case requests.Timeout():
-            return ExchangeFailed(NoResponse.TIMED_OUT, "no answer within the timeout")
-        case requests.ConnectionError() | requests.exceptions.ChunkedEncodingError():
-            root = _root(error)
-            unreached = isinstance(_reason(error), NewConnectionError)
-            if isinstance(root, TimeoutError):
-                return ExchangeFailed(NoResponse.TIMED_OUT, "no answer within the timeout")
-            return ExchangeFailed(
-                NoResponse.UNREACHABLE if unreached else NoResponse.BROKEN,
-                f"{'no connection' if unreached else 'the connection broke'}: {root}",
-            )
-        case OSError() if "CA certificate" in str(error):
-            return ExchangeFailed(
-                NoResponse.UNUSABLE,
-                f"there is no certificate file {verify}: check PREFECT_API_SSL_CERT_FILE",
-            )
-        case _:
-            return ExchangeFailed(NoResponse.UNUSABLE, f"{type(error).__name__}: {error}")
+    chain = _chain(error)
+    root = chain[-1]
+    for kind, reason, words in _FAILURES:
+        if isinstance(error, kind):
+            return ExchangeFailed(reason, words.format(root=root))
+    if not isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):
+        return ExchangeFailed(NoResponse.UNUSABLE, f"{type(error).__name__}: {error}")
+    if isinstance(root, TimeoutError):
+        return ExchangeFailed(NoResponse.TIMED_OUT, "no answer within the timeout")
+    if any(isinstance(link, NewConnectionError) for link in chain):
+        return ExchangeFailed(NoResponse.UNREACHABLE, f"no connection: {root}")
+    return ExchangeFailed(NoResponse.BROKEN, f"the connection broke: {root}")
 
 
-def _reason(error: Exception) -> object:
-    inner = error.args[0] if error.args else None
-    return getattr(inner, "reason", inner)
-
-
-def _root(error: BaseException) -> BaseException:
-    """The innermost exception, usually an OSError."""
-    seen = {error}
-    while (inner := error.__cause__ or error.__context__) is not None and inner not in seen:
-        seen.add(inner)
-        error = inner
-    return error
-
-
-def _attach(sock: object, *, reused: bool = False) -> None:
-    handle: CancelHandle | None = getattr(_current, "handle", None)
-    if handle is not None:
-        handle.attach(sock, reused=reused)
+def _chain(error: BaseException) -> list[BaseException]:
+    """``error`` and what led to it; the last one is usually an OSError."""
+    chain = [error]
+    while (inner := chain[-1].__cause__ or chain[-1].__context__) and inner not in chain:
+        chain.append(inner)
+    return chain
 
 
 class _CancellableConnection(HTTPConnection):
     """A connection that attaches its socket to the CancelHandle of each exchange.
 
-    A new socket is attached before the handshakes with a proxy and of TLS, which may hang, too,
-    and the TLS socket after them; a connection from the pool before it is written to.
+    A new socket is attached before the handshake with a proxy, which may hang, too; the TLS
+    socket, and a connection from the pool, before it is written to.
     """
-
-    has_served = False
 
     def _new_conn(self) -> socket.socket:
         sock = super()._new_conn()
         try:
-            _attach(sock)
+            _current.handle.attach(sock)
         except ExchangeCancelled:  # nobody else closes it
             sock.close()
             raise
         return sock
 
-    def connect(self) -> None:
-        self.has_served = False
-        super().connect()
-        _attach(self.sock)
-
     def request(self, *args: Any, **kwargs: Any) -> None:
         if self.sock is not None:
-            _attach(self.sock, reused=self.has_served)
+            _current.handle.attach(self.sock)
         super().request(*args, **kwargs)
-        self.has_served = True
 
 
 class _CancellableTLSConnection(_CancellableConnection, HTTPSConnection):

@@ -182,13 +182,6 @@ def test_a_connection_that_breaks_is_made_anew(sent: bytes) -> None:
     assert server.received[0].body == server.received[1].body
 
 
-def test_an_idle_connection_that_was_closed_costs_no_wait() -> None:
-    server = ScriptedServer()
-    server.script(Reply(), break_off(b""), Reply(200, "ok"))
-    answer, sleeps = run(server, post_and_sleeps, connected=True)
-    assert (answer, sleeps) == ("ok", [])
-
-
 def test_a_server_that_goes_away_after_it_was_reached_is_waited_for() -> None:
     server = ScriptedServer()
 

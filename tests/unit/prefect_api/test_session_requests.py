@@ -230,11 +230,6 @@ def test_a_server_that_was_never_reached_is_not_waited_for() -> None:
     assert clocks[0].sleeps == []
 
 
-def test_a_wrong_certificate_file_is_named() -> None:
-    with pytest.raises(Unavailable, match="PREFECT_API_SSL_CERT_FILE"):
-        run_against("https://127.0.0.1:1/api", verify="/no/such/file.pem")
-
-
 def test_a_password_in_the_address_is_not_shown() -> None:
     with pytest.raises(Unavailable) as caught:
         run_against("http://user:hidden1@127.0.0.1:1/api")

@@ -38,17 +38,6 @@ def test_checking_can_be_switched_off(recwarn: pytest.WarningsRecorder) -> None:
     assert not recwarn.list  # said once at the start, not at each request
 
 
-def test_a_new_connection_that_breaks_is_not_taken_for_an_idle_one() -> None:
-    server = ScriptedServer(tls=True)
-    server.script(lambda handler: handler.break_off(), Reply(200, "ok"))
-
-    async def scenario(session: Session, clock: ManualClock) -> list[float]:
-        await session.request("GET", "/thing")
-        return clock.sleeps
-
-    assert len(run(server, scenario, verify=str(CERTIFICATE))) == 1
-
-
 def test_a_slow_drip_is_called_off() -> None:
     server = ScriptedServer(tls=True)
     server.script(lambda handler: handler.hang(b"HTTP/1.1 200 OK\r\n"), Reply(200, "ok"))

@@ -18,10 +18,10 @@ class CutOnConnecting(CancelHandle):
         super().__init__()
         self.connection: object = None
 
-    def attach(self, sock: object, *, reused: bool = False) -> None:
+    def attach(self, sock: object) -> None:
         self.connection = sock
         self.cancel()
-        super().attach(sock, reused=reused)
+        super().attach(sock)
 
 
 def test_a_connection_that_comes_too_late_is_closed() -> None:
