@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
 from typing import Final
 
 from ...domain.errors import OrchestratorError, Unavailable
@@ -20,7 +19,7 @@ Fetch = Callable[[str], Awaitable[Json]]
 
 
 class CsrfGuard:
-    """The token of one client, fetched before the first change and again when it expires.
+    """The token of one client, fetched before the first change and again once it is rejected.
 
     A server without protection is not asked again, unless it later rejects a change for lack of
     a token (it was restarted with other settings).
@@ -31,21 +30,20 @@ class CsrfGuard:
         self._wanted = enabled
         self._client = str(uuid.uuid4())
         self._token: str | None = None
-        self._expiration: datetime | None = None
         self._turn = asyncio.Lock()
         self._fetches = 0
         self._failure: OrchestratorError | None = None
 
-    async def headers(self, method: str, fetch: Fetch, now: datetime) -> Mapping[str, str]:
+    async def headers(self, method: str, fetch: Fetch) -> Mapping[str, str]:
         """The CSRF headers of a request; raises the errors of ``fetch``."""
         if method not in CHANGING_METHODS:
             return {}
         arrived = self._fetches
         async with self._turn:
-            if self._wanted and self._is_stale(now):
+            if self._wanted and self._token is None:
                 if self._failure is not None and self._fetches > arrived:
                     raise self._failure  # another request has just tried, while this one waited
-                await self._refresh(fetch, now)
+                await self._refresh(fetch)
         if not self._wanted or self._token is None:
             return {}
         return {"Prefect-Csrf-Token": self._token, "Prefect-Csrf-Client": self._client}
@@ -53,7 +51,8 @@ class CsrfGuard:
     def refused(self, answer: HttpResponse, sent: Mapping[str, str]) -> bool:
         """Whether a request with the headers ``sent`` was rejected because of its token.
 
-        Then the next one fetches a new token. Any other 403 is final.
+        Then the next one fetches a new token: the old one has expired, or belongs to a server
+        that is gone. Any other 403 is final.
         """
         if answer.status != 403 or not self._supported:
             return False
@@ -66,10 +65,7 @@ class CsrfGuard:
             return True
         return False
 
-    def _is_stale(self, now: datetime) -> bool:
-        return self._token is None or (self._expiration is not None and now > self._expiration)
-
-    async def _refresh(self, fetch: Fetch, now: datetime) -> None:
+    async def _refresh(self, fetch: Fetch) -> None:
         self._failure = None
         try:
             answer = await fetch(f"/csrf-token?client={self._client}")
@@ -86,14 +82,3 @@ class CsrfGuard:
         if not isinstance(token, str) or not token.isascii() or not token.isprintable():
             raise Unavailable("GET /csrf-token: the answer holds no token")
         self._token = token
-        self._expiration = _moment(answer.get("expiration"))
-        if self._expiration is not None and self._expiration <= now:
-            self._expiration = None  # the clocks differ: the server will reject it in time
-
-
-def _moment(value: Json) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        return None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)

@@ -24,14 +24,10 @@ class Maintenance:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._until: float | None = None
         self._sleeps: dict[asyncio.Future[None], float] = {}
         self._long_wait = LogOnce()
-
-    @property
-    def until(self) -> float | None:
-        """Its end on the monotonic clock, maybe past; None: the server has never announced any."""
-        return self._until
+        self.until: float | None = None
+        """Its end on the monotonic clock, maybe past; None: the server never announced any."""
 
     async def wait(self, seconds: float, *, asked: float | None) -> None:
         """Wait for ``seconds``, or until the server has answered another request.
@@ -39,7 +35,7 @@ class Maintenance:
         ``asked`` are the seconds of the server's Retry-After header.
         """
         now = self._clock.monotonic()
-        self._until = max(now + seconds, self._until or now)
+        self.until = max(now + seconds, self.until or now)
         if seconds >= LONG_WAIT and self._long_wait.report("maintenance"):
             _log.warning(
                 "api.told_to_wait",
@@ -59,8 +55,8 @@ class Maintenance:
         """The server has answered a request, so nobody needs to wait any longer."""
         now = self._clock.monotonic()
         self._long_wait.resolve()
-        if self._until is not None:
-            self._until = min(self._until, now)
+        if self.until is not None:
+            self.until = min(self.until, now)
         for sleep, since in self._sleeps.items():
             if now - since >= SHORTEST_SLEEP:
                 sleep.cancel()

@@ -1,4 +1,4 @@
-"""Whether to send a request again, and after how long: the rules of Prefect's own client."""
+"""Whether to send a request again, and after how long: the statuses of Prefect's own client."""
 
 from __future__ import annotations
 
@@ -38,24 +38,9 @@ class RetryPolicy:
         ``retry_after`` are the seconds that the server asks for: the wait is not shorter, but at
         most an hour. ``uniform(a, b)`` draws a random number between ``a`` and ``b``.
         """
-        if retry_after is not None:
-            asked = min(retry_after, LONGEST_WAIT)
-            return min(uniform(asked, asked * (1 + self.jitter_factor)), LONGEST_WAIT)
-        mean = float(2 ** min(sends, 10))
-        if self.jitter_factor <= 0:
-            return mean
-        return mean * _clamped_exponential(self.jitter_factor, uniform)
-
-
-def _clamped_exponential(factor: float, uniform: Callable[[float, float], float]) -> float:
-    """A draw from an exponential distribution of mean 1, cut to ``[low, 1 + factor]``.
-
-    ``low`` is such that half of the draws stay below the median, which keeps the mean near 1.
-    """
-    high = 1 + factor
-    low = 0.0 if high >= 50 else math.log2(2**high / (2**high - 1))
-    drawn = uniform(1 - math.exp(-low), 1 - math.exp(-high))
-    return -math.log(max(1 - drawn, 1e-10))
+        shortest = float(2 ** min(sends, 10)) if retry_after is None else retry_after
+        shortest = min(shortest, LONGEST_WAIT)
+        return min(uniform(shortest, shortest * (1 + self.jitter_factor)), LONGEST_WAIT)
 
 
 def parse_retry_after(value: str | None, now: datetime) -> float | None:

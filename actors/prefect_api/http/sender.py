@@ -6,11 +6,15 @@ the loop.
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Hashable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
+
+import structlog
 
 from ...domain.ports import Clock
 from .concurrency import OVERLOADED, AdaptiveLimit, ConcurrencyLimiter, Permit, Priority
@@ -22,12 +26,13 @@ from .exchange import (
     HttpResponse,
     NoResponse,
 )
-from .hang_detector import HangDetector, RepeatingTimer
 from .session_options import SessionOptions
 from .threads import ThreadPool
 
 if TYPE_CHECKING:
     from .transport import Transport
+
+_log = structlog.get_logger(__name__)
 
 MAX_READS: Final = 4
 """Requests that only read have a limit of their own: they need not wait for writes, which SQLite
@@ -42,20 +47,30 @@ HANGS_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sending:
-    """How to send a request."""
+class Call:
+    """A request before its headers, which may differ from one retry to the next."""
 
+    method: str
+    address: str
+    """Path and query."""
     what: str
-    """The request in words, for messages."""
+    """In words, for messages."""
+    content: bytes | None = None
     priority: Priority
-    kind: Hashable
-    """Requests of one kind usually take equally long."""
-    timeout_seconds: float
-    """For the whole exchange, even if the server keeps sending."""
+
+    @property
+    def kind(self) -> tuple[str, str, Priority]:
+        """Requests of one kind usually take equally long."""
+        collection = self.address.partition("?")[0].split("/")[1]
+        return self.method, collection, self.priority
 
 
 class Sender:
-    """Sends each request once, when its turn comes."""
+    """Sends each request once, when its turn comes.
+
+    It logs once that the server hangs, which takes requests and answers none of them, and once
+    that it answers again. ``_silent_since`` is when the first request without an answer was sent.
+    """
 
     def __init__(self, options: SessionOptions, clock: Clock) -> None:
         self._options = options
@@ -68,30 +83,35 @@ class Sender:
         self._in_flight: set[CancelHandle] = set()
         self._transport: Transport | None = None
         self._transport_lock = threading.Lock()
-        self._hang_detector = HangDetector(clock)
-        self.has_connected = False
+        self._last_answer = -math.inf
+        self._silent_since: float | None = None
         self.closed = False
 
-    async def send(self, request: HttpRequest, sending: Sending) -> HttpResponse:
-        """The response, whatever its status. ExchangeFailed: there was none."""
+    @property
+    def has_connected(self) -> bool:
+        """Whether the server has ever answered."""
+        return self._last_answer > -math.inf
+
+    async def send(self, request: HttpRequest, call: Call, seconds: float) -> HttpResponse:
+        """The response, whatever its status. ExchangeFailed: there was none.
+
+        ``seconds`` are for the whole exchange, even if the server keeps sending.
+        """
         limiter = self._reads if request.method == "GET" else self.writes
-        async with limiter.permit(sending.priority) as permit:
+        async with limiter.permit(call.priority) as permit:
             sent_at = self._clock.monotonic()
-            watch = self._watch(sending, limiter, permit, sent_at)
-            try:
-                response = await self._exchange(request, sending.timeout_seconds)
-            except ExchangeFailed as failure:
-                if failure.reason is NoResponse.TIMED_OUT:
-                    limiter.limit.overloaded(permit.ticket)
-                raise
-            finally:
-                watch.cancel()
-            self.has_connected = True
-            self._hang_detector.answered()
+            with self._watching(call, limiter, permit, sent_at):
+                try:
+                    response = await self._exchange(request, seconds)
+                except ExchangeFailed as failure:
+                    if failure.reason is NoResponse.TIMED_OUT:
+                        limiter.limit.overloaded(permit.ticket)
+                    raise
+            self._answered()
             if response.status in (429, 503):
                 limiter.limit.overloaded(permit.ticket)
             else:
-                limiter.answered(permit, sending.kind, self._clock.monotonic() - sent_at)
+                limiter.answered(permit, call.kind, self._clock.monotonic() - sent_at)
             return response
 
     async def aclose(self) -> None:
@@ -103,36 +123,56 @@ class Sender:
         if self._transport is not None:
             self._transport.close()
 
-    def _watch(
-        self, sending: Sending, limiter: ConcurrencyLimiter, permit: Permit, sent_at: float
-    ) -> RepeatingTimer:
-        """Check repeatedly whether the request hangs, until the timer is cancelled.
+    @contextmanager
+    def _watching(
+        self, call: Call, limiter: ConcurrencyLimiter, permit: Permit, sent_at: float
+    ) -> Iterator[None]:
+        """Check repeatedly whether the request hangs.
 
         If others are answered, it no longer holds them up. A server that answers nothing at all
         gets no more requests: it would have to answer all of them once it is back.
         """
+        seconds = max(HANGS_SECONDS, OVERLOADED * limiter.usual.of(call.kind))
+        timer = self._clock.call_later(seconds, lambda: check())
 
         def check() -> None:
+            nonlocal timer
+            timer = self._clock.call_later(seconds, check)
             limiter.limit.overloaded(permit.ticket)
-            if self._hang_detector.is_silent_since(sent_at):
-                self._hang_detector.report(sending.what, sent_at)
-            else:
+            if self._last_answer >= sent_at:
                 limiter.release_early(permit)
+            elif self._silent_since is None:
+                self._silent_since = sent_at
+                _log.warning(
+                    "api.server_hangs",
+                    request=call.what,
+                    silent_seconds=round(self._clock.monotonic() - sent_at, 1),
+                    hint="It has answered nothing since; runs go on. A server on SQLite may do so"
+                    " under load: see the README.",
+                )
 
-        usual = limiter.usual.of(sending.kind)
-        return RepeatingTimer(self._clock, max(HANGS_SECONDS, OVERLOADED * usual), check)
+        try:
+            yield
+        finally:
+            timer.cancel()
 
-    async def _exchange(self, request: HttpRequest, timeout_seconds: float) -> HttpResponse:
+    def _answered(self) -> None:
+        self._last_answer = self._clock.monotonic()
+        if self._silent_since is not None:
+            seconds = self._last_answer - self._silent_since
+            _log.info("api.server_answers", silent_seconds=round(seconds, 1))
+            self._silent_since = None
+
+    async def _exchange(self, request: HttpRequest, seconds: float) -> HttpResponse:
         if self.closed:
             raise ExchangeFailed(NoResponse.UNUSABLE, "the client is closed")
         handle = CancelHandle()
         self._in_flight.add(handle)
-        timer = self._clock.call_later(timeout_seconds, handle.cancel)
+        timer = self._clock.call_later(seconds, handle.cancel)
         try:
             return await self._threads.run(partial(self._blocking_exchange, request, handle))
         except ExchangeCancelled:
-            why = f"no whole answer in {timeout_seconds:g} s"
-            why = "the client is closed" if self.closed else why
+            why = "the client is closed" if self.closed else f"no whole answer in {seconds:g} s"
             raise ExchangeFailed(NoResponse.TIMED_OUT, why) from None
         finally:
             timer.cancel()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
@@ -21,31 +20,13 @@ from .json_codec import encode
 from .maintenance import Maintenance
 from .responses import CsrfRefused, json_of
 from .retry import parse_retry_after
-from .sender import Sender, Sending
+from .sender import Call, Sender
 from .session_options import Credentials, SessionOptions
 
 _log = structlog.get_logger(__name__)
 
 VITAL_SECONDS: Final = 20.0
 """Timeout of a vital request, doubled with each retry."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Call:
-    """A request before its headers, which may differ from one retry to the next."""
-
-    method: str
-    address: str
-    """Path and query."""
-    what: str
-    """In words, for messages."""
-    content: bytes | None = None
-    priority: Priority
-
-    @property
-    def kind(self) -> tuple[str, str, Priority]:
-        collection = self.address.partition("?")[0].split("/")[1]
-        return self.method, collection, self.priority
 
 
 class Session:
@@ -73,13 +54,10 @@ class Session:
         self._csrf = CsrfGuard(enabled=options.csrf)
         self._maintenance = Maintenance(clock)
         self._sender = Sender(options, clock)
+        parts = urlsplit(options.base_url)
+        self._shown_url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
         if options.verify is False:
-            _log.warning("api.certificates_not_checked", url=self.shown_url)
-
-    @property
-    def secrets(self) -> frozenset[str]:
-        """What must be masked wherever it occurs: keys, authorization strings, passwords."""
-        return self._secrets
+            _log.warning("api.certificates_not_checked", url=self._shown_url)
 
     @property
     def concurrency(self) -> int:
@@ -94,12 +72,6 @@ class Session:
         """
         return self._maintenance.until
 
-    @property
-    def shown_url(self) -> str:
-        """The server's address without user and password, for messages."""
-        parts = urlsplit(self._options.base_url)
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
     async def request(
         self,
         method: str,
@@ -113,7 +85,7 @@ class Session:
 
         ``path`` begins with a slash and is percent-encoded. ``body`` is any JSON; None: no body.
         """
-        call = _Call(
+        call = Call(
             method=method,
             address=path if not query else f"{path}?{urlencode(query)}",
             what=f"{method} {path}",
@@ -154,26 +126,32 @@ class Session:
         self._secrets |= fresh.secrets()
         return True
 
-    async def _send_with_retries(self, call: _Call) -> HttpResponse:
+    async def _send_with_retries(self, call: Call) -> HttpResponse:
         """The first response that is not to be retried, or else the last one."""
         policy = self._options.retry
         deadline = self._clock.monotonic() + self._options.total_seconds
         sends = 0
         while True:
             request = await self._prepare(call)
+            asked: float | None = None
+            maintenance = False
+            outcome: HttpResponse | ExchangeFailed
             try:
-                outcome: HttpResponse | ExchangeFailed = await self._sender.send(
-                    request, self._sending(call, sends)
+                outcome = response = await self._sender.send(
+                    request, call, self._seconds(call, sends)
                 )
             except ExchangeFailed as failure:
-                outcome = failure
-            again, maintenance = self._is_worth_retrying(outcome, request)
+                outcome, again = failure, self._may_come_later(failure)
+            else:
+                again = policy.retries(response.status)
+                again |= self._csrf.refused(response, request.headers)
+                asked = parse_retry_after(response.headers.get("retry-after"), self._clock.now())
+                maintenance = response.headers.get("prefect-maintenance", "").lower() == "true"
+                if response.status < 400:
+                    self._maintenance.is_over()
             sends += not maintenance
-            if isinstance(outcome, HttpResponse) and outcome.status < 400:
-                self._maintenance.is_over()
             if not again or sends > policy.max_retries:
                 break
-            asked = self._retry_after(outcome)
             delay = policy.delay(sends, asked, self._uniform)
             if maintenance:
                 deadline += delay
@@ -183,52 +161,34 @@ class Session:
             else:
                 await self._clock.sleep(delay)
         if isinstance(outcome, ExchangeFailed):
-            raise self._no_answer(call.what, outcome)
+            unreached = outcome.reason is NoResponse.UNREACHABLE
+            hint = "; is the server running, and PREFECT_API_URL right?" if unreached else ""
+            raise Unavailable(f"{call.what}: no answer from {self._shown_url}: {outcome}{hint}")
         return outcome
 
-    async def _prepare(self, call: _Call) -> HttpRequest:
+    async def _prepare(self, call: Call) -> HttpRequest:
         headers = self._options.headers(self._credentials)
         if call.content is not None:
             headers["Content-Type"] = "application/json"
-        headers |= await self._csrf.headers(call.method, self._fetch, self._clock.now())
+        headers |= await self._csrf.headers(call.method, self._fetch)
         url = self._options.base_url.rstrip("/") + call.address
         return HttpRequest(method=call.method, url=url, headers=headers, body=call.content)
 
     async def _fetch(self, address: str) -> Json:
         what = f"GET {address.partition('?')[0]}"
-        call = _Call(method="GET", address=address, what=what, priority=Priority.VITAL)
+        call = Call(method="GET", address=address, what=what, priority=Priority.VITAL)
         return json_of(await self._send_with_retries(call), call.what)
 
-    def _sending(self, call: _Call, sends: int) -> Sending:
-        timeout = self._options.exchange_deadline
+    def _seconds(self, call: Call, sends: int) -> float:
+        """How long the next exchange may take."""
+        seconds = 2 * self._options.timeout_seconds
         if call.priority is Priority.VITAL:  # ask again soon, on another connection
-            timeout = min(timeout, VITAL_SECONDS * 2.0 ** min(sends, 10))
-        return Sending(
-            what=call.what, priority=call.priority, kind=call.kind, timeout_seconds=timeout
-        )
+            seconds = min(seconds, VITAL_SECONDS * 2.0 ** min(sends, 10))
+        return seconds
 
-    def _is_worth_retrying(
-        self, outcome: HttpResponse | ExchangeFailed, request: HttpRequest
-    ) -> tuple[bool, bool]:
-        """Whether to send again, and whether the server announced maintenance."""
-        if isinstance(outcome, ExchangeFailed):
-            # A server that was never reached may not exist: the callers have their own rhythm,
-            # and a user who starts a worker should hear of a wrong address soon.
-            unknown = outcome.reason is NoResponse.UNREACHABLE and not self._sender.has_connected
-            hopeless = outcome.reason is NoResponse.UNUSABLE or unknown
-            return not self._sender.closed and not hopeless, False
-        if self._csrf.refused(outcome, request.headers):
-            return True, False
-        maintenance = outcome.headers.get("prefect-maintenance", "").lower() == "true"
-        return self._options.retry.retries(outcome.status), maintenance
-
-    def _retry_after(self, outcome: HttpResponse | ExchangeFailed) -> float | None:
-        if isinstance(outcome, ExchangeFailed):
-            return None
-        return parse_retry_after(outcome.headers.get("retry-after"), self._clock.now())
-
-    def _no_answer(self, what: str, failure: ExchangeFailed) -> Unavailable:
-        hint = ""
-        if failure.reason is NoResponse.UNREACHABLE:
-            hint = "; is the server running, and PREFECT_API_URL right?"
-        return Unavailable(f"{what}: no answer from {self.shown_url}: {failure}{hint}")
+    def _may_come_later(self, failure: ExchangeFailed) -> bool:
+        # A server that was never reached may not exist: the callers have their own rhythm,
+        # and a user who starts a worker should hear of a wrong address soon.
+        unknown = failure.reason is NoResponse.UNREACHABLE and not self._sender.has_connected
+        hopeless = failure.reason is NoResponse.UNUSABLE or unknown
+        return not self._sender.closed and not hopeless

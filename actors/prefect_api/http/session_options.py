@@ -58,9 +58,10 @@ class SessionOptions:
     user_agent: str = "actor-worker"
     """Not ``prefect/3.0.0``: servers enforce no deployment concurrency for such workers."""
     timeout_seconds: float = 60.0
-    """To connect, and for each piece of a response (``PREFECT_API_REQUEST_TIMEOUT``)."""
-    exchange_seconds: float | None = None
-    """For a whole exchange, even if the server keeps sending; default: twice the timeout."""
+    """To connect, and for each piece of a response (``PREFECT_API_REQUEST_TIMEOUT``).
+
+    A whole exchange may take twice as long, even if the server keeps sending.
+    """
     total_seconds: float = 600.0
     """For a request with its retries, without announced maintenance."""
     verify: bool | str = True
@@ -73,11 +74,6 @@ class SessionOptions:
     max_concurrency: int = 8
     """Requests in flight that change something."""
     start_concurrency: int = 2
-
-    @property
-    def exchange_deadline(self) -> float:
-        """Seconds after which one exchange is cancelled."""
-        return 2 * self.timeout_seconds if self.exchange_seconds is None else self.exchange_seconds
 
     def secrets(self) -> frozenset[str]:
         return secrets_of(

@@ -259,7 +259,7 @@ def test_a_slow_drip_is_called_off_at_the_deadline_and_retried(sent: bytes) -> N
 def test_a_read_timeout_is_a_timeout() -> None:
     server = ScriptedServer()
     server.script(drip(b""), Reply(200, "ok"))
-    assert run(server, get, timeout_seconds=0.05, exchange_seconds=60) == "ok"
+    assert run(server, get, timeout_seconds=0.05) == "ok"
 
 
 def test_a_cancelled_caller_gives_its_thread_back() -> None:
