@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
-import threading
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from actors.domain.ids import FlowRunId, new_transition_id
 from actors.domain.record import Phase, Reason, RunRecord
 from actors.domain.run import new_run
+from actors.journal.journal import FolderJournal
 from actors.journal.run_folders import SETTLED_FILE, RunFolders, Save
 from actors.journal.state_folder import StateFolder
 from tests.support.builders import a_run
-from tests.support.journals import journal_on
 from tests.support.on_loop import on_loop
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -85,8 +86,17 @@ def test_a_folder_that_cannot_be_removed_costs_only_itself(state: StateFolder) -
 @on_loop
 async def test_it_is_done_in_a_thread(state: StateFolder) -> None:
     old = settled(state, 8)
-    async with journal_on(state) as journal:
-        before = threading.active_count()
-        assert await journal.prune(NOW, keep_seconds=DAY, keep_count=1000) == 1
-        assert threading.active_count() > before
+    calls: list[Callable[[], Any]] = []
+
+    class Threads:
+        async def run(self, call: Callable[[], Any]) -> Any:
+            calls.append(call)
+            assert old.exists()
+            return call()
+
+    threads = Threads()
+    journal = FolderJournal(state, writer=threads, readers=threads)
+    assert await journal.prune(NOW, keep_seconds=DAY, keep_count=1000) == 1
+    assert len(calls) == 1
     assert not old.exists()
+    await journal.aclose()
