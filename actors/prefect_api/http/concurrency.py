@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import IntEnum
+from operator import itemgetter
 from typing import Final
 
 CAUTIOUS_ROUNDS: Final = 20
@@ -94,16 +95,12 @@ class AdaptiveLimit:
 
     def __init__(self, *, maximum: int, start: int | None = None) -> None:
         self.maximum = maximum
-        self._limit = min(maximum, maximum if start is None else start)
+        self.value = min(maximum, maximum if start is None else start)
+        """How many requests may be in flight; at least 1."""
         self._paces: list[float] = []
         self._fast_rounds = 0
         self._last_ticket = 0
         self._fallen_at = 0
-
-    @property
-    def value(self) -> int:
-        """How many requests may be in flight; at least 1."""
-        return self._limit
 
     def admitted(self) -> int:
         """Count one more request and return its ticket."""
@@ -124,7 +121,7 @@ class AdaptiveLimit:
             self.overloaded(ticket)
         elif full and ticket > self._fallen_at:
             self._paces.append(1.0 if seconds <= FAST_SECONDS else seconds / max(usual, 1e-9))
-            if len(self._paces) >= self._limit:
+            if len(self._paces) >= self.value:
                 self._end_round(sum(self._paces) / len(self._paces))
 
     def overloaded(self, ticket: int) -> None:
@@ -133,26 +130,26 @@ class AdaptiveLimit:
         Requests that were in flight when the limit last fell say nothing new.
         """
         if ticket > self._fallen_at:
-            self._fall_to(self._limit // 2)
+            self._fall_to(self.value // 2)
 
     @property
     def _rounds_to_grow(self) -> int:
         if self._fallen_at:
             return CAUTIOUS_ROUNDS
-        return FIRST_ROUNDS if self._limit == 1 else 1
+        return FIRST_ROUNDS if self.value == 1 else 1
 
     def _end_round(self, pace: float) -> None:
         self._paces.clear()
-        if pace >= SLOW and self._limit > 1:
-            self._fall_to(self._limit - 1)
+        if pace >= SLOW and self.value > 1:
+            self._fall_to(self.value - 1)
         elif pace <= FAST:
             self._fast_rounds += 1
             if self._fast_rounds >= self._rounds_to_grow:
                 self._fast_rounds = 0
-                self._limit = min(self.maximum, self._limit + 1)
+                self.value = min(self.maximum, self.value + 1)
 
     def _fall_to(self, limit: int) -> None:
-        self._limit = max(1, limit)
+        self.value = max(1, limit)
         self._fallen_at = self._last_ticket
         self._fast_rounds = 0
         self._paces.clear()
@@ -172,6 +169,7 @@ class Permit:
 
 
 _Waiting = tuple[Priority, int, asyncio.Future[None]]
+"""A request that waits for a permit, and its number in order of arrival."""
 
 
 class ConcurrencyLimiter:
@@ -184,39 +182,32 @@ class ConcurrencyLimiter:
     def __init__(self, limit: AdaptiveLimit) -> None:
         self.limit = limit
         self.usual = UsualSeconds()
+        self.in_flight = 0
         self._counting = 0
         self._held = 0
-        self._vital = 0
         self._arrivals = 0
         self._grants = 0
         self._waiting: list[_Waiting] = []
 
-    @property
-    def in_flight(self) -> int:
-        return self._held + self._vital
-
     @asynccontextmanager
     async def permit(self, priority: Priority) -> AsyncIterator[Permit]:
         """Wait for a permit and hold it; vital requests get one at once."""
-        vital = priority is Priority.VITAL
-        if vital:
-            self._vital += 1
-        else:
+        counts = priority is not Priority.VITAL
+        if counts:
             await self._acquire(priority)
+        self.in_flight += 1
         permit = Permit(
             ticket=self.limit.admitted(),
             was_alone=self.in_flight == 1,
-            was_full=not vital and self._counting >= self.limit.value,
-            counts=not vital,
+            was_full=counts and self._counting >= self.limit.value,
+            counts=counts,
         )
         try:
             yield permit
         finally:
+            self.in_flight -= 1
+            self._held -= counts
             self.release_early(permit)
-            if vital:
-                self._vital -= 1
-            else:
-                self._held -= 1
             self._grant()
 
     def release_early(self, permit: Permit) -> None:
@@ -246,10 +237,6 @@ class ConcurrencyLimiter:
         self._counting += 1
         self._held += 1
 
-    def _give_back(self) -> None:
-        self._counting -= 1
-        self._held -= 1
-
     async def _acquire(self, priority: Priority) -> None:
         if not self._waiting and self._has_room:
             self._take()
@@ -262,7 +249,8 @@ class ConcurrencyLimiter:
             await granted
         except asyncio.CancelledError:
             if granted.done() and not granted.cancelled():
-                self._give_back()  # granted already: pass it on
+                self._counting -= 1  # granted already: pass it on
+                self._held -= 1
                 self._grant()
             elif waiting in self._waiting:
                 self._waiting.remove(waiting)
@@ -272,13 +260,9 @@ class ConcurrencyLimiter:
         while self._waiting and self._has_room:
             self._grants += 1
             fair = self._grants % FAIR_TURN == 0
-            waiting = min(self._waiting, key=_arrival) if fair else self._waiting[0]
+            waiting = min(self._waiting, key=itemgetter(1)) if fair else self._waiting[0]
             self._waiting.remove(waiting)
             granted = waiting[2]
             if not granted.done():
                 self._take()
                 granted.set_result(None)
-
-
-def _arrival(waiting: _Waiting) -> int:
-    return waiting[1]

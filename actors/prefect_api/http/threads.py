@@ -39,9 +39,10 @@ class ThreadPool:
             target=_make, args=(call, future), name=f"{self._name}-call", daemon=True
         )
 
-        def ended(_: asyncio.Future[T]) -> None:
+        def ended(result: asyncio.Future[T]) -> None:
             thread.join()
             self._free.release()
+            result.exception()  # retrieved: the caller may be gone
 
         result = asyncio.wrap_future(future)
         result.add_done_callback(ended)
