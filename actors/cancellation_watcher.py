@@ -25,7 +25,6 @@ from .domain.model import (
 )
 from .domain.policy import jittered
 from .domain.ports import Clock, Orchestrator
-from .messages.deliveries import ShipLog
 from .messages.dispatcher import CancelIfOurs
 from .messages.guardian import FatalError, Round, RoundEnded
 from .messages.heartbeater import CurrentPool
@@ -256,7 +255,7 @@ class CancellationWatcher(PeriodicActor[list[FlowRun]]):
         line = LogLine(
             flow_run_id=run.id, level=logging.WARNING, message=text, timestamp=self._clock.now()
         )
-        self._peers.log_shipper.tell(ShipLog(line))
+        self._peers.log_shipper.tell(line)
 
     def _remarks_about(self, run_id: FlowRunId) -> LogOnce:
         if run_id not in self._remarks and len(self._remarks) >= MAX_REMARKS:

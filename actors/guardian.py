@@ -13,7 +13,6 @@ from .domain.model import Resource, WorkerEvent, WorkPool
 from .domain.policy import Backoff, OnDeadline
 from .domain.ports import Clock
 from .domain.worker_events import started, stopped
-from .messages.deliveries import EmitEvent
 from .messages.dispatcher import CurrentWorkload, DropDueRuns, EndAllRuns, LeaveAllRuns, Workload
 from .messages.guardian import (
     CurrentStage,
@@ -187,9 +186,9 @@ class Guardian(Supervisor):
         if self._started is None:
             now = self._clock.now()
             self._started = started(self._worker, pool, id=self._new_id(), occurred=now)
-            self._peers.event_emitter.tell(EmitEvent(self._started))
+            self._peers.event_emitter.tell(self._started)
 
     def _emit_stopped(self) -> None:
         if self._started is not None:
             event = stopped(self._started, id=self._new_id(), occurred=self._clock.now())
-            self._peers.event_emitter.tell(EmitEvent(event))
+            self._peers.event_emitter.tell(event)

@@ -12,19 +12,18 @@ from functools import partial
 from slugify import slugify
 
 from ..cancellation_watcher import CancellationWatcher
+from ..deliveries import EventEmitter, LogShipper
 from ..dispatcher.dispatcher import Dispatcher
 from ..domain.model import Deployment, FlowRun, WorkPool
 from ..domain.ports import Clock, Journal, Launcher, Orchestrator, ResourceMonitor, ServiceManager
 from ..domain.record import RunRecord
 from ..domain.worker_events import worker_resource
-from ..event_emitter import EventEmitter
 from ..guardian import Guardian
 from ..health_reporter import HealthReporter
 from ..heartbeater import Heartbeater
 from ..job.configuration import default_base_job_template
 from ..job.prepared_job import PreparedJob
 from ..journal_pruner import JournalPruner
-from ..log_shipper import LogShipper
 from ..memory_watcher import MemoryWatcher
 from ..messages.process_supervisor import SupervisorStart
 from ..messages.services import Peers, ServiceSettings

@@ -68,7 +68,3 @@ class Outbox(Generic[T]):
         kept = batch[len(batch) - room :] if room < len(batch) else batch
         self.dropped += len(batch) - len(kept)
         self._items.extendleft(reversed(kept))
-
-    def discard(self, count: int) -> None:
-        """Count ``count`` items that were taken out as dropped."""
-        self.dropped += count

@@ -1,4 +1,5 @@
 """What the actors say to each other: frozen, typed facts, orders and questions.
 
-A module holds what one actor receives. ``deliveries`` is for the EventEmitter and the LogShipper.
+A module holds what one actor receives. The EventEmitter is told :class:`WorkerEvent`, the
+LogShipper :class:`LogLine`.
 """

@@ -11,7 +11,6 @@ from ..domain.ids import FlowRunId
 from ..domain.model import LogLine
 from ..domain.record import RunRecord
 from ..domain.worker_events import run_event
-from ..messages.deliveries import EmitEvent, ShipLog
 from .machine.effects import Emit, Remark
 from .output import RunOutput
 from .ports import SupervisorPorts
@@ -36,7 +35,7 @@ class Publisher:
                     hostname=self._ports.hostname,
                     occurred=self._ports.clock.now(),
                 )
-                self._ports.peers.event_emitter.tell(EmitEvent(event))
+                self._ports.peers.event_emitter.tell(event)
             else:
                 text = self._output.mask(effect.text)
                 self._output.log.log(effect.level, "run.remark", text=text)
@@ -49,4 +48,4 @@ class Publisher:
         """Write a line into the run's log in the API."""
         now = self._ports.clock.now()
         line = LogLine(flow_run_id=self._run_id, level=level, message=text, timestamp=now)
-        self._ports.peers.log_shipper.tell(ShipLog(line))
+        self._ports.peers.log_shipper.tell(line)

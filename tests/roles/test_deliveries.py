@@ -13,12 +13,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from actors.deliveries import CUT, EventEmitter, LogShipper
 from actors.domain.errors import InvalidRequest, Unauthorized, Unavailable
 from actors.domain.ids import FlowRunId
 from actors.domain.model import LogLine, WorkerEvent
-from actors.event_emitter import EventEmitter
-from actors.log_shipper import CUT, LogShipper
-from actors.messages.deliveries import EmitEvent, ShipLog
 from actors.prefect_api.requests import events_body, logs_body
 from actors.runtime import AsyncioRef, LoopClock, shut_down
 from actors.testing.orchestrator import InMemoryOrchestrator
@@ -66,19 +64,17 @@ def _size(body: Any) -> int:
     return len(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"))
 
 
-def remark(message: str, level: int = logging.INFO) -> ShipLog:
-    return ShipLog(LogLine(flow_run_id=RUN, level=level, message=message, timestamp=START))
+def remark(message: str, level: int = logging.INFO) -> LogLine:
+    return LogLine(flow_run_id=RUN, level=level, message=message, timestamp=START)
 
 
-def event(name: str, labels: int = 1) -> EmitEvent:
+def event(name: str, labels: int = 1) -> WorkerEvent:
     related = tuple(
         {"prefect.resource.id": f"prefect.tag.{n}", "prefect.resource.role": "tag"}
         for n in range(labels)
     )
     resource = {"prefect.resource.id": "prefect.worker.process.w"}
-    return EmitEvent(
-        WorkerEvent(id="id", event=name, occurred=START, resource=resource, related=related)
-    )
+    return WorkerEvent(id="id", event=name, occurred=START, resource=resource, related=related)
 
 
 def a_shipper(server: Receiver, **bounds: Any) -> AsyncioRef:

@@ -9,11 +9,11 @@ from datetime import timedelta
 from typing import Any
 
 from actors.app.wiring import RUN_PREFIX
+from actors.deliveries import EventEmitter
 from actors.domain.errors import NotFound
 from actors.domain.ids import DeploymentId, FlowRunId
 from actors.domain.model import StateType
 from actors.domain.record import Phase
-from actors.event_emitter import EventEmitter
 from actors.messages.guardian import Deadline, Drain, Reexec
 from actors.runtime import AsyncioRef
 from actors.runtime.query import Order

@@ -36,15 +36,13 @@ ACTOR = part(house="domain job messages runtime", libraries=LOGGING)
 
 ACTORS = frozenset(
     {
-        "batch_sender",
+        "deliveries",
         "cancellation_watcher",
         "dispatcher",
-        "event_emitter",
         "guardian",
         "health_reporter",
         "heartbeater",
         "journal_pruner",
-        "log_shipper",
         "memory_watcher",
         "periodic_actor",
         "poller",
@@ -72,8 +70,6 @@ RULES: dict[str, Part] = {
         ),
         part(house="domain job messages periodic_actor runtime", libraries=LOGGING),
     ),
-    "event_emitter": part(house="batch_sender domain messages runtime", libraries=LOGGING),
-    "log_shipper": part(house="batch_sender domain messages runtime", libraries=LOGGING),
     "process_supervisor.machine": part(house="domain"),
     "prefect_api": part(
         house="domain messages",
