@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sized
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sized
+from dataclasses import dataclass, replace
 
 from ..domain.ids import ClaimKey, FlowRunId
+from ..domain.ports import Clock
 from ..domain.process import ProcessIdentity
 from ..messages.dispatcher import RunInfo
-from ..runtime import AsyncioRef
+from ..messages.process_supervisor import SupervisorStart
+from ..runtime import AsyncioActor, AsyncioRef
 from .admission import Usage
+
+StartSupervisor = Callable[[SupervisorStart], AsyncioRef]
+"""Starts a run's supervisor; given by the composition root."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,15 +27,28 @@ class ActiveRun:
     """When the supervisor was started, on the monotonic clock."""
 
 
+@dataclass(frozen=True, slots=True)
+class SupervisorEnded:
+    """To the Dispatcher itself: a supervisor has stopped, or failed."""
+
+    key: ClaimKey
+    failure: BaseException | None
+
+
 class ActiveRuns(Sized, Iterable[ActiveRun]):
-    """Owns: claim -> active run.
+    """A part of Dispatcher, owns: claim -> active run.
 
     The slots in use are those that the runs hold, so none is ever counted twice or lost. A flow
     run may be here with two claims, when a full disk kept the end of the first from being
     recorded.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, actor: AsyncioActor, start_supervisor: StartSupervisor, clock: Clock
+    ) -> None:
+        self._actor = actor
+        self._start_supervisor = start_supervisor
+        self._clock = clock
         self._runs: dict[ClaimKey, ActiveRun] = {}
 
     def __iter__(self) -> Iterator[ActiveRun]:
@@ -77,9 +95,23 @@ class ActiveRuns(Sized, Iterable[ActiveRun]):
         """The run that was claimed under this key."""
         return self._runs.get(key)
 
-    def put(self, active: ActiveRun) -> None:
-        """Add a run, or replace what is known of its claim."""
-        self._runs[active.info.key] = active
+    def supervise(self, start: SupervisorStart) -> None:
+        """Start a supervisor; it takes the place of one that has failed."""
+        self.put(RunInfo.of(start.run), self._start_supervisor(start))
+
+    def put(self, info: RunInfo, supervisor: AsyncioRef) -> None:
+        """Add a run with its supervisor."""
+        since = self._clock.monotonic()
+        self._runs[info.key] = ActiveRun(info=info, supervisor=supervisor, since=since)
+        self._actor.watch(supervisor, lambda failure: SupervisorEnded(info.key, failure))
+
+    def change(self, info: RunInfo) -> bool:
+        """Note a run as it is now. Returns whether it has freed its slot."""
+        active = self._runs.get(info.key)
+        if active is None:
+            return False
+        self._runs[info.key] = replace(active, info=info)
+        return active.info.holds_slot and not info.holds_slot
 
     def drop(self, key: ClaimKey) -> None:
         """Forget a claim."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 
 from ..domain.ids import ClaimKey, new_transition_id
 from ..domain.ports import Clock, Journal, Launcher
-from ..domain.process import KeptRun, MemorySample, ProcessIdentity
-from ..domain.record import Phase, Reason, RunRecord
+from ..domain.process import MemorySample, ProcessIdentity
+from ..domain.record import Reason
 from ..domain.run import new_run
 from ..messages.dispatcher import (
     CancelIfOurs,
@@ -34,7 +34,6 @@ from ..messages.guardian import Stage, WorkloadFell
 from ..messages.poller import PollNow
 from ..messages.process_supervisor import (
     CancelRun,
-    CurrentRun,
     EndRun,
     GiveBack,
     MemoryUsed,
@@ -42,29 +41,15 @@ from ..messages.process_supervisor import (
 )
 from ..messages.services import Peers
 from ..runtime import AsyncioActor, AsyncioRef, shut_down
-from .active_runs import ActiveRun, ActiveRuns
+from .active_runs import ActiveRuns, StartSupervisor, SupervisorEnded
 from .admission import AdmissionControl
 from .permit import Checked, Permit
-from .takeover import Resume, Takeover, within_limit
+from .takeover import KeeperAnswered, Resume, Takeover
 
 log = structlog.get_logger("actors.dispatcher")
 
 STOP_SECONDS = 2.0
 """How long a supervisor may take to stop; it has nothing to wait for."""
-
-StartSupervisor = Callable[[SupervisorStart], AsyncioRef]
-"""Starts a run's supervisor; given by the composition root."""
-
-
-@dataclass(frozen=True, slots=True)
-class _SupervisorEnded:
-    key: ClaimKey
-    failure: BaseException | None
-
-
-@dataclass(frozen=True, slots=True)
-class _KeeperAnswered:
-    runs: list[KeptRun]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +104,20 @@ class Dispatcher(AsyncioActor):
         self._worker = worker
         self._clock = clock
         self._rng = rng
-        self._start_supervisor = start_supervisor
         self._alive_supervisors = alive_supervisors
         self._peers = peers
-        self._runs = ActiveRuns()
+        self._runs = ActiveRuns(self, start_supervisor, clock)
         self._admission = AdmissionControl(limit=limit, memory_pause_percent=memory_pause_percent)
         self._takeover = Takeover(
-            worker=worker, journal=journal, launcher=launcher, clock=clock, rng=rng
+            self,
+            self._runs,
+            limit=limit,
+            worker=worker,
+            journal=journal,
+            launcher=launcher,
+            clock=clock,
+            rng=rng,
+            peers=peers,
         )
         self._permit = Permit(journal=journal, peers=peers)
         self._postponed: DueRuns | None = None
@@ -135,12 +127,12 @@ class Dispatcher(AsyncioActor):
         return DispatcherView(
             runs=self._runs.infos,
             slots_free=self._admission.slots_free(self._runs.usage),
-            keeper_answered=self._takeover.keeper_answered,
+            keeper_answered=self._takeover.has_keeper_answered,
         )
 
     async def on_start(self) -> None:
         """Take over the runs that are there: first the living supervisors', then the journal's."""
-        await self._adopt_existing_runs()
+        await self._takeover.adopt(self._alive_supervisors())
 
     async def on_stop(self) -> None:
         """An orderly stop takes the supervisors along; their runs stay with the keeper.
@@ -159,7 +151,8 @@ class Dispatcher(AsyncioActor):
             case Checked():
                 self._checked(message)
             case RunInfo():
-                self._changed(message)
+                if self._runs.change(message):
+                    self._slot_freed()
             case RunSettled(key=key, reason=reason):
                 self._settled(key, reason)
             case MemoryMeasured(sample=sample):
@@ -193,12 +186,13 @@ class Dispatcher(AsyncioActor):
             case _GivingBack(keys=keys):
                 self._giving_back = keys
                 self._peers.guardian.tell(WorkloadFell())
-            case _KeeperAnswered(runs=runs):
-                self._keeper_answered(runs)
-            case _SupervisorEnded(key=key, failure=failure):
-                self._supervisor_ended(key, failure)
-            case Resume(key=key, record=record):
-                self._resume(key, record)
+            case KeeperAnswered(runs=runs):
+                self._takeover.keeper_answered(runs)
+                self._admit_postponed()
+            case SupervisorEnded():
+                self._takeover.supervisor_ended(message)
+            case Resume():
+                self._takeover.resume(message)
             case _:
                 super().on_receive(message)
         return None
@@ -219,7 +213,7 @@ class Dispatcher(AsyncioActor):
     def _admit_postponed(self) -> None:
         """Admit what a poll brought, once the keeper has answered and there is a permit."""
         due = self._postponed
-        if due is None or not self._takeover.keeper_answered:
+        if due is None or not self._takeover.has_keeper_answered:
             return
         if not self._permit.take():
             self._check()
@@ -230,15 +224,8 @@ class Dispatcher(AsyncioActor):
             log.info("limit.reached", limit=self._limit, in_hand=len(self._runs))
         for run in admitted.runs:
             fresh = new_run(run, worker=self._worker, transition=new_transition_id(self._rng))
-            self._supervise(SupervisorStart(fresh, due.pool, due.asked_at))
+            self._runs.supervise(SupervisorStart(fresh, due.pool, due.asked_at))
         self._peers.guardian.tell(WorkloadFell())
-
-    def _supervise(self, start: SupervisorStart) -> None:
-        self._put(RunInfo.of(start.run), self._start_supervisor(start))
-
-    def _put(self, info: RunInfo, ref: AsyncioRef) -> None:
-        self._runs.put(ActiveRun(info=info, supervisor=ref, since=self._clock.monotonic()))
-        self.watch(ref, lambda failure: _SupervisorEnded(info.key, failure))
 
     def _memory_measured(self, sample: MemorySample) -> None:
         """A machine that is short of memory gets no more runs. Polls go on all the same."""
@@ -261,14 +248,6 @@ class Dispatcher(AsyncioActor):
             self._peers.poller.tell(PollNow())
 
     # -- free ------------------------------------------------------------------------------------
-
-    def _changed(self, info: RunInfo) -> None:
-        active = self._runs.of_claim(info.key)
-        if active is None:
-            return
-        self._runs.put(replace(active, info=info))
-        if active.info.holds_slot and not info.holds_slot:
-            self._slot_freed()
 
     def _slot_freed(self) -> None:
         if self._admission.left_promising_waiting:
@@ -302,59 +281,9 @@ class Dispatcher(AsyncioActor):
 
     def _workload(self) -> Workload:
         if self._giving_back is None:
-            is_idle = not self._runs and self._postponed is None and self._takeover.keeper_answered
+            is_idle = (
+                not self._runs and self._postponed is None and self._takeover.has_keeper_answered
+            )
         else:
             is_idle = all(self._runs.of_claim(key) is None for key in self._giving_back)
         return Workload(is_idle=is_idle, processes=self._runs.processes)
-
-    # -- take over -------------------------------------------------------------------------------
-
-    async def _adopt_existing_runs(self) -> None:
-        refs = self._alive_supervisors()
-        answers = await asyncio.gather(
-            *(ref.request(CurrentRun(), timeout=None) for ref in refs), return_exceptions=True
-        )
-        for ref, answer in zip(refs, answers, strict=True):
-            if isinstance(answer, RunInfo):
-                self._put(answer, ref)
-        recorded = await self._takeover.recorded()
-        orphans = [run for run in recorded if self._runs.of_claim(run.record.key) is None]
-        for run in within_limit(orphans, self._admission.slots_free(self._runs.usage)):
-            self._supervise(SupervisorStart(run))
-        # It may know runs whose records were lost. Until it answers nothing is admitted.
-        self.pipe(self._takeover.keepers_runs(), on_result=_KeeperAnswered)
-
-    def _keeper_answered(self, kept: list[KeptRun]) -> None:
-        active = {info.key for info in self._runs.infos}
-        for run in self._takeover.keeper_answered_with(kept, active):
-            self._supervise(SupervisorStart(run))
-        self._admit_postponed()
-        self._ask_stage()
-
-    def _ask_stage(self) -> None:
-        """A run that was resumed must end if the worker ends its runs."""
-        self.pipe(self._peers.stage(), on_result=lambda stage: stage)
-
-    def _supervisor_ended(self, key: ClaimKey, failure: BaseException | None) -> None:
-        active = self._runs.of_claim(key)
-        if active is None or failure is None:
-            return
-        pause = self._takeover.supervisor_failed(active, failure)
-        if pause is None:
-            self._settled(key, None)  # held back for a while, as after a refusal
-        else:
-            reading = self._takeover.read_record(active.info, after_seconds=pause)
-            self.pipe(reading, on_result=lambda resume: resume)
-
-    def _resume(self, key: ClaimKey, record: RunRecord | None) -> None:
-        active = self._runs.of_claim(key)
-        if active is None:
-            return
-        if record is not None and record.phase is Phase.OVER:  # the supervisor failed at the end
-            self._settled(key, record.reason)
-            return
-        start = self._takeover.next_start(record, active.info)
-        if self._limit is not None and self._runs.usage.slots_in_use > self._limit:
-            start = replace(start, run=replace(start.run, given_up=start.run.is_unstarted))
-        self._supervise(start)
-        self._ask_stage()

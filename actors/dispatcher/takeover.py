@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import structlog
@@ -15,11 +15,13 @@ from ..domain.log_once import LogOnce
 from ..domain.policy import Backoff
 from ..domain.ports import Clock, Journal, Launcher
 from ..domain.process import KeptRun
-from ..domain.record import Phase, RunRecord
+from ..domain.record import Phase, Reason, RunRecord
 from ..domain.run import Run, found_run, new_run
-from ..messages.dispatcher import RunInfo
-from ..messages.process_supervisor import SupervisorStart
-from .active_runs import ActiveRun
+from ..messages.dispatcher import RunInfo, RunSettled
+from ..messages.process_supervisor import CurrentRun, SupervisorStart
+from ..messages.services import Peers
+from ..runtime import AsyncioActor, AsyncioRef
+from .active_runs import ActiveRuns, SupervisorEnded
 
 log = structlog.get_logger("actors.dispatcher")
 
@@ -50,26 +52,43 @@ class Resume:
     """None: there is none, or it cannot be read."""
 
 
+@dataclass(frozen=True, slots=True)
+class KeeperAnswered:
+    """To the Dispatcher itself: the keeper has told its runs."""
+
+    runs: list[KeptRun]
+
+
 class Takeover:
-    """A part of Dispatcher, owns: whether the keeper has answered, the claims that were settled
-    before it answered, how many supervisors of each run have failed, and why a run is only to be
-    ended."""
+    """A part of Dispatcher: resumes what others began.
+
+    Owns: whether the keeper has answered, the claims that were settled before it answered, how
+    many supervisors of each run have failed, and why a run is only to be ended.
+    """
 
     def __init__(
         self,
+        actor: AsyncioActor,
+        runs: ActiveRuns,
         *,
+        limit: int | None,
         worker: str,
         journal: Journal,
         launcher: Launcher,
         clock: Clock,
         rng: random.Random,
+        peers: Peers,
     ) -> None:
+        self._actor = actor
+        self._runs = runs
+        self._limit = limit
         self._worker = worker
         self._journal = journal
         self._launcher = launcher
         self._clock = clock
         self._rng = rng
-        self.keeper_answered = False
+        self._peers = peers
+        self.has_keeper_answered = False
         """Until then runs may exist that are not in the table, and nothing is admitted."""
         self._settled_early: set[ClaimKey] = set()  # the keeper's answer may still list them
         self._failures: dict[ClaimKey, int] = {}
@@ -77,7 +96,24 @@ class Takeover:
         self._silent = LogOnce()
         self._unread = LogOnce()
 
-    async def recorded(self) -> list[Run]:
+    # -- the runs that are there at the start ----------------------------------------------------
+
+    async def adopt(self, supervisors: list[AsyncioRef]) -> None:
+        """Take over the runs of living supervisors, then the journal's, then the keeper's."""
+        answers = await asyncio.gather(
+            *(ref.request(CurrentRun(), timeout=None) for ref in supervisors),
+            return_exceptions=True,
+        )
+        for ref, answer in zip(supervisors, answers, strict=True):
+            if isinstance(answer, RunInfo):
+                self._runs.put(answer, ref)
+        recorded = await self._recorded()
+        orphans = [run for run in recorded if self._runs.of_claim(run.record.key) is None]
+        for run in within_limit(orphans, self._slots_free()):
+            self._runs.supervise(SupervisorStart(run))
+        self._actor.pipe(self._keepers_runs(), on_result=KeeperAnswered)
+
+    async def _recorded(self) -> list[Run]:
         """The runs that the journal has not closed. StateFolderError: it could not be read."""
         try:
             async with asyncio.timeout(JOURNAL_SECONDS):
@@ -87,7 +123,7 @@ class Takeover:
                 f"The state folder was not read in {JOURNAL_SECONDS:g} s: is its disk stuck?"
             ) from None
 
-    async def keepers_runs(self) -> list[KeptRun]:
+    async def _keepers_runs(self) -> list[KeptRun]:
         """The keeper's table. The keeper is asked until it answers."""
         while True:
             try:
@@ -101,32 +137,45 @@ class Takeover:
                     log.info("keeper.answers_again")
                 return kept
 
-    def keeper_answered_with(self, kept: list[KeptRun], active: Container[ClaimKey]) -> list[Run]:
-        """Return the runs of the keeper's table whose records were lost."""
-        found = [
-            run.key for run in kept if run.key not in active and run.key not in self._settled_early
-        ]
-        for key in found:
-            log.error("run.found", key=key, hint="Its record is missing; it is adopted.")
-        self.keeper_answered = True
+    def keeper_answered(self, kept: list[KeptRun]) -> None:
+        """Adopt the runs of the keeper's table whose records were lost."""
+        self.has_keeper_answered = True
+        for key in (run.key for run in kept):
+            if self._runs.of_claim(key) is None and key not in self._settled_early:
+                log.error("run.found", key=key, hint="Its record is missing; it is adopted.")
+                self._runs.supervise(SupervisorStart(found_run(key, worker=self._worker)))
         self._settled_early.clear()
-        return [found_run(key, worker=self._worker) for key in found]
+        self._ask_stage()
+
+    def _ask_stage(self) -> None:
+        """A run that was resumed must end if the worker ends its runs."""
+        self._actor.pipe(self._peers.stage(), on_result=lambda stage: stage)
+
+    def _slots_free(self) -> int | None:
+        return None if self._limit is None else self._limit - self._runs.usage.slots_in_use
+
+    # -- runs whose supervisor has failed --------------------------------------------------------
 
     def settled(self, key: ClaimKey) -> None:
         """Nothing is left to do for this claim."""
-        if not self.keeper_answered:
+        if not self.has_keeper_answered:
             self._settled_early.add(key)
         self._failures.pop(key, None)
         self._only_to_end.pop(key, None)
 
-    def supervisor_failed(self, active: ActiveRun, failure: BaseException) -> float | None:
-        """In how many seconds to resume the run; None: it is left to the next worker.
+    def supervisor_ended(self, ended: SupervisorEnded) -> None:
+        """Resume the run unless it is settled.
 
         A supervisor that ends before its run is settled has failed; the run has not. It keeps its
         slot, and the next supervisor resumes it from the journal. When too many have failed in a
-        row, a last one only ends the run and leaves out all steps that may have failed.
+        row, a last one only ends the run and leaves out all steps that may have failed. If that
+        one fails too, the next worker finds the record.
         """
-        key, run = active.info.key, active.info.run
+        key, failure = ended.key, ended.failure
+        active = self._runs.of_claim(key)
+        if active is None or failure is None:
+            return
+        run = active.info.run
         is_steady = self._clock.monotonic() - active.since > STEADY_SECONDS
         failures = 1 if is_steady else self._failures.get(key, 0) + 1
         self._failures[key] = failures
@@ -137,14 +186,35 @@ class Takeover:
             line.error(
                 "run.abandoned", hint="Its record is kept, and the next worker tries again."
             )
-            return None
+            self._settle(key, None)  # held back for a while, as after a refusal
+            return
         if failures >= MAX_FAILURES:
             self._only_to_end[key] = bug_in_words(failure)
         pause = BACKOFF.delay(failures, self._rng)
         line.error("supervisor.failed", resumes_in_seconds=round(pause, 2))
-        return pause
+        reading = self._read_record(active.info, after_seconds=pause)
+        self._actor.pipe(reading, on_result=lambda resume: resume)
 
-    async def read_record(self, info: RunInfo, *, after_seconds: float) -> Resume:
+    def _settle(self, key: ClaimKey, reason: Reason | None) -> None:
+        self._actor.actor_ref.tell_if_alive(RunSettled(key=key, reason=reason))
+
+    def resume(self, resume: Resume) -> None:
+        """Start the next supervisor of a run, unless the last one failed at the very end."""
+        key, record = resume.key, resume.record
+        active = self._runs.of_claim(key)
+        if active is None:
+            return
+        if record is not None and record.phase is Phase.OVER:
+            self._settle(key, record.reason)
+            return
+        start = self._next_start(record, active.info)
+        slots_free = self._slots_free()
+        if slots_free is not None and slots_free < 0:
+            start = replace(start, run=replace(start.run, given_up=start.run.is_unstarted))
+        self._runs.supervise(start)
+        self._ask_stage()
+
+    async def _read_record(self, info: RunInfo, *, after_seconds: float) -> Resume:
         """Read the record of a run whose supervisor has failed; repeatedly if need be."""
         await self._clock.sleep(after_seconds)
         failures = 0
@@ -163,7 +233,7 @@ class Takeover:
                     log.info("run.read", key=info.key)
                 return Resume(key=info.key, record=record)
 
-    def next_start(self, record: RunRecord | None, info: RunInfo) -> SupervisorStart:
+    def _next_start(self, record: RunRecord | None, info: RunInfo) -> SupervisorStart:
         """What the next supervisor is started with.
 
         Without a record, because a full disk never took it or it cannot be read, the claim is

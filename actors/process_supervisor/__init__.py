@@ -32,7 +32,6 @@ effect (``machine/effects.py``). In between only the machine decides:
 ``retries.py``             what is tried again after a failure, and how often
 ``preparation.py``         the job, and the secrets that the output must not show
 ``output.py``              what is shown of the output
-``publishing.py``          events, and lines in the run's log
 =========================  ====================================================================
 
 With ``poller/poller.py``, ``dispatcher/dispatcher.py`` and ``dispatcher/admission.py`` before it,

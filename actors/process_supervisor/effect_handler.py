@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar, assert_never
 
 from ..domain.errors import FailureKind, bug_in_words, classify_failure
+from ..domain.model import LogLine
 from ..domain.policy import seconds_until_start
 from ..domain.process import ProcessFact
 from ..domain.record import Phase, Reason, RunRecord
+from ..domain.worker_events import run_event
 from ..job.prepared_job import PreparedJob
 from ..messages.process_supervisor import EndRun, SupervisorStart
 from ..runtime import AsyncioActor
@@ -24,7 +27,6 @@ from .messages import (
 from .output import RunOutput
 from .ports import SupervisorPorts
 from .preparation import Preparation
-from .publishing import Publisher
 from .reporting import Proposals
 from .retries import Retries, stimulus_of_failure
 
@@ -52,7 +54,6 @@ class EffectHandler:
         self._output = output
         self._run_id = start.run.record.run.id
         self.preparation = Preparation(ports, start.pool)
-        self._publisher = Publisher(ports, output, self._run_id)
         self._proposals = Proposals(
             self._run_id, ports.orchestrator, ports.clock, output, start.asked_at
         )
@@ -83,7 +84,7 @@ class EffectHandler:
             case effects.StartTimeout(seconds=seconds):
                 self._actor.after(seconds, EndRun(reason=Reason.TIMED_OUT))
             case effects.Emit() | effects.Remark():
-                self._publisher.publish(effect, record)
+                self._publish(effect, record)
             case effects.Abandon(cause=cause):
                 hint = "Its record is kept, and the next worker tries again."
                 self._output.log.error("run.abandoned", cause=cause, hint=hint)
@@ -99,6 +100,32 @@ class EffectHandler:
                 pass
             case _:
                 self._request(effect, record)
+
+    def _publish(self, effect: effects.Emit | effects.Remark, record: RunRecord) -> None:
+        """A bug here costs what was to be published and a line in our log, never the run."""
+        try:
+            if isinstance(effect, effects.Emit):
+                event = run_event(
+                    effect.kind,
+                    record,
+                    worker=self._ports.resource,
+                    hostname=self._ports.hostname,
+                    occurred=self._ports.clock.now(),
+                )
+                self._ports.peers.event_emitter.tell(event)
+            else:
+                text = self._output.mask(effect.text)
+                self._output.log.log(effect.level, "run.remark", text=text)
+                if not effect.local:
+                    self._ship(text, effect.level)
+        except Exception as error:
+            self._output.log_bug(type(effect).__name__, error)
+
+    def _ship(self, text: str, level: int = logging.INFO) -> None:
+        """Write a line into the run's log in the API."""
+        now = self._ports.clock.now()
+        line = LogLine(flow_run_id=self._run_id, level=level, message=text, timestamp=now)
+        self._ports.peers.log_shipper.tell(line)
 
     # -- requests to the keeper and the server -------------------------------------------
 
@@ -181,7 +208,7 @@ class EffectHandler:
         """Make room for the next proposal."""
         self._proposal_ended(record)
         for line in answered.tail:
-            self._publisher.ship(line)
+            self._ship(line)
         return stimuli.Answered(proposal=answered.effect.proposal, verdict=answered.verdict)
 
     def _proposal_ended(self, record: RunRecord, error: Exception | None = None) -> None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from ..domain.errors import StateFolderError
+from ..domain.log_once import LogOnce
+from ..domain.ports import Journal
 from ..domain.record import RunRecord
+from ..runtime import AsyncioActor, Timer
 from .machine import effects
+from .messages import Closed, SaveEnded, SaveIsLate
+from .output import RunOutput
 
 LATE_SECONDS: Final = 10.0
 """How long a save may take before it counts as failed for all that is neither claim nor start."""
@@ -119,3 +127,58 @@ class RecordKeeping:
             free, self._held, self._covered = self._held, [], 0
             return free
         return []
+
+
+class Recorder:
+    """A part of ProcessSupervisor: writes into the journal what RecordKeeping decides."""
+
+    def __init__(
+        self, actor: AsyncioActor, keeping: RecordKeeping, journal: Journal, output: RunOutput
+    ) -> None:
+        self._actor = actor
+        self._keeping = keeping
+        self._journal = journal
+        self._output = output
+        self._late: Timer | None = None
+        self._trouble = LogOnce()
+
+    def save_next(self) -> None:
+        """Begin the next save; ``SaveEnded`` follows, and ``SaveIsLate`` if it takes long."""
+        record = self._keeping.next_save()
+        if record is not None:
+            saving = self._journal.save(record.for_keeping())
+            self._actor.pipe(saving, on_result=lambda _: SaveEnded(), on_error=SaveEnded)
+            self._late = self._actor.after(LATE_SECONDS, SaveIsLate(record))
+
+    def saved(self, message: SaveEnded | SaveIsLate) -> list[Step]:
+        """A save is over, or takes long. Returns what may be done."""
+        if isinstance(message, SaveIsLate):
+            return self._keeping.save_is_late(message.record)
+        if self._late is not None:
+            self._late.cancel()
+        self.log_failure(message.error)
+        return self._keeping.save_ended(succeeded=message.error is None)
+
+    def log_failure(self, error: Exception | None) -> None:
+        """Log once that the journal cannot be written; any other error is a bug and is raised."""
+        if error is None:
+            return
+        if not isinstance(error, StateFolderError):
+            raise error
+        if self._trouble.report(str(error)):
+            self._output.log.error("journal.failed", error=str(error))
+
+    def close(self, record: RunRecord, *, keeper_is_done: bool) -> None:
+        """Close the record of a run that is over; ``Closed`` follows.
+
+        The record of a run that the keeper still has stays open for the next worker.
+        """
+        is_known = self._keeping.is_saved or record.reason is None
+        closing = self._close(record, writes=is_known and keeper_is_done)
+        self._actor.pipe(closing, on_result=lambda _: Closed(), on_error=Closed)
+
+    async def _close(self, record: RunRecord, *, writes: bool) -> None:
+        if writes:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LATE_SECONDS):
+                    await self._journal.close(record.for_keeping())

@@ -62,28 +62,18 @@ class RunOutput:
         """Whether it is still to be found out what is secret."""
         return self._held is not None
 
-    def holds(self, fact: OutputWritten) -> bool:
-        """Whether ``fact`` has to wait until it is known what is secret in it."""
-        if self._held is None:
-            return False
-        if len(self._held) < MAX_HELD:
-            self._held.append(fact)
-        else:
-            self._unseen += 1
-        return True
-
-    def know(self, masker: Masker | None) -> list[OutputWritten]:
-        """From now on ``masker`` tells what is secret; what was held is handed back.
-
-        ``None``: show nothing at all.
-        """
+    def know(self, masker: Masker | None, record: RunRecord) -> None:
+        """From now on ``masker`` tells what is secret; None: show nothing at all."""
         self._masker = masker
+        if masker is None:
+            self.log.warning("run.output_withheld", hint=WITHHELD)
         held, self._held = self._held, None
         if self._unseen:
             hint = "They are in the run's folder in the worker's state folder."
             self.log.warning("run.output_not_shown", pieces=self._unseen, hint=hint)
             self._unseen = 0
-        return held or []
+        for fact in held or ():
+            self.show(fact, record)
 
     def drop_held(self) -> None:
         """Let go of what is held: the keeper may tell of the run for as long as it knows it."""
@@ -121,7 +111,16 @@ class RunOutput:
         self.log.error("run.unexpected_error", what=what, exc_info=error)
 
     def show(self, fact: OutputWritten, record: RunRecord) -> None:
-        """Print lines into the worker's log, unless the job has that switched off."""
+        """Print lines into the worker's log, unless the job has that switched off.
+
+        They wait while it is not known what is secret in them.
+        """
+        if self._held is not None:
+            if len(self._held) < MAX_HELD:
+                self._held.append(fact)
+            else:
+                self._unseen += 1
+            return
         if self._masker is None or (record.job is not None and not record.job.stream_output):
             return
         if fact.dropped:

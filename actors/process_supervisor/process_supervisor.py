@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from dataclasses import dataclass, replace
 
-from ..domain.errors import CouldNotStart, StateFolderError
+from ..domain.errors import CouldNotStart
 from ..domain.ids import ClaimKey
-from ..domain.log_once import LogOnce
 from ..domain.masking import Masker
 from ..domain.ports import OomDetector
 from ..domain.process import (
@@ -30,9 +27,9 @@ from ..messages.process_supervisor import (
     MemoryUsed,
     SupervisorStart,
 )
-from ..runtime import AsyncioActor, Timer
+from ..runtime import AsyncioActor
 from .effect_handler import EffectHandler
-from .journaling import LATE_SECONDS, RecordKeeping, Step
+from .journaling import Recorder, RecordKeeping, Step
 from .machine import effects, stimuli
 from .machine.step import step
 from .messages import (
@@ -46,7 +43,7 @@ from .messages import (
     SaveIsLate,
     SecretsLearned,
 )
-from .output import WITHHELD, RunOutput
+from .output import RunOutput
 from .ports import SupervisorPorts
 
 
@@ -79,6 +76,7 @@ class ProcessSupervisor(AsyncioActor):
         self._ports = ports
         self._keeping = RecordKeeping()
         self._output = RunOutput(start.run.record, ports.journal)
+        self._recorder = Recorder(self, self._keeping, ports.journal, self._output)
         self._effects = EffectHandler(self, ports, start, self._output)
         self._oom_detector: OomDetector | None = None
         self._memory_limited: ProcessIdentity | None = None
@@ -86,8 +84,6 @@ class ProcessSupervisor(AsyncioActor):
         self._early: list[ProcessFact | CancelRun | EndRun] = []
         self._settle_tried = self._may_leave = self._closing = False
         self._could_not_spawn: stimuli.CouldNotSpawn | None = None
-        self._late: Timer | None = None
-        self._unsaved = LogOnce()
 
     @property
     def _record(self) -> RunRecord:
@@ -149,16 +145,12 @@ class ProcessSupervisor(AsyncioActor):
                 self._effect_failed(effect, error)
             case Retry(effect=effect):
                 self._retry(effect)
-            case SaveEnded(error=error):
-                if self._late is not None:
-                    self._late.cancel()
-                self._journal_answered(error)
-                self._proceed(self._keeping.save_ended(succeeded=error is None))
-            case SaveIsLate(record=record):
-                self._proceed(self._keeping.save_is_late(record))
+            case SaveEnded() | SaveIsLate():
+                self._proceed(self._recorder.saved(message))
             case Closed(error=error):
-                self._journal_answered(error)
-                self._closed()
+                self._recorder.log_failure(error)
+                self._output.log.info("run.settled", reason=self._record.reason)
+                self._leave()
             case _ if isinstance(message, stimuli.Stimulus):
                 self._take(message)
             case _:
@@ -196,20 +188,7 @@ class ProcessSupervisor(AsyncioActor):
         for decided in steps:
             for effect in decided.effects:
                 self._carry_out(effect, decided.record)
-        record = self._keeping.next_save()
-        if record is not None:
-            saving = self._ports.journal.save(record.for_keeping())
-            self.pipe(saving, on_result=lambda _: SaveEnded(), on_error=SaveEnded)
-            self._late = self.after(LATE_SECONDS, SaveIsLate(record))
-
-    def _journal_answered(self, error: Exception | None) -> None:
-        """Log once that the journal cannot be written; any other error is a bug."""
-        if error is None:
-            return
-        if not isinstance(error, StateFolderError):
-            raise error
-        if self._unsaved.report(str(error)):
-            self._output.log.error("journal.failed", error=str(error))
+        self._recorder.save_next()
 
     def _carry_out(self, effect: effects.Effect, record: RunRecord) -> None:
         match effect:
@@ -268,20 +247,7 @@ class ProcessSupervisor(AsyncioActor):
     def _leave_if_done(self) -> None:
         if self._may_leave and self._effects.is_idle and not self._closing:
             self._closing = True
-            self.pipe(self._close(), on_result=lambda _: Closed(), on_error=Closed)
-
-    async def _close(self) -> None:
-        """The record of a run that the keeper still has stays open for the next worker."""
-        is_known = self._keeping.is_saved or self._record.reason is None
-        if is_known and self._effects.keeper_is_done:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LATE_SECONDS):
-                    await self._ports.journal.close(self._record.for_keeping())
-
-    def _closed(self) -> None:
-        reason = self._record.reason
-        self._output.log.info("run.settled", reason=None if reason is None else str(reason))
-        self._leave()
+            self._recorder.close(self._record, keeper_is_done=self._effects.keeper_is_done)
 
     def _leave(self) -> None:
         settled = RunSettled(key=self._record.key, reason=self._record.reason)
@@ -311,8 +277,7 @@ class ProcessSupervisor(AsyncioActor):
             case TreeEnded():
                 self._take(message)
             case OutputWritten():
-                if not self._output.holds(message):
-                    self._output.show(message, self._record)
+                self._output.show(message, self._record)
 
     def _hear_early_messages(self) -> None:
         early, self._early = self._early, []
@@ -374,10 +339,7 @@ class ProcessSupervisor(AsyncioActor):
         self._hear_early_messages()
 
     def _secrets_learned(self, masker: Masker | None) -> None:
-        if masker is None:
-            self._output.log.warning("run.output_withheld", hint=WITHHELD)
         was_withheld = self._output.is_withheld
-        for message in self._output.know(masker):
-            self._hear(message)
+        self._output.know(masker, self._record)
         if was_withheld and self._record.exit is not None:
             self._read_tail()

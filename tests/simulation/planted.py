@@ -177,7 +177,7 @@ def _without(kind: type[Any], when: type[Any] | None = None) -> Change:
 
 
 def _finds_no_strays(find: Any) -> Any:
-    return lambda self, kept, active: find(self, [], active)
+    return lambda self, kept: find(self, [])
 
 
 def _claims_count_for_nothing(free_slots: Any) -> Any:
@@ -254,20 +254,18 @@ BUGS: tuple[Planted, ...] = (
     ),
     Planted("settles too early", supervising, "step", _settled_with_its_tree_alive),
     Planted("frees no slot", supervising, "step", _without(FreeSlot)),
-    Planted("keeps slots at the Dispatcher", Dispatcher, "_changed", lambda _: _nothing),
+    Planted("keeps slots at the Dispatcher", ActiveRuns, "change", lambda _: _nothing),
     Planted("resumes no end", supervising, "step", _without(EndTree, Adopted)),
     Planted("counts no claims", AdmissionControl, "slots_free", _claims_count_for_nothing),
     Planted("saves nothing", RecordKeeping, "stepped", _records_nothing),
     Planted("waits for no disk", RecordKeeping, "_free", _waits_for_no_disk),
     Planted("waits for no stuck disk", Step, "must_be_recorded", _always(False)),
-    Planted(
-        "takes over nothing", Dispatcher, "_adopt_existing_runs", lambda _: _take_over_nothing
-    ),
-    Planted("finds no strays", Takeover, "keeper_answered_with", _finds_no_strays),
+    Planted("takes over nothing", Takeover, "adopt", lambda _: _take_over_nothing),
+    Planted("finds no strays", Takeover, "keeper_answered", _finds_no_strays),
     Planted("gives reports up", retries, "REFUSALS", lambda _: 0),
     Planted("cancels nothing", CancellationWatcher, "_handle", lambda _: _nothing),
     Planted("retries nothing", ProcessSupervisor, "on_receive", _told(Retry, lambda _: None)),
-    Planted("readopts nobody", Dispatcher, "_resume", lambda _: _nothing),
+    Planted("readopts nobody", Takeover, "resume", lambda _: _nothing),
     Planted("times out at once", supervising, "step", _changed(StartTimeout, seconds=0.0)),
     Planted("never times out", supervising, "step", _without(StartTimeout)),
     Planted("emits nothing", supervising, "step", _without(Emit)),
@@ -298,5 +296,5 @@ def _lost_always(*args: Any, **options: Any) -> Reason:
     return Reason.LOST
 
 
-async def _take_over_nothing(self: Any) -> None:
-    self._takeover.keeper_answered = True
+async def _take_over_nothing(self: Any, supervisors: Any) -> None:
+    self.has_keeper_answered = True
