@@ -44,10 +44,6 @@ GIVING_BACK_SECONDS = 5.0
 BACKOFF = Backoff(initial=0.1, ceiling=5.0)
 
 
-class _DispatcherGone:
-    """It could not be asked. The next one tells WorkloadFell when it has taken over."""
-
-
 @dataclass(frozen=True, slots=True)
 class _GiveUpWaiting:
     """The server has had its time to hear of what became of the runs."""
@@ -122,8 +118,8 @@ class Guardian(Supervisor):
                 self._ask_workload()
             case Workload():
                 self._judge(message)
-            case _DispatcherGone():
-                pass
+            case Exception():
+                pass  # the next Dispatcher tells WorkloadFell when it has taken over
             case _GiveUpWaiting():
                 self.stop()
             case Reexec():
@@ -149,7 +145,7 @@ class Guardian(Supervisor):
             self.pipe(
                 self._peers.dispatcher.request(CurrentWorkload(), timeout=None),
                 on_result=lambda workload: workload,
-                on_error=lambda _: _DispatcherGone(),
+                on_error=lambda error: error,
             )
 
     def _judge(self, workload: Workload) -> None:

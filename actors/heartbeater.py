@@ -28,10 +28,6 @@ SERVED_ELSEWHERE = (":push", ":managed")
 POOL_TYPE = "process"
 
 
-class NoSuchPool(NotFound):
-    """It may come: a pool is created beside the worker as often as before it."""
-
-
 @dataclass(frozen=True, slots=True)
 class _PoolRead:
     """The pool was read. Runs that wait for it need no heartbeat."""
@@ -151,7 +147,7 @@ class Heartbeater(PeriodicActor[PoolSnapshot]):
             return await self._orchestrator.read_work_pool(settings.pool)
         except NotFound:
             if not settings.create_if_missing:
-                raise NoSuchPool(
+                raise NotFound(
                     f"Work pool {settings.pool!r} does not exist and may not be created. Create "
                     f"it with `prefect work-pool create --type process {settings.pool}`, or "
                     "start the worker with --create-pool-if-not-found."

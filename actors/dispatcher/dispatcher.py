@@ -281,9 +281,8 @@ class Dispatcher(AsyncioActor):
 
     def _workload(self) -> Workload:
         if self._giving_back is None:
-            is_idle = (
-                not self._runs and self._postponed is None and self._takeover.has_keeper_answered
-            )
+            knows_all = self._takeover.has_keeper_answered
+            is_idle = knows_all and not self._runs and self._postponed is None
         else:
             is_idle = all(self._runs.of_claim(key) is None for key in self._giving_back)
         return Workload(is_idle=is_idle, processes=self._runs.processes)

@@ -15,15 +15,8 @@ from ..domain.worker_events import run_event
 from ..job.prepared_job import PreparedJob
 from ..messages.process_supervisor import EndRun, SupervisorStart
 from ..runtime import AsyncioActor
+from . import messages
 from .machine import effects, stimuli
-from .messages import (
-    EffectDone,
-    EffectFailed,
-    KeeperAnswered,
-    ProposalAnswered,
-    Retry,
-    SecretsLearned,
-)
 from .output import RunOutput
 from .ports import SupervisorPorts
 from .preparation import Preparation
@@ -76,7 +69,7 @@ class EffectHandler:
             case effects.Propose(delay_seconds=seconds):
                 self._proposals.add(effect)
                 if seconds > 0:
-                    self._actor.after(seconds, Retry(effect))
+                    self._actor.after(seconds, messages.Retry(effect))
                 else:
                     self._request(effect, record)
             case effects.WaitUntilDue(seconds=seconds):
@@ -135,12 +128,12 @@ class EffectHandler:
             case effects.Propose():
                 self._propose(effect, record)
             case effects.AskKeeper():
-                self._wait(effect, keeper.watch(record.key, self._listen), KeeperAnswered)
+                self._wait(effect, keeper.watch(record.key, self._listen), messages.KeeperAnswered)
             case effects.PrepareJob():
                 self._wait(effect, self.preparation.prepare_job(record), _itself)
             case effects.LearnSecrets():
                 preparing = self.preparation.prepare_job(record)
-                self._wait(effect, preparing, lambda job: SecretsLearned(job.masker))
+                self._wait(effect, preparing, lambda job: messages.SecretsLearned(job.masker))
             case effects.Spawn():
                 assert self._job is not None, "Spawn follows Prepared"
                 self._wait(effect, keeper.spawn(self._job.order, self._listen), _itself)
@@ -188,9 +181,9 @@ class EffectHandler:
     ) -> None:
         def succeeded(result: T) -> object:
             self._retries.succeeded(effect, self._output.log)
-            return EffectDone(effect) if on_result is None else on_result(result)
+            return messages.EffectDone(effect) if on_result is None else on_result(result)
 
-        self._actor.pipe(wait, succeeded, lambda error: EffectFailed(effect, error))
+        self._actor.pipe(wait, succeeded, lambda error: messages.EffectFailed(effect, error))
 
     # -- results -------------------------------------------------------------------------
 
@@ -204,7 +197,9 @@ class EffectHandler:
         )
         return stimuli.Prepared(job=job.summary, related=job.related, due_in=due_in)
 
-    def proposal_answered(self, answered: ProposalAnswered, record: RunRecord) -> stimuli.Answered:
+    def proposal_answered(
+        self, answered: messages.ProposalAnswered, record: RunRecord
+    ) -> stimuli.Answered:
         """Make room for the next proposal."""
         self._proposal_ended(record)
         for line in answered.tail:
@@ -232,7 +227,7 @@ class EffectHandler:
             self._proposal_ended(record, error)
         delay = self._retries.delay(effect, error, record, self._output.log)
         if delay is not None:
-            self._actor.after(delay, Retry(effect))
+            self._actor.after(delay, messages.Retry(effect))
             return None
         was_unfinished = effect in self._unfinished
         self.done(effect)
@@ -242,7 +237,7 @@ class EffectHandler:
             case effects.AskKeeper():
                 raise error
             case effects.LearnSecrets():
-                self._actor.actor_ref.tell_if_alive(SecretsLearned(None))
+                self._actor.actor_ref.tell_if_alive(messages.SecretsLearned(None))
             case effects.EndTree() if record.exit is None:
                 raise error
         if not is_bug and (was_unfinished or isinstance(effect, effects.TellPid)):

@@ -28,21 +28,11 @@ from ..messages.process_supervisor import (
     SupervisorStart,
 )
 from ..runtime import AsyncioActor
+from . import messages
 from .effect_handler import EffectHandler
 from .journaling import Recorder, RecordKeeping, Step
 from .machine import effects, stimuli
 from .machine.step import step
-from .messages import (
-    Closed,
-    EffectDone,
-    EffectFailed,
-    KeeperAnswered,
-    ProposalAnswered,
-    Retry,
-    SaveEnded,
-    SaveIsLate,
-    SecretsLearned,
-)
 from .output import RunOutput
 from .ports import SupervisorPorts
 
@@ -117,7 +107,7 @@ class ProcessSupervisor(AsyncioActor):
         match message:
             case ProcessExited() | TreeEnded() | OutputWritten() | CancelRun() | EndRun():
                 self._hear(message)
-            case ProposalAnswered():
+            case messages.ProposalAnswered():
                 self._take(self._effects.proposal_answered(message, self._record))
             case PreparedJob():
                 self._secrets_learned(message.masker)
@@ -126,9 +116,9 @@ class ProcessSupervisor(AsyncioActor):
                 self._watch_memory(message)
                 self._take(stimuli.Spawned(pid=message.pid))
                 self._hear_early_messages()
-            case KeeperAnswered(kept=kept):
+            case messages.KeeperAnswered(kept=kept):
                 self._keeper_answered(kept)
-            case SecretsLearned(masker=masker):
+            case messages.SecretsLearned(masker=masker):
                 self._secrets_learned(masker)
             case MemoryUsed(used_bytes=used):
                 self._memory_used(used)
@@ -138,16 +128,16 @@ class ProcessSupervisor(AsyncioActor):
                 return gives_back
             case CurrentRun():
                 return self._info
-            case EffectDone(effect=effect):
+            case messages.EffectDone(effect=effect):
                 self._effects.done(effect)
                 self._leave_if_done()
-            case EffectFailed(effect=effect, error=error):
+            case messages.EffectFailed(effect=effect, error=error):
                 self._effect_failed(effect, error)
-            case Retry(effect=effect):
+            case messages.Retry(effect=effect):
                 self._retry(effect)
-            case SaveEnded() | SaveIsLate():
+            case messages.SaveEnded() | messages.SaveIsLate():
                 self._proceed(self._recorder.saved(message))
-            case Closed(error=error):
+            case messages.Closed(error=error):
                 self._recorder.log_failure(error)
                 self._output.log.info("run.settled", reason=self._record.reason)
                 self._leave()

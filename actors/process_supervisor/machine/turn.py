@@ -42,25 +42,20 @@ class Turn:
 
     @property
     def is_to_end(self) -> bool:
-        """Whether there is a reason to end the run already."""
         return self.record.cancelling is not None or self.record.reason is not None
 
     def is_claim(self, proposal: Proposal) -> bool:
-        """Whether the run waits for the answer to this claim."""
         record = self.record
         return record.phase is Phase.CLAIMING and proposal.transition_id == record.claim
 
     def is_report(self, proposal: Proposal) -> bool:
-        """Whether the run waits for the answer to this report."""
         report = self.record.report
         return report is not None and proposal.transition_id == report.transition_id
 
     def do(self, *effects: Effect) -> None:
-        """Have the effects carried out after those of this step so far."""
         self.effects.extend(effects)
 
     def remark(self, level: int, text: str) -> None:
-        """Write a line into the run's log."""
         self.do(Remark(level=level, text=text))
 
     def propose(self, proposal: Proposal) -> None:
@@ -75,11 +70,9 @@ class Turn:
         self.propose(proposal)
 
     def report_nothing(self) -> None:
-        """No report is open any more."""
         self.record = replace(self.record, report=None)
 
     def check_state(self) -> None:
-        """Ask the server how it holds the run."""
         self.run = replace(self.run, checking=True)
         self.do(CheckState())
 
@@ -101,7 +94,6 @@ class Turn:
             self.do(StartTimeout(seconds=max(0.0, left)))
 
     def free_slot(self) -> None:
-        """Give up the slot, unless that has been done."""
         if self.run.holds_slot:
             self.run = replace(self.run, holds_slot=False)
             self.do(FreeSlot())
