@@ -210,7 +210,7 @@ class Takeover:
         start = self._next_start(record, active.info)
         slots_free = self._slots_free()
         if slots_free is not None and slots_free < 0:
-            start = replace(start, run=replace(start.run, given_up=start.run.is_unstarted))
+            start = replace(start, run=replace(start.run, to_give_back=start.run.is_unstarted))
         self._runs.supervise(start)
         self._ask_stage()
 
@@ -263,6 +263,6 @@ def within_limit(runs: Iterable[Run], slots_free: int | None) -> list[Run]:
     resumed = sorted(runs, key=lambda run: run.is_unstarted)
     for number, run in enumerate(resumed):
         if run.is_unstarted and slots_free <= 0:
-            resumed[number] = replace(run, given_up=True)
+            resumed[number] = replace(run, to_give_back=True)
         slots_free -= run.holds_slot
     return resumed

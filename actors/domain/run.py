@@ -21,8 +21,8 @@ class Run:
     """Whether no process of it is left (or was ever started)."""
     adopted: bool = False
     """Whether another supervisor began it, whose last records a full disk may have refused."""
-    given_up: bool = False
-    """Whether it is to be released if the claim turns out to have been accepted."""
+    to_give_back: bool = False
+    """Whether it is for other workers, if the claim turns out to have been accepted."""
     checking: bool = False
     """Whether the server is being asked for the run's state."""
     failure: str | None = None

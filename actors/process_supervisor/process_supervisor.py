@@ -124,7 +124,7 @@ class ProcessSupervisor(AsyncioActor):
                 self._memory_used(used)
             case GiveBack():
                 gives_back = self._run.is_unstarted
-                self._take(stimuli.GivenUp())
+                self._take(stimuli.GiveBackWanted())
                 return gives_back
             case CurrentRun():
                 return self._info

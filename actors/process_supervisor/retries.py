@@ -15,25 +15,7 @@ from ..domain.model import StateType
 from ..domain.policy import Backoff
 from ..domain.ports import Clock
 from ..domain.record import Phase, RunRecord
-from .machine.effects import (
-    AddLabels,
-    CheckState,
-    Effect,
-    PrepareJob,
-    Propose,
-    ReadHistory,
-    Request,
-    Settle,
-    Spawn,
-)
-from .machine.stimuli import (
-    CouldNotPrepare,
-    CouldNotSpawn,
-    ProposalFailed,
-    StateSeen,
-    StateUnknown,
-    Stimulus,
-)
+from .machine import effects, stimuli
 
 BACKOFF: Final = Backoff(initial=0.5, ceiling=30.0)
 
@@ -47,7 +29,7 @@ BUG_TRIES = 5
 """How often an end is reported, or a state read, despite a bug: it may depend on the moment."""
 
 
-def tries(effect: Request, error: Exception, record: RunRecord) -> float:
+def tries(effect: effects.Request, error: Exception, record: RunRecord) -> float:
     """How many failures in a row of the kind of ``error`` the effect survives.
 
     A refusal may come from a proxy and not from the server, and much depends on reports and
@@ -56,18 +38,18 @@ def tries(effect: Request, error: Exception, record: RunRecord) -> float:
     have taken it all the same, the run must not be left Pending.
     """
     kind = classify_failure(error)
-    if isinstance(effect, AddLabels):
+    if isinstance(effect, effects.AddLabels):
         return 0
     if kind is FailureKind.PASSING:
-        return FORGET_TRIES if isinstance(effect, Settle) else math.inf
+        return FORGET_TRIES if isinstance(effect, effects.Settle) else math.inf
     if isinstance(error, NotFound):
         return 0
     match effect:
-        case CheckState() | ReadHistory():
+        case effects.CheckState() | effects.ReadHistory():
             return BUG_TRIES - 1 if kind is FailureKind.BUG else REFUSALS
-        case Propose(proposal=proposal) if kind is FailureKind.FINAL:
+        case effects.Propose(proposal=proposal) if kind is FailureKind.FINAL:
             return math.inf if proposal.type is StateType.PENDING else REFUSALS
-        case Propose() if record.phase is Phase.REPORTING:
+        case effects.Propose() if record.phase is Phase.REPORTING:
             return BUG_TRIES - 1
     return 0
 
@@ -87,11 +69,11 @@ class Retries:
     def __init__(self, clock: Clock, rng: random.Random) -> None:
         self._clock = clock
         self._rng = rng
-        self._failures: dict[type[Request], _Failures] = {}
+        self._failures: dict[type[effects.Request], _Failures] = {}
 
     def delay(
         self,
-        effect: Request,
+        effect: effects.Request,
         error: Exception,
         record: RunRecord,
         log: structlog.typing.FilteringBoundLogger,
@@ -118,7 +100,9 @@ class Retries:
             )
         return BACKOFF.delay(failures.count, self._rng)
 
-    def succeeded(self, effect: Request, log: structlog.typing.FilteringBoundLogger) -> None:
+    def succeeded(
+        self, effect: effects.Request, log: structlog.typing.FilteringBoundLogger
+    ) -> None:
         """Forget the failures of this sort of effect, and log that they are over."""
         failures = self._failures.pop(type(effect), None)
         if failures is not None and failures.logged is not None:
@@ -130,21 +114,25 @@ class Retries:
             )
 
 
-def stimulus_of_failure(effect: Effect, error: Exception, cause: str) -> Stimulus | None:
+def stimulus_of_failure(
+    effect: effects.Effect, error: Exception, cause: str
+) -> stimuli.Stimulus | None:
     """What the failure means to the machine; None: nothing follows from it.
 
     ``cause`` is the error in words that may be shown.
     """
     match effect:
-        case Propose(proposal=proposal):
+        case effects.Propose(proposal=proposal):
             refused = is_final(error)
-            return ProposalFailed(proposal=proposal, cause=cause, was_refused=refused)
-        case PrepareJob():
-            return CouldNotPrepare(cause=cause, deployment_missing=isinstance(error, NotFound))
-        case Spawn():
-            return CouldNotSpawn(cause=cause)
-        case CheckState() if isinstance(error, NotFound):
-            return StateSeen(state=None)
-        case CheckState() | ReadHistory():
-            return StateUnknown(cause=cause)
+            return stimuli.ProposalFailed(proposal=proposal, cause=cause, was_refused=refused)
+        case effects.PrepareJob():
+            return stimuli.CouldNotPrepare(
+                cause=cause, deployment_missing=isinstance(error, NotFound)
+            )
+        case effects.Spawn():
+            return stimuli.CouldNotSpawn(cause=cause)
+        case effects.CheckState() if isinstance(error, NotFound):
+            return stimuli.StateSeen(state=None)
+        case effects.CheckState() | effects.ReadHistory():
+            return stimuli.StateUnknown(cause=cause)
     return None

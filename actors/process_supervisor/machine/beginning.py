@@ -10,16 +10,7 @@ from ...domain.exit_status import crash_message
 from ...domain.model import Aborted, Accepted, Rejected, State, StateType, Verdict, Wait
 from ...domain.record import Phase, Reason
 from ...domain.worker_events import EventKind
-from .effects import (
-    AddLabels,
-    Emit,
-    PrepareJob,
-    ReadHistory,
-    Remark,
-    Spawn,
-    TellPid,
-    WaitUntilDue,
-)
+from . import effects
 from .proposals import cancelled, crashed, put_back, running, scheduled
 from .stimuli import Prepared
 from .turn import Turn
@@ -32,7 +23,7 @@ def claim_answered(turn: Turn, verdict: Verdict) -> None:
     if not _is_ours(verdict):
         _leave_alone(turn, _why_not(verdict))
     elif _may_have_been_over(verdict):
-        turn.do(ReadHistory())
+        turn.do(effects.ReadHistory())
     else:
         _claimed(turn)
 
@@ -80,7 +71,7 @@ def _leave_alone(turn: Turn, why: str) -> None:
 
 def _remark_locally(turn: Turn, text: str) -> None:
     """Another worker may be running it, so its log at the server is left alone."""
-    turn.do(Remark(level=logging.INFO, text=text, local=True))
+    turn.do(effects.Remark(level=logging.INFO, text=text, local=True))
 
 
 def _claimed(turn: Turn) -> None:
@@ -88,16 +79,16 @@ def _claimed(turn: Turn) -> None:
         end_unstarted(turn)
     elif turn.run.failure is not None:
         never_started(turn, turn.run.failure)
-    elif turn.run.given_up:
+    elif turn.run.to_give_back:
         turn.report(scheduled(turn.record))
     else:
         turn.record = replace(turn.record, phase=Phase.PREPARING)
-        turn.do(PrepareJob())
+        turn.do(effects.PrepareJob())
 
 
-def given_up(turn: Turn) -> None:
+def give_back_wanted(turn: Turn) -> None:
     """Give the run back, now or once it turns out to be ours."""
-    turn.run = replace(turn.run, given_up=True)
+    turn.run = replace(turn.run, to_give_back=True)
     if turn.record.phase is Phase.PREPARING:
         turn.report(scheduled(turn.record))
 
@@ -114,7 +105,7 @@ def prepared(turn: Turn, job: Prepared) -> None:
         turn.remark(
             logging.INFO, f"The command waits {job.due_in:.1f} s until the flow run is due."
         )
-        turn.do(WaitUntilDue(seconds=job.due_in))
+        turn.do(effects.WaitUntilDue(seconds=job.due_in))
     elif turn.run.adopted:
         turn.check_state()
     else:
@@ -149,7 +140,7 @@ def state_seen_before_start(turn: Turn, state: State | None) -> None:
         _leave_alone(turn, "it was deleted")
     elif not _is_pending_by_us(turn, state):
         _leave_alone(turn, f"it is {state.name} by now")
-    elif turn.run.given_up:
+    elif turn.run.to_give_back:
         turn.report(scheduled(turn.record))
     else:
         _spawn(turn)
@@ -162,7 +153,7 @@ def _spawn(turn: Turn) -> None:
     if turn.record.job is not None:
         turn.record = replace(turn.record, phase=Phase.SPAWNING, submitted_at=turn.now)
         turn.run = replace(turn.run, tree_gone=False)
-        turn.do(Emit(kind=EventKind.SUBMITTED), Spawn())
+        turn.do(effects.Emit(kind=EventKind.SUBMITTED), effects.Spawn())
 
 
 def spawned(turn: Turn, pid: int) -> None:
@@ -170,7 +161,7 @@ def spawned(turn: Turn, pid: int) -> None:
     if turn.record.phase is not Phase.SPAWNING:
         return
     turn.record = replace(turn.record, phase=Phase.RUNNING, pid=pid, started_at=turn.now)
-    turn.do(TellPid(pid=pid), AddLabels())
+    turn.do(effects.TellPid(pid=pid), effects.AddLabels())
     job = turn.record.job
     name = "" if job is None or job.name is None else f" ({job.name})"
     turn.remark(logging.INFO, f"Process {pid}{name} started.")

@@ -63,8 +63,8 @@ def _decide(turn: Turn, stimulus: stimuli.Stimulus) -> None:
             beginning.spawned(turn, pid)
         case stimuli.CouldNotSpawn(cause=cause):
             beginning.could_not_spawn(turn, cause)
-        case stimuli.GivenUp():
-            beginning.given_up(turn)
+        case stimuli.GiveBackWanted():
+            beginning.give_back_wanted(turn)
         case stimuli.CancelWanted(state=state):
             ending.cancel_wanted(turn, state)
         case stimuli.EndWanted(reason=reason):

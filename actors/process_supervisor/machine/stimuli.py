@@ -116,7 +116,7 @@ class EndWanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GivenUp:
+class GiveBackWanted:
     """The worker leaves: what it has claimed and not started is for others."""
 
 
@@ -163,7 +163,7 @@ Stimulus = (
     | TreeEnded
     | CancelWanted
     | EndWanted
-    | GivenUp
+    | GiveBackWanted
     | StateSeen
     | HistorySeen
     | StateUnknown

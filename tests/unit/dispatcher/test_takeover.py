@@ -29,6 +29,6 @@ def test_what_has_no_process_and_no_slot_is_given_back(
     phases = [Phase.CLAIMING, Phase.RUNNING, Phase.REPORTING, Phase.PREPARING]
     resumed = within_limit(map(recorded, phases), slots_free)
     assert len(resumed) == len(phases)
-    gone = {run.record.phase for run in resumed if run.given_up}
+    gone = {run.record.phase for run in resumed if run.to_give_back}
     assert len(gone) == given_up
     assert gone <= {Phase.CLAIMING, Phase.PREPARING}
