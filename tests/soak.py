@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.support.bootstrap import OLD_PREFECTS, ROOT, prefect_environment, variable_of
+from tests.support.bootstrap import NEWEST, OLD_SERIES, ROOT, prefect_environment, variable_of
 
 PYTEST: Final = ("-m", "pytest", "-p", "no:randomly")
 ENDING_SECONDS: Final = 60.0
@@ -122,8 +122,8 @@ def main() -> int:
 
 def _find_old_prefects() -> None:
     """Those that ``python3 -m tests`` makes; whatever is named in the environment counts."""
-    os.environ.setdefault(variable_of("3.8"), sys.executable)
-    for series in OLD_PREFECTS:
+    os.environ.setdefault(variable_of(NEWEST), sys.executable)
+    for series in OLD_SERIES:
         if variable_of(series) not in os.environ:
             os.environ[variable_of(series)] = str(prefect_environment(series))
 

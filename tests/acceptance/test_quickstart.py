@@ -19,7 +19,7 @@ import pytest
 from actors.cli.quickstart.folder import QuickstartFolder
 from actors.cli.quickstart.program import MARK
 from tests.acceptance.command import ACTOR_WORKER, Command, environment
-from tests.support.prefect_server import interpreter
+from tests.support.prefect_server import NEWEST, interpreter
 
 ENDINGS = {
     "succeeds": "Completed",
@@ -31,9 +31,9 @@ ENDINGS = {
 
 @pytest.fixture
 def python() -> str:
-    found = interpreter("3.8")
+    found = interpreter(NEWEST)
     if found is None:
-        pytest.skip("no interpreter with Prefect 3.8: run the tests with python3 -m tests")
+        pytest.skip(f"no interpreter with Prefect {NEWEST}: run the tests with python3 -m tests")
     try:
         importlib.metadata.version("actor-worker")
     except importlib.metadata.PackageNotFoundError:

@@ -29,7 +29,7 @@ from actors.journal.state_folder import StateFolder
 from tests.integration.keeper.kit import keepers_of
 from tests.integration.load.kit import states_of
 from tests.integration.prefect.kit import Place, moment, shell
-from tests.support.prefect_server import PrefectServer, interpreter
+from tests.support.prefect_server import NEWEST, PrefectServer, interpreter
 
 LOOK_AGAIN = 2.0
 """Seconds between questions to the server, which has enough to do."""
@@ -190,9 +190,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=300.0, help="of each round at most")
     parser.add_argument("--only", choices=CONTESTANTS, help="one of the two")
     options = parser.parse_args()
-    python = interpreter("3.8")
+    python = interpreter(NEWEST)
     if python is None:
-        print("ACTOR_WORKER_TEST_PREFECT_3_8 names no Python that has Prefect 3.8.")
+        print(f"No Python has Prefect {NEWEST}: make one with python3 -m tests --only-install")
         return 2
     load = Load(options.runs, options.apart, options.flows, options.seconds, options.limit)
     with (

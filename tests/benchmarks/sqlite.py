@@ -24,7 +24,7 @@ from typing import Final
 from tests.integration.prefect.kit import Place, shell
 from tests.integration.prefect.waiting import until
 from tests.integration.prefect.workers import WorkerProgram
-from tests.support.prefect_server import PrefectServer, interpreter
+from tests.support.prefect_server import NEWEST, PrefectServer, interpreter
 
 FROZEN_SECONDS: Final = 10.0
 PAUSE: Final = 0.2
@@ -62,9 +62,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=40, help="default: %(default)s")
     parser.add_argument("--runs", type=int, default=50, help="of a round; default: %(default)s")
     options = parser.parse_args()
-    python = interpreter("3.8")
+    python = interpreter(NEWEST)
     if python is None:
-        print("ACTOR_WORKER_TEST_PREFECT_3_8 names no Python that has Prefect 3.8.")
+        print(f"No Python has Prefect {NEWEST}: make one with python3 -m tests --only-install")
         return 2
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,

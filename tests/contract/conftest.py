@@ -8,19 +8,18 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tests.contract.worlds import FakeWorld, RealWorld, World, connected
-from tests.support.prefect_server import PrefectServer
-from tests.support.servers import SERIES, prefect_3_0, prefect_3_1, prefect_3_8
+from tests.support.prefect_server import VERSIONS, PrefectServer
+from tests.support.servers import prefect_3_0, prefect_3_1, prefect_3_8, prefect_3_9
 
-__all__ = ["prefect_3_0", "prefect_3_1", "prefect_3_8"]
-
-VERSIONS = {"3.8": "3.8.8", "3.1": "3.1.15", "3.0": "3.0.0"}
+__all__ = ["prefect_3_0", "prefect_3_1", "prefect_3_8", "prefect_3_9"]
 
 Scenario = Callable[[World], Awaitable[None]]
 Ask = Callable[[Scenario], None]
 
 
 @pytest.fixture(
-    scope="session", params=[f"{kind}-{series}" for series in SERIES for kind in ("fake", "real")]
+    scope="session",
+    params=[f"{kind}-{series}" for series in VERSIONS for kind in ("fake", "real")],
 )
 def answering(request: pytest.FixtureRequest) -> PrefectServer | str:
     """A real server, or the version that the in-memory one plays."""

@@ -23,7 +23,7 @@ SETTINGS = {
 }
 
 
-@pytest.fixture(scope="module", params=["3.8", "3.1"])
+@pytest.fixture(scope="module", params=["3.9", "3.1"])
 def protected(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[PrefectServer]:

@@ -16,17 +16,16 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
 
+from tests.support.prefect_server import VERSIONS
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 PINS: Final = ROOT / "tests" / "support" / "pins"
 
 ENVIRONMENT: Final = ROOT / ".venv"
 EXTRAS: Final = "local,test,dev"
 
-NEWEST_PREFECT: Final = "3.8"
-"""The series that is installed beside the project itself."""
-
-OLD_PREFECTS: Final = {"3.1": "3.1.15", "3.0": "3.0.0"}
-"""Further Prefects that tests can run against, each in an environment of its own."""
+NEWEST, *OLD_SERIES = VERSIONS
+"""The newest Prefect is installed beside the project itself, each older one in an environment."""
 
 ALL_SEEDS: Final = 2_000
 """Of the simulation; without ``--all`` its test plays as many as it has by default."""
@@ -57,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"Python {wanted} or newer is needed, this is {sys.version.split()[0]}.")
         return 2
     asked, for_pytest = _parser().parse_known_args(arguments)
-    series = list(OLD_PREFECTS) if asked.all else _old_series(asked.prefect)
+    series = OLD_SERIES if asked.all else _old_series(asked.prefect)
     try:
         python = environment()
         old = {name: prefect_environment(name) for name in series}
@@ -68,7 +67,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     if asked.only_install:
         return 0
-    variables = {variable_of(NEWEST_PREFECT): str(python)} | {
+    variables = {variable_of(NEWEST): str(python)} | {
         variable_of(name): str(interpreter) for name, interpreter in old.items()
     }
     if asked.all:
@@ -77,12 +76,14 @@ def main(arguments: Sequence[str]) -> int:
     command = [str(python), "-m", "pytest", *chosen]
     code = subprocess.run(command, cwd=ROOT, env=os.environ | variables).returncode
     if not asked.all and not for_pytest:
-        print(LEFT_OUT.format(old=" and ".join(OLD_PREFECTS.values())), file=sys.stderr)
+        print(
+            LEFT_OUT.format(old=", ".join(VERSIONS[name] for name in OLD_SERIES)), file=sys.stderr
+        )
     return code
 
 
 def environment() -> Path:
-    """The interpreter of the project's own environment, with the checkout and Prefect 3.8."""
+    """The interpreter of the project's own environment: the checkout and the newest Prefect."""
     return _made(
         ENVIRONMENT,
         ["--editable", f"{ROOT}[{EXTRAS}]"],
@@ -92,7 +93,7 @@ def environment() -> Path:
 
 def prefect_environment(series: str) -> Path:
     """The interpreter of an environment that has nothing but this older Prefect."""
-    pins = PINS / f"prefect-{OLD_PREFECTS[series]}.txt"
+    pins = PINS / f"prefect-{VERSIONS[series]}.txt"
     folder = ROOT / f".venv-prefect-{series}"
     return _made(folder, ["--requirement", str(pins)], depends_on=[pins])
 
@@ -115,9 +116,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--prefect",
         action="append",
-        choices=[NEWEST_PREFECT, *OLD_PREFECTS],
-        help=f"run against Prefects of this series, too; may be repeated; {NEWEST_PREFECT} always"
-        " is",
+        choices=[NEWEST, *OLD_SERIES],
+        help=f"run against Prefects of this series, too; may be repeated; {NEWEST} always is",
     )
     parser.add_argument(
         "--only-install", action="store_true", help="make the environments and run nothing"
@@ -126,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _old_series(asked: Collection[str] | None) -> list[str]:
-    return [series for series in OLD_PREFECTS if series in (asked or ())]
+    return [series for series in OLD_SERIES if series in (asked or ())]
 
 
 def _made(folder: Path, install: list[str], *, depends_on: list[Path]) -> Path:

@@ -14,6 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+VERSIONS: Final = {"3.9": "3.9.1", "3.8": "3.8.8", "3.1": "3.1.15", "3.0": "3.0.0"}
+"""The tested versions of Prefect by their series, the newest first."""
+
+NEWEST: Final = next(iter(VERSIONS))
+
 START_SECONDS: Final = 120.0
 """Until a server must have answered; the first start creates its database."""
 
@@ -52,15 +57,15 @@ server.run(sockets=[listener])
 
 
 def interpreter(series: str) -> str | None:
-    """The Python that has Prefect of this series (``3.8``, ``3.1``, ``3.0``), if there is one.
+    """The Python that has Prefect of this series, if there is one.
 
-    Named by ``ACTOR_WORKER_TEST_PREFECT_3_8`` and so on. For 3.8 an interpreter beside this one
-    that has Prefect will do: this one itself.
+    Named by ``ACTOR_WORKER_TEST_PREFECT_3_9`` and so on. For the newest this interpreter will do,
+    if it has that Prefect.
     """
     named = os.environ.get(f"ACTOR_WORKER_TEST_PREFECT_{series.replace('.', '_')}")
     if named:
         return named
-    if series != "3.8":
+    if series != NEWEST:
         return None
     try:
         import importlib.metadata
@@ -68,7 +73,7 @@ def interpreter(series: str) -> str | None:
         version = importlib.metadata.version("prefect")
     except importlib.metadata.PackageNotFoundError:
         return None
-    return sys.executable if version.startswith("3.8.") else None
+    return sys.executable if version.startswith(f"{NEWEST}.") else None
 
 
 class PrefectServer:

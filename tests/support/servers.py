@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.support.prefect_server import PrefectServer, interpreter
-
-SERIES = ("3.8", "3.1", "3.0")
+from tests.support.prefect_server import VERSIONS, PrefectServer, interpreter
 
 
 @dataclass
@@ -61,25 +60,16 @@ def shared_server(series: str, folder: Path) -> Iterator[PrefectServer]:
             shared.server.stop()
 
 
-@pytest.fixture(scope="session")
-def prefect_3_8(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
-    """The shared server of Prefect 3.8."""
-    with shared_server("3.8", tmp_path_factory.mktemp("server")) as server:
-        yield server
+def _shared_by_the_session(series: str) -> Any:
+    @pytest.fixture(scope="session", name=f"prefect_{series.replace('.', '_')}")
+    def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+        with shared_server(series, tmp_path_factory.mktemp("server")) as server:
+            yield server
+
+    return shared
 
 
-@pytest.fixture(scope="session")
-def prefect_3_1(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
-    """The shared server of Prefect 3.1."""
-    with shared_server("3.1", tmp_path_factory.mktemp("server")) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def prefect_3_0(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
-    """The shared server of Prefect 3.0."""
-    with shared_server("3.0", tmp_path_factory.mktemp("server")) as server:
-        yield server
+prefect_3_9, prefect_3_8, prefect_3_1, prefect_3_0 = map(_shared_by_the_session, VERSIONS)
 
 
 @pytest.fixture(scope="module")

@@ -119,7 +119,7 @@ MOMENTS: Final[dict[str, Story]] = {
 }
 
 
-@pytest.mark.series("3.8", "3.1")
+@pytest.mark.series("3.9", "3.1")
 def test_a_worker_may_be_killed_at_any_moment(scene: Scene) -> None:
     long = scene.run(GATED + "exit 9")
     worker = scene.start_worker()

@@ -11,7 +11,7 @@ from tests.support.faults import Moment, proposing
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.series("3.8", "3.1")
+@pytest.mark.series("3.9", "3.1")
 def test_what_ends_in_an_outage_is_told_once_though_the_worker_was_killed_in_it(
     scene: Scene,
 ) -> None:

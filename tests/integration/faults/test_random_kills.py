@@ -41,7 +41,7 @@ LONGEST_LIFE: Final = 3.0
 """A worker is killed after up to so many requests, or so many seconds."""
 
 
-@pytest.mark.series("3.8", "3.1")
+@pytest.mark.series("3.9", "3.1")
 def test_whatever_happens_every_run_is_run_once_and_told_truly(scene: Scene) -> None:
     chance = random.Random(SEED)
     stream = Stream(scene, chance)

@@ -19,7 +19,7 @@ RESTARTS = 10
 SEED = 1
 
 
-@pytest.mark.series("3.8", "3.1")
+@pytest.mark.series("3.9", "3.1")
 def test_ten_killed_workers_in_a_row_leave_a_run_alone(scene: Scene) -> None:
     run = scene.run(GATED + "echo done; exit 7")
     worker = scene.start_worker()

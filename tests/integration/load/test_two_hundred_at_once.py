@@ -20,7 +20,7 @@ RUNS = 200
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.series("3.8", "3.1")
+@pytest.mark.series("3.9", "3.1")
 def test_two_hundred_runs_due_at_once_all_run_once(place: Place) -> None:
     script = shell('echo $PREFECT__FLOW_RUN_ID >> "$1"/ran', str(place.folder))
     deployment = place.deploy(script, job_variables={"report_states": True})

@@ -1,4 +1,4 @@
-"""Real servers of three series, a work pool and a folder per test, and what must be gone after."""
+"""Real servers of each series, a work pool and a folder per test, and what must be gone after."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from actors.journal.state_folder import StateFolder
 from tests.integration.keeper.kit import keepers_of, marked
 from tests.integration.prefect.gallery import Gallery, take_pictures
 from tests.integration.prefect.kit import Place, end_keepers
-from tests.support.prefect_server import PrefectServer
-from tests.support.servers import SERIES, prefect_3_0, prefect_3_1, prefect_3_8
+from tests.support.prefect_server import NEWEST, VERSIONS, PrefectServer
+from tests.support.servers import prefect_3_0, prefect_3_1, prefect_3_8, prefect_3_9
 
-__all__ = ["prefect_3_0", "prefect_3_1", "prefect_3_8"]
+__all__ = ["prefect_3_0", "prefect_3_1", "prefect_3_8", "prefect_3_9"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "series(*names): run the test on servers of these series of Prefect, '3.1' for instance; "
-        "without it on 3.8, and with no names on all of them",
+        "without it on the newest, and with no names on all of them",
     )
 
 
@@ -36,7 +36,7 @@ def for_each_series(metafunc: pytest.Metafunc, *, scope: Literal["module", "sess
     """Run the test once for each series that its mark names."""
     if "server" in metafunc.fixturenames:
         mark = metafunc.definition.get_closest_marker("series")
-        series = ("3.8",) if mark is None else mark.args or SERIES
+        series = (NEWEST,) if mark is None else mark.args or tuple(VERSIONS)
         metafunc.parametrize("server", series, indirect=True, scope=scope)
 
 

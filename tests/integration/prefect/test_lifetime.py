@@ -12,7 +12,7 @@ from tests.integration.prefect.conftest import cleanly
 from tests.integration.prefect.kit import Place, get, shell
 from tests.integration.prefect.waiting import PATIENCE, until
 from tests.support.ports import held_port
-from tests.support.prefect_server import PrefectServer, interpreter
+from tests.support.prefect_server import NEWEST, PrefectServer, interpreter
 
 EVERY_SERIES = pytest.mark.series()
 
@@ -101,9 +101,9 @@ def test_every_line_of_the_log_is_json_and_tells_whose_it_is(place: Place) -> No
 @pytest.fixture
 def fickle(tmp_path: Path) -> Iterator[Place]:
     """A server of the test's own that is not there yet; its port is known."""
-    python = interpreter("3.8")
+    python = interpreter(NEWEST)
     if python is None:
-        pytest.skip("no interpreter has Prefect 3.8")
+        pytest.skip(f"no interpreter has Prefect {NEWEST}")
     (tmp_path / "worker").mkdir()
     with held_port() as port:
         server = PrefectServer(python, tmp_path / "server", port=port)

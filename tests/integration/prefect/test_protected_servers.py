@@ -14,7 +14,7 @@ from tests.support.prefect_server import PrefectServer, interpreter
 AUTH = "admin:a-secret-of-the-server"
 
 
-@pytest.fixture(scope="module", params=["3.8", "3.1"])
+@pytest.fixture(scope="module", params=["3.9", "3.1"])
 def protected(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[PrefectServer]:

@@ -42,7 +42,7 @@ def test_code_in_a_storage_block_is_run(place: Place) -> None:
     assert state["type"] == "COMPLETED"
 
 
-@pytest.mark.series("3.8")
+@pytest.mark.series("3.9")
 def test_a_run_without_a_deployment_is_run_from_the_pools_template(place: Place) -> None:
     flow = place.admin.create_flow(f"flow of {place.pool}")
     body = {

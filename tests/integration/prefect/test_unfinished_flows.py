@@ -13,7 +13,7 @@ def scheduled(place: Place, flow: str) -> str:
     return place.admin.create_run(place.deploy_flow(flow), job_variables=job)
 
 
-@pytest.mark.series("3.1", "3.8")
+@pytest.mark.series("3.1", "3.8", "3.9")
 def test_a_process_that_dies_while_it_waits_for_a_retry_is_the_end_of_its_run(
     place: Place,
 ) -> None:

@@ -11,7 +11,7 @@ from dotenv import dotenv_values
 from pydantic_settings import BaseSettings, DotEnvSettingsSource
 
 from actors.prefect_api.settings.profile import load_profile
-from tests.support.prefect_server import interpreter
+from tests.support.prefect_server import NEWEST, interpreter
 from tests.unit.prefect_api.profiles import Load
 
 ODD_FILES = {
@@ -83,9 +83,9 @@ def test_a_line_that_is_not_understood_is_a_warning(load: Load, cwd: Path) -> No
 
 
 def test_prefect_itself_reads_the_same(tmp_path: Path) -> None:
-    python = interpreter("3.8")
+    python = interpreter(NEWEST)
     if python is None:
-        pytest.skip("no Python has Prefect 3.8")
+        pytest.skip(f"no Python has Prefect {NEWEST}")
     (tmp_path / ".env").write_text(
         "HOST=10.0.0.7\n"
         "export PREFECT_API_URL = http://${HOST:-localhost}:${PORT:-4200}/api # ours\n"

@@ -264,7 +264,7 @@ def test_a_variable_that_sets_nothing_is_remarked_with_the_closest() -> None:
     environ = {
         "ACTOR_WORKER_LIMT": "3",
         "ACTOR_WORKER_LIMIT": "3",
-        "ACTOR_WORKER_TEST_PREFECT_3_8": "/x",
+        "ACTOR_WORKER_TEST_PREFECT_3_9": "/x",
         "PATH": "/bin",
     }
     assert unknown_variables(Settings.model_fields, environ) == [
