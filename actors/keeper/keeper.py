@@ -87,9 +87,7 @@ class Keeper:
                 if run is not None:
                     self._end_tree(run, frame)
                 else:
-                    self._spawner.when_started(
-                        frame["key"], lambda run: self._end_tree(run, frame)
-                    )
+                    self._spawner.when_started(frame["key"], lambda it: self._end_tree(it, frame))
                 peer.send({"id": number})
             case "forget":
                 if run is not None:
@@ -100,8 +98,7 @@ class Keeper:
                     self._runs.adopt(run, frame, descriptor)
                 peer.send({"id": number})
             case "table":
-                lines = [run.row() for run in self._runs.table.values()]
-                peer.send({"id": number, "runs": lines})
+                peer.send({"id": number, "runs": [run.row() for run in self._runs.table.values()]})
             case "end" if self._embedded:
                 self._end_all()
             case other:

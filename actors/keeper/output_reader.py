@@ -24,31 +24,25 @@ class LineSplitter:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._partial = ""
 
-    def feed(self, data: bytes) -> list[str]:
+    def feed(self, data: bytes, *, final: bool = False) -> list[str]:
         """The lines completed by ``data``, without their ends."""
-        return self._split(self._decoder.decode(data))
-
-    def flush(self) -> list[str]:
-        """Returns an incomplete line as the last one."""
-        lines = self._split(self._decoder.decode(b"", final=True))
-        if self._partial:
-            lines.append(_without_return(self._partial))
-            self._partial = ""
-        return lines
-
-    def _split(self, text: str) -> list[str]:
-        *complete, self._partial = (self._partial + text).split("\n")
+        text = self._partial + self._decoder.decode(data, final)
+        *complete, self._partial = text.split("\n")
         lines = []
         for line in complete:
-            lines += _cut(_without_return(line)) or [""]
+            lines += _cut(line.removesuffix("\r")) or [""]
         if len(self._partial) > MAX_LINE:
             *full, self._partial = _cut(self._partial)
             lines += full
         return lines
 
-
-def _without_return(line: str) -> str:
-    return line.removesuffix("\r")
+    def flush(self) -> list[str]:
+        """Returns an incomplete line as the last one."""
+        lines = self.feed(b"", final=True)
+        if self._partial:
+            lines.append(self._partial.removesuffix("\r"))
+            self._partial = ""
+        return lines
 
 
 def _cut(line: str) -> list[str]:

@@ -61,12 +61,8 @@ class ProcessScan:
     def take(cls, keeper: int | None = None) -> ProcessScan:
         """Looks at all processes now. ``keeper``: its pid, needed for runs that have ended."""
         stats = [stat for stat in procfs.processes() if stat.pid != keeper and not stat.kernel]
-        markers = {}
-        for stat in stats:
-            if stat.alive:
-                found = procfs.marker(stat.pid)
-                if found is not None:
-                    markers[stat.pid] = found
+        found = {stat.pid: procfs.marker(stat.pid) for stat in stats if stat.alive}
+        markers = {pid: key for pid, key in found.items() if key is not None}
         return cls(stats, markers, keeper)
 
     def marked(self, key: str) -> list[Stat]:
@@ -81,7 +77,8 @@ class ProcessScan:
         if root is not None and (root.start != run.start or run.exit is not None):
             root = None
         found = {stat.pid: stat for stat in self.marked(run.key)}
-        known = [self._stats[pid] for pid, start in run.known if self._is_there(pid, start)]
+        places = ((self._stats.get(pid), start) for pid, start in run.known)
+        known = [stat for stat, start in places if stat is not None and stat.start == start]
         for stat in (*known, *self._of_session(run, root)):
             if self._may_be(stat, run):
                 found[stat.pid] = stat
@@ -121,9 +118,6 @@ class ProcessScan:
         groups = {stat.pgrp for stat in members}
         foreign = {stat.pgrp for stat in self._stats.values() if stat.pid not in ours}
         return groups - foreign - {0, os.getpgrp()}
-
-    def _is_there(self, pid: int, start: int) -> bool:
-        return pid in self._stats and self._stats[pid].start == start
 
     def _may_be(self, stat: Stat, run: Tree) -> bool:
         """Whether no marker says that the process belongs to another run."""

@@ -76,8 +76,7 @@ class Runs:
 
     def keep_control(self, run: Run) -> None:
         """Sends the descriptor of the control channel as it is now."""
-        found = None if run.control is None else run.control.descriptor()
-        if run.control is not None and found is not None:
+        if run.control is not None and (found := run.control.descriptor()) is not None:
             what, descriptor = found
             frame = {"fact": "keep", "key": run.key, "what": what, "token": run.control.token}
             self._tell(frame, descriptor)
@@ -214,16 +213,12 @@ class Runs:
             if not run.is_unrecorded:
                 print(f"{run.key}: its exit cannot be recorded yet: {error}", file=sys.stderr)
             run.is_unrecorded = True
-            self._loop.call_later(SAVE_AGAIN, lambda: self._record_again(run))
+            self._loop.call_later(SAVE_AGAIN, lambda: self.record(run))
             return
         self._flusher.later(os.path.join(run.folder, EXIT_FILE), run.folder)
         if run.is_unrecorded:
             print(f"{run.key}: its exit is recorded now", file=sys.stderr)
         run.is_unrecorded = False
-
-    def _record_again(self, run: Run) -> None:
-        if run.is_unrecorded:
-            self.record(run)
 
     def _watch_pipe(self, run: Run) -> None:
         if run.output.pipe is not None:

@@ -51,11 +51,6 @@ class KeeperLauncher:
         self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
-    def missing(self) -> tuple[str, ...]:
-        """What the platform cannot do for runs, in sentences."""
-        return self._link.missing
-
-    @property
     def keeper_pid(self) -> int | None:
         """The keeper's process; None before start()."""
         return self._link.keeper_pid

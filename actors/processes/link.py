@@ -69,7 +69,7 @@ class KeeperLink:
         """Done once no keeper can be had again; the error says why."""
         self._missing_complaint = LogOnce()
         self._hanging_complaint = LogOnce()
-        self.missing: tuple[str, ...] = ()
+        self._missing: tuple[str, ...] = ()
         self.keeper_pid: int | None = None
 
     async def request(self, frame: Frame) -> Frame:
@@ -206,9 +206,9 @@ class KeeperLink:
                 f"The keeper of {self._folder} is {'' if answer['embedded'] else 'not '}embedded "
                 "in a worker, unlike the one wanted. Use another --state-dir."
             )
-        if self.missing != (missing := tuple(answer["missing"])):
+        if self._missing != (missing := tuple(answer["missing"])):
             _log.info("keeper.limited", missing=missing)
-        self.missing = missing
+        self._missing = missing
         self.keeper_pid = answer["pid"]
 
     def _listen(self, frame: Frame, descriptor: int | None) -> None:
