@@ -10,7 +10,6 @@ import os
 import signal
 from collections.abc import Callable
 
-from . import procfs
 from .loop import Loop, Timer
 from .process_scan import ProcessScan, send, send_group
 from .procfs import Stat
@@ -21,6 +20,9 @@ LAST_LOOK_AGAIN = 0.25
 
 MOST_EMPTY_LOOKS = 20
 """After so many, what is left of the group is invisible, such as zombies of another parent."""
+
+MOST_LEFTOVERS = 100
+"""More are ended and not counted."""
 
 LOOK_SHARE = 4
 """A scan is followed by a pause of at least so many times its own duration."""
@@ -120,10 +122,8 @@ class Endings:
         if run.exit is None:
             return
         for stat in members:
-            place = (stat.pid, stat.start)
-            if place not in run.leftovers and len(run.leftovers) < 100:
-                line = procfs.command_line(stat.pid) or stat.command
-                run.leftovers[place] = (stat.command, line)
+            if len(run.leftovers) < MOST_LEFTOVERS:
+                run.leftovers[stat.pid, stat.start] = stat.command
 
 
 def _signal_all(scan: ProcessScan, members: list[Stat], number: int) -> None:

@@ -89,12 +89,6 @@ def marker(pid: int) -> str | None:
     return rest.partition(b"\0")[0].decode("utf-8", "replace")
 
 
-def command_line(pid: int, limit: int = 200) -> str:
-    """The arguments of ``pid`` joined by spaces, at most ``limit`` characters."""
-    data = read(f"/proc/{pid}/cmdline").rstrip(b"\0").replace(b"\0", b" ")
-    return data.decode("utf-8", "replace")[:limit]
-
-
 def user(pid: int) -> int | None:
     """The effective user of ``pid``; None when there is no such process."""
     found = re.search(rb"^Uid:\t\d+\t(\d+)", read(f"/proc/{pid}/status"), re.MULTILINE)

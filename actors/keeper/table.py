@@ -54,8 +54,8 @@ class Run:
         """The position of the output when the process ended: all that it printed itself."""
         self.swept = False
         self.rebooted = False
-        self.leftovers: dict[tuple[int, int], tuple[str, str]] = {}
-        """What had to be ended after the run, by pid and start: name and command line."""
+        self.leftovers: dict[tuple[int, int], str] = {}
+        """What had to be ended after the run: pid and start -> name, which holds no secrets."""
         self.known: set[tuple[int, int]] = set()
         self.ending: Ending | None = None
         self.control: ControlChannel | None = None
@@ -83,7 +83,7 @@ class Run:
             "exit_position": self.exit_position,
             "swept": self.swept,
             "rebooted": self.rebooted,
-            "leftovers": [[pid, line] for (pid, _), (_, line) in self.leftovers.items()],
+            "leftovers": [[pid, name] for (pid, _), name in self.leftovers.items()],
             "position": self.output.position,
             "control": self.control is not None and self.control.connected,
         }
@@ -94,14 +94,10 @@ class Run:
         self.exit_position = content.get("position", self.output.position)
         self.swept = content.get("swept") is True
         self.rebooted = content.get("rebooted") is True
-        self.leftovers = {(pid, 0): (name, name) for pid, name in content.get("leftovers", ())}
+        self.leftovers = {(pid, 0): name for pid, name in content.get("leftovers", ())}
 
     def save_exit(self) -> None:
-        """Records the end on disk. Raises OSError.
-
-        Of leftovers it records the names only: arguments may hold secrets, and only the worker can
-        mask them.
-        """
+        """Records the end on disk. Raises OSError."""
         content = {
             "format": RECORD_FORMAT,
             "key": self.key,
@@ -109,7 +105,7 @@ class Run:
             "position": self.exit_position,
             "swept": self.swept,
             "rebooted": self.rebooted,
-            "leftovers": [[pid, name] for (pid, _), (name, _) in self.leftovers.items()],
+            "leftovers": [[pid, name] for (pid, _), name in self.leftovers.items()],
         }
         files.replace(self.folder, EXIT_FILE, content)
 

@@ -179,10 +179,17 @@ class Gate:
         os.close(self._end)
 
 
+def command_line(pid: int) -> str:
+    """The arguments of ``pid`` joined by spaces; empty when it is gone."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").rstrip("\0").replace("\0", " ")
+    return ""
+
+
 def marked(keys: Collection[str]) -> list[str]:
     """The living processes that carry one of the markers, in words."""
     return [
-        f"{stat.pid} {procfs.command_line(stat.pid) or stat.command} ({stat.state})"
+        f"{stat.pid} {command_line(stat.pid) or stat.command} ({stat.state})"
         for stat in procfs.processes()
         if stat.alive and procfs.marker(stat.pid) in keys
     ]
@@ -197,9 +204,7 @@ def keepers_of(state: StateFolder) -> list[int]:
     """The keepers at work on the state folder, without their children that are no runs."""
     folder = json.dumps(str(state.path))
     found = {
-        stat.pid: stat.parent
-        for stat in procfs.processes()
-        if folder in procfs.command_line(stat.pid, limit=4096)
+        stat.pid: stat.parent for stat in procfs.processes() if folder in command_line(stat.pid)
     }
     return [pid for pid, parent in found.items() if parent not in found]
 

@@ -11,10 +11,9 @@ import pytest
 from actors.cli import logs
 from actors.domain.ids import FlowRunId
 from actors.domain.masking import Masker
-from actors.keeper import procfs
 from actors.keeper.constants import OUTPUT_PREFIX
 from actors.prefect_api.settings.profile import load_profile
-from tests.integration.keeper.kit import keepers_of, on_loop
+from tests.integration.keeper.kit import command_line, keepers_of, on_loop
 from tests.integration.worker.kit import POOL, Workshop
 
 IN_BLOCK = "block-secret-8d41"
@@ -84,7 +83,7 @@ async def test_of_a_run_that_prints_its_secrets_and_crashes(
         places = {
             "server": seen_at_the_server(workshop),
             "worker's log": worker_log.getvalue(),
-            "keeper's ps line": procfs.command_line(keeper, limit=1 << 16),
+            "keeper's ps line": command_line(keeper),
             **kept_files(workshop),
         }
     found = [
