@@ -12,8 +12,8 @@
                                        |     `----> helpers    children that do what may block
                                        `--> recovery    runs of a former keeper
 
-``program`` starts it and ``loop`` runs it. ``constants``, ``protocol``, ``files``, ``trust``,
-``cgroup``, ``process_scan`` and ``output_reader`` also serve the worker.
+``program`` starts it and ``loop`` runs it. ``constants``, ``protocol``, ``files``, ``cgroup``,
+``process_scan`` and ``output_reader`` also serve the worker.
 
 It uses the standard library only and has one thread. It imports everything at its start, so an
 upgrade of these files changes nothing for a keeper that runs.

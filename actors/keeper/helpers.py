@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable
 
 from . import files
-from .loop import Loop, Timer
+from .loop import Loop
 
 GATHER_SECONDS = 0.5
 """Pause before files are synchronized, so that runs that end together share one child."""
@@ -49,42 +49,36 @@ class Flusher:
     does it for all that was written within a while. Until then a power cut may cost an exit
     status, which the worker has learned at once in any case.
 
-    Owns: _due (files and folders, in order), _is_flushing, _timer.
+    Owns: _due (files and folders, in order), _is_busy (a child is at work, or will be soon).
     """
 
     def __init__(self, loop: Loop, helpers: Helpers) -> None:
         self._loop = loop
         self._helpers = helpers
         self._due: dict[str, None] = {}
-        self._is_flushing = False
-        self._timer: Timer | None = None
+        self._is_busy = False
 
     def later(self, *paths: str) -> None:
         """Synchronizes ``paths`` soon."""
         self._due.update(dict.fromkeys(paths))
-        self._schedule()
+        if self._due and not self._is_busy:
+            self._is_busy = True
+            self._loop.call_later(GATHER_SECONDS, self._flush)
 
     def finish(self) -> None:
         """Synchronizes what is due now, since nobody waits for an ending keeper."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         _sync(self._due)
         self._due.clear()
 
-    def _schedule(self) -> None:
-        if self._due and not self._is_flushing and self._timer is None:
-            self._timer = self._loop.call_later(GATHER_SECONDS, self._flush)
-
     def _flush(self) -> None:
-        self._timer = None
-        if self._helpers.start(lambda: _sync(self._due), self._flushed):
-            self._is_flushing = True
+        self._is_busy = False
+        if self._due and self._helpers.start(lambda: _sync(self._due), self._flushed):
+            self._is_busy = True
             self._due.clear()
 
     def _flushed(self) -> None:
-        self._is_flushing = False
-        self._schedule()
+        self._is_busy = False
+        self.later()
 
 
 def _sync(paths: Iterable[str]) -> None:

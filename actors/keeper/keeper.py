@@ -10,7 +10,7 @@ from .cgroup import Cgroups
 from .constants import COULD_NOT_START, NOT_NOW, PROTOCOL, RUNS
 from .loop import Loop, Timer
 from .protocol import Frame, ProtocolError
-from .recovery import Recovery
+from .recovery import resume_all
 from .runs import Runs
 from .server import Peer, Server
 from .spawn import CAUGHT, InheritedState
@@ -53,8 +53,7 @@ class Keeper:
         self._grace = grace
         self._server = Server(loop, self._asked, self._worker_left)
         self._runs = Runs(loop, self._server.tell, self._server.listened_to)
-        self._recovery = Recovery(loop, inherited, self._runs)
-        self._spawner = Spawner(loop, inherited, cgroups, self._runs, self._recovery.resume)
+        self._spawner = Spawner(loop, inherited, cgroups, self._runs)
         self._linger: Timer | None = None
         self._closing = False
         self._met_worker = False
@@ -65,18 +64,12 @@ class Keeper:
         child, *others = CAUGHT
         asked_to_end = dict.fromkeys(map(int, others), self._end_when_idle)
         self._loop.catch({int(child): self._reap, **asked_to_end})
-        self._recovery.resume_all(os.path.abspath(RUNS))
+        resume_all(self._runs, os.path.abspath(RUNS))
         self._tidy()
         self._server.listen()
         self._consider_ending()
 
     def _asked(self, peer: Peer, frame: Frame, descriptor: int | None) -> None:
-        try:
-            self._do(peer, frame, descriptor)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ProtocolError(f"a request is malformed: {error!r}") from error
-
-    def _do(self, peer: Peer, frame: Frame, descriptor: int | None) -> None:
         number, run = frame["id"], self._runs.table.get(frame.get("key", ""))
         match frame["op"]:
             case "hello":

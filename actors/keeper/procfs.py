@@ -5,6 +5,7 @@ Where there is no ``/proc`` (macOS) every answer is empty, so only our own child
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import socket
@@ -124,11 +125,13 @@ def _hexadecimal(address: tuple[str, int]) -> bytes:
     return b"%08X:%04X" % (number, address[1])
 
 
+@functools.cache
 def boot_id() -> str:
     """Changes with every boot of the machine; empty where the platform does not tell it."""
     return read("/proc/sys/kernel/random/boot_id").decode("ascii").strip()
 
 
+@functools.cache
 def pid_namespace() -> str:
     """The set of processes that pids refer to (pid_namespaces(7))."""
     try:

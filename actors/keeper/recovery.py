@@ -11,77 +11,55 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 
-from . import cgroup
-from .loop import Loop
+from . import cgroup, procfs
 from .process_scan import ProcessScan
 from .procfs import Stat
 from .protocol import Frame
 from .runs import Runs
-from .spawn import InheritedState
 from .table import Run, exit_of_former, rebooted, recorded, still_there
 
-LOOK_AGAIN = 1.0
-"""Seconds between looks at a process that is no child of ours."""
 MAX_OUTPUT = 16 * 1024 * 1024
 """Bytes of output that are kept for a run whose own bound is unknown."""
 
 
-class Recovery:
-    """Resumes what a former keeper recorded. Owns nothing: the runs go to ``runs``."""
-
-    def __init__(self, loop: Loop, inherited: InheritedState, runs: Runs) -> None:
-        self._loop = loop
-        self._inherited = inherited
-        self._runs = runs
-
-    def resume_all(self, runs_folder: str) -> None:
-        """Resumes every recorded run, and those with a broken record that live."""
-        unknown = []
-        for folder, note in recorded(runs_folder):
-            if note is None:
-                unknown.append(folder)
-            else:
-                self.resume(folder, note)
-        for folder, note in living_unrecorded(unknown, self._inherited) if unknown else ():
-            print(f"{note['key']}: its record is broken, but it lives", file=sys.stderr)
-            self.resume(folder, note)
-
-    def resume(self, folder: str, note: Frame) -> Run:
-        """Resumes one run, which has ended, is lost, or lives."""
-        pipe = _open_pipe(note) if still_there(note, self._inherited) else None
-        run = Run(folder, note, pipe, ours=False)
-        ended = exit_of_former(folder)
-        restarted = rebooted(note, self._inherited)
-        if ended is not None:
-            run.take_exit(ended)
-            run.swept = run.swept or restarted
-            self._runs.add(run)
-            if not run.swept:
-                self._runs.go_on(run)
-        elif restarted:  # no process that runs now belongs to it
-            run.exit = {"code": None}
-            run.exit_position = run.output.position
-            run.rebooted = run.swept = True
-            self._runs.add(run)
-            self._runs.record(run)
+def resume_all(runs: Runs, runs_folder: str) -> None:
+    """Resumes every recorded run, and those with a broken record that live."""
+    unknown = []
+    for folder, note in recorded(runs_folder):
+        if note is None:
+            unknown.append(folder)
         else:
-            self._runs.add(run)
-            self._look(run)
-        return run
-
-    def _look(self, run: Run) -> None:
-        """It is no child of ours, so nobody tells us of its end."""
-        if run.exit is not None:
-            return
-        if still_there(run.note, self._inherited):
-            self._loop.call_later(LOOK_AGAIN, lambda: self._look(run))
-        else:
-            self._runs.exited(run, None)
+            resume(runs, folder, note)
+    for folder, note in living_unrecorded(unknown) if unknown else ():
+        print(f"{note['key']}: its record is broken, but it lives", file=sys.stderr)
+        resume(runs, folder, note)
 
 
-def living_unrecorded(
-    folders: Iterable[str], inherited: InheritedState
-) -> Iterator[tuple[str, Frame]]:
+def resume(runs: Runs, folder: str, note: Frame) -> Run:
+    """Resumes one run, which has ended, is lost, or lives."""
+    pipe = _open_pipe(note) if still_there(note) else None
+    run = Run(folder, note, pipe, ours=False)
+    ended = exit_of_former(folder)
+    restarted = rebooted(note)
+    if ended is not None:
+        run.take_exit(ended)
+        run.swept = run.swept or restarted
+        runs.add(run)
+        if not run.swept:
+            runs.go_on(run)
+    elif restarted:  # no process that runs now belongs to it
+        run.exit = {"code": None}
+        run.exit_position = run.output.position
+        run.rebooted = run.swept = True
+        runs.add(run)
+        runs.record(run)
+    else:
+        runs.add(run)
+        runs.look(run)
+    return run
+
+
+def living_unrecorded(folders: Iterable[str]) -> Iterator[tuple[str, Frame]]:
     """Finds which of the runs' ``folders`` have living processes, and makes a note for each.
 
     The run's own process is the oldest one that leads a session. If that has ended, the oldest of
@@ -91,21 +69,21 @@ def living_unrecorded(
     for folder in folders:
         key = os.path.basename(folder)
         if living := scan.marked(key):
-            yield folder, _note(key, min(living, key=_precedence), inherited)
+            yield folder, _note(key, min(living, key=_precedence))
 
 
 def _precedence(stat: Stat) -> tuple[bool, int, int]:
     return (stat.pid != stat.session, stat.start, stat.pid)
 
 
-def _note(key: str, stat: Stat, inherited: InheritedState) -> Frame:
+def _note(key: str, stat: Stat) -> Frame:
     group = cgroup.of_run(stat.pid, key)
     return {
         "key": key,
         "pid": stat.pid,
         "start_ticks": stat.start,
-        "boot_id": inherited.boot_id,
-        "pid_namespace": inherited.pid_namespace,
+        "boot_id": procfs.boot_id(),
+        "pid_namespace": procfs.pid_namespace(),
         "pipe": _pipe(stat.pid),
         "cgroup": None if group is None else group.path,
         "max_output_bytes": MAX_OUTPUT,

@@ -17,12 +17,14 @@ from .loop import READ, Loop, Timer
 from .process_scan import send
 from .protocol import Frame
 from .run_resources import TempDir, remove_temp_dir
-from .table import Run
+from .table import Run, still_there
 
 LEFTOVER_GRACE = 2.0
 """Seconds between SIGTERM and SIGKILL for processes that outlive their run."""
 SAVE_AGAIN = 5.0
 """Seconds until an exit status is written again to a full or read-only disk."""
+LOOK_AGAIN = 1.0
+"""Seconds between looks at a process that is no child of ours."""
 TELL_OUTPUT = 0.02
 """Seconds in which news of output are collected."""
 
@@ -162,6 +164,15 @@ class Runs:
         self.record(run)
         self._tell({"fact": "exited", "run": run.row()}, None)
         self.go_on(run)
+
+    def look(self, run: Run) -> None:
+        """Looks now and then whether the process of a former keeper's run is still there."""
+        if run.exit is not None:
+            return
+        if still_there(run.note):
+            self._loop.call_later(LOOK_AGAIN, lambda: self.look(run))
+        else:
+            self.exited(run, None)
 
     def go_on(self, run: Run) -> None:
         """After the exit: ends what is left of the run."""

@@ -58,8 +58,8 @@ class Peer:
                 self.frames.take(self._heard)
         except (EOFError, ConnectionError):
             self.close()
-        except (OSError, ProtocolError) as error:
-            print(f"a conversation ends: {error}", file=sys.stderr)
+        except (OSError, ProtocolError, LookupError, TypeError, ValueError) as error:
+            print(f"a conversation ends: {error!r}", file=sys.stderr)
             self.close()
 
     def _heard(self, frame: Frame, descriptor: int | None) -> None:

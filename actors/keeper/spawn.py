@@ -48,8 +48,6 @@ class InheritedState:
     def __init__(self, umask: int, open_files: tuple[int, int]) -> None:
         self.umask = umask
         self.open_files = open_files
-        self.boot_id = procfs.boot_id()
-        self.pid_namespace = procfs.pid_namespace()
 
 
 def start(
@@ -83,7 +81,7 @@ def start(
     os.close(exec_status_in)
     os.set_blocking(output, False)
     os.set_blocking(exec_status, False)
-    return _record(order, inherited, resources, output, pid), output, exec_status
+    return _record(order, resources, output, pid), output, exec_status
 
 
 def _environment(order: Frame, control: ControlChannel | None) -> dict[str, str]:
@@ -124,7 +122,7 @@ def _become(
         if resources.cgroup is not None:
             resources.cgroup.enter()
         os.dup2(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), 0)
-        record = _record(order, inherited, resources, 1, os.getpid())
+        record = _record(order, resources, 1, os.getpid())
         stage = "directory"
         os.chdir(order["working_dir"] or record["temp_dir"])
         stage = "nice"
@@ -161,17 +159,15 @@ def _both_ways(output: int) -> int:
         return output
 
 
-def _record(
-    order: Frame, inherited: InheritedState, resources: RunResources, output: int, pid: int
-) -> Frame:
+def _record(order: Frame, resources: RunResources, output: int, pid: int) -> Frame:
     found = procfs.stat(pid)
     return {
         "format": RECORD_FORMAT,
         "key": order["key"],
         "pid": pid,
         "start_ticks": 0 if found is None else found.start,
-        "boot_id": inherited.boot_id,
-        "pid_namespace": inherited.pid_namespace,
+        "boot_id": procfs.boot_id(),
+        "pid_namespace": procfs.pid_namespace(),
         "pipe": os.fstat(output).st_ino,
         "temp_dir": None if resources.temp_dir is None else resources.temp_dir.path,
         "temp_dir_identity": None if resources.temp_dir is None else resources.temp_dir.identity,

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable
 
-from . import spawn, spawn_errors
+from . import recovery, spawn, spawn_errors
 from .cgroup import Cgroups
 from .control import ControlChannel
 from .loop import READ, Loop
@@ -17,7 +17,6 @@ from .spawn import InheritedState
 from .spawn_errors import SpawnFailed
 from .table import Run, note_of
 
-Resume = Callable[[str, Frame], Run]
 Answer = Callable[[Run | SpawnFailed], None]
 
 
@@ -47,13 +46,12 @@ class Spawner:
     """Owns: _pending (starts that are not decided yet, by key)."""
 
     def __init__(
-        self, loop: Loop, inherited: InheritedState, cgroups: Cgroups, runs: Runs, resume: Resume
+        self, loop: Loop, inherited: InheritedState, cgroups: Cgroups, runs: Runs
     ) -> None:
         self._loop = loop
         self._inherited = inherited
         self._cgroups = cgroups
         self._runs = runs
-        self._resume = resume
         self._pending: dict[str, PendingStart] = {}
 
     @property
@@ -75,7 +73,7 @@ class Spawner:
         elif self.when_started(key, answer):
             pass
         elif (note := note_of(frame["folder"])) is not None:
-            answer(self._resume(frame["folder"], note))
+            answer(recovery.resume(self._runs, frame["folder"], note))
         else:
             try:
                 pending = self._fork(frame)
@@ -133,7 +131,7 @@ class Spawner:
         stage, number = json.loads(said)
         note = note_of(order["folder"])
         if stage == "record" and number == errno.EEXIST and note is not None:
-            self._answer(pending, self._resume(order["folder"], note))
+            self._answer(pending, recovery.resume(self._runs, order["folder"], note))
         else:
             where = order["working_dir"] or pending.note["temp_dir"]
             self._answer(pending, spawn_errors.cause(stage, number, order, where))

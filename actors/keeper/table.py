@@ -10,7 +10,6 @@ from .constants import EXIT_FILE, FORGOTTEN_FILE, PROCESS_FILE, RECORD_FORMAT
 from .control import ControlChannel
 from .output import Output
 from .protocol import Frame
-from .spawn import InheritedState
 
 Kinds = Mapping[str, type | tuple[type, ...]]
 
@@ -167,9 +166,9 @@ def _read(folder: str, name: str, kinds: Kinds) -> Frame | None:
     return content if fits else None
 
 
-def still_there(note: Frame, inherited: InheritedState) -> bool:
+def still_there(note: Frame) -> bool:
     """Whether the noted process exists: same boot, pid namespace, start and marker."""
-    if rebooted(note, inherited):
+    if rebooted(note):
         return False
     found = procfs.stat(note["pid"])
     if found is None or not found.alive or found.start != note["start_ticks"]:
@@ -178,7 +177,7 @@ def still_there(note: Frame, inherited: InheritedState) -> bool:
     return procfs.marker(note["pid"]) in (note["key"], None)
 
 
-def rebooted(note: Frame, inherited: InheritedState) -> bool:
+def rebooted(note: Frame) -> bool:
     """Whether the machine or container was restarted since the process was started."""
-    here = (inherited.boot_id, inherited.pid_namespace)
+    here = (procfs.boot_id(), procfs.pid_namespace())
     return (note["boot_id"], note["pid_namespace"]) != here

@@ -181,9 +181,11 @@ class Gate:
 
 def command_line(pid: int) -> str:
     """The arguments of ``pid`` joined by spaces; empty when it is gone."""
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").rstrip("\0").replace("\0", " ")
-    return ""
+    try:
+        data = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return ""
+    return data.decode(errors="replace").rstrip("\0").replace("\0", " ")
 
 
 def marked(keys: Collection[str]) -> list[str]:
