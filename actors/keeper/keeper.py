@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 
 from .cgroup import Cgroups
 from .constants import COULD_NOT_START, NOT_NOW, PROTOCOL, RUNS
@@ -171,11 +172,7 @@ class Keeper:
     def _end(self) -> None:
         self._server.close()
         self._runs.close()
-        if self._cgroups.tidy():
-            self._loop.stop()
-        else:
-            self._loop.call_later(TIDY_AGAIN, self._stop)
-
-    def _stop(self) -> None:
-        self._cgroups.tidy()
+        if not self._cgroups.tidy():
+            time.sleep(TIDY_AGAIN)
+            self._cgroups.tidy()
         self._loop.stop()

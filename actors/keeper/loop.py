@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import heapq
 import itertools
 import os
@@ -85,25 +84,21 @@ class Loop:
 
     def run(self) -> None:
         while self._running:
-            self._turn()
-
-    def _turn(self) -> None:
-        due = self._timers[0][0] - self.now() if self._timers else None
-        events = self._selector.select(None if due is None else max(0.0, due))
-        for key, mask in events:
-            current = self._selector.get_map().get(key.fd)
-            if current is not None and current.data is key.data:  # not unwatched this very turn
-                _call(functools.partial(key.data, mask))
-        now = self.now()
-        while self._timers and self._timers[0][0] <= now:
-            callback = heapq.heappop(self._timers)[2].callback
-            if callback is not None:
-                _call(callback)
+            due = self._timers[0][0] - self.now() if self._timers else None
+            for key, mask in self._selector.select(None if due is None else max(0.0, due)):
+                current = self._selector.get_map().get(key.fd)
+                if current is not None and current.data is key.data:  # not unwatched this turn
+                    _call(key.data, mask)
+            now = self.now()
+            while self._timers and self._timers[0][0] <= now:
+                callback = heapq.heappop(self._timers)[2].callback
+                if callback is not None:
+                    _call(callback)
 
 
-def _call(callback: Callback) -> None:
+def _call(callback: Callable[..., None], *arguments: int) -> None:
     """Logs what goes wrong with one run: it must not end the others."""
     try:
-        callback()
+        callback(*arguments)
     except Exception:
         sys.excepthook(*sys.exc_info())

@@ -71,9 +71,8 @@ class KeeperConnection:
         self._room = asyncio.Event()
         """Set while nothing waits to be sent: a keeper that reads nothing gets no more."""
         self._room.set()
-        self._open = True
         self.ended = self._loop.create_future()
-        """Done once the connection is closed, by either side."""
+        """Done once the connection is closed, by either side; must not be cancelled."""
         self._loop.add_reader(self._socket.fileno(), self._readable)
 
     async def request(self, frame: Frame, descriptor: int | None = None) -> Frame:
@@ -82,9 +81,9 @@ class KeeperConnection:
         number = next(self._ids)
         try:
             async with asyncio.timeout(self._answer_seconds):
-                while self._open and not self._room.is_set():
+                while not self.ended.done() and not self._room.is_set():
                     await self._room.wait()
-                if not self._open:
+                if self.ended.done():
                     raise ConnectionLost
                 self._send({**frame, "id": number}, descriptor)
                 self._answers[number] = self._loop.create_future()
@@ -96,15 +95,15 @@ class KeeperConnection:
 
     def send(self, frame: Frame) -> None:
         """Sends a frame that has no answer."""
-        if self._open:
+        if not self.ended.done():
             with contextlib.suppress(ConnectionLost):
                 self._send({**frame, "id": next(self._ids)}, None)
 
     def close(self) -> None:
         """Waiting requests get ConnectionLost."""
-        if not self._open:
+        if self.ended.done():
             return
-        self._open = False
+        self.ended.set_result(None)
         self._loop.remove_reader(self._socket.fileno())
         self._loop.remove_writer(self._socket.fileno())
         self._socket.close()
@@ -112,8 +111,6 @@ class KeeperConnection:
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(ConnectionLost())
-        if not self.ended.done():  # its waiter may have been cancelled
-            self.ended.set_result(None)
         self._lost(self)
 
     def _send(self, frame: Frame, descriptor: int | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Protocol
@@ -119,10 +118,8 @@ class KeeperLink:
             return
         if self._options.embedded:
             connection.send({"op": "end"})
-            with contextlib.suppress(TimeoutError):
-                grace = self._options.end_grace_seconds
-                async with asyncio.timeout(grace + self._options.answer_seconds):
-                    await connection.ended
+            seconds = self._options.end_grace_seconds + self._options.answer_seconds
+            await asyncio.wait([connection.ended], timeout=seconds)
         connection.close()
 
     def _unanswered(self, error: NoAnswer) -> KeeperError:
