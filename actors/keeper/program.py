@@ -46,19 +46,21 @@ def main(arguments: list[str]) -> int:
     if not is_own_folder(os.curdir):
         sys.exit(f"{state} is not a folder of this user's")
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    ready = os.dup(1)  # children must not hold it open, and close all but stdio
+    os.dup2(0, 1)
     lock = open_own(LOCK, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        os.write(1, BUSY)
+        os.write(ready, BUSY)
         return 3
     sys.stderr = io.TextIOWrapper(Log(LOG, 2), "utf-8", "backslashreplace", write_through=True)
     inherited = _prepare()
     cgroups = Cgroups(os.curdir, own_group())
     loop = Loop()
     Keeper(loop, inherited, cgroups, _missing(cgroups), **given).start()
-    os.write(1, READY)
-    os.dup2(0, 1)
+    os.write(ready, READY)
+    os.close(ready)
     loop.run()
     return 0
 
