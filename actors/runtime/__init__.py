@@ -9,7 +9,7 @@ from .dump import ActorReport, ActorState, dump
 from .future import AsyncioFuture
 from .inbox import Inbox
 from .life import ActorKilled, Timer, WaitCancelled
-from .query import Inspect, Ping, Query
+from .query import Ping, Query
 from .ref import AsyncioRef
 from .supervision import (
     BudgetExhausted,
@@ -34,7 +34,6 @@ __all__ = [
     "ChildSpec",
     "Directory",
     "Inbox",
-    "Inspect",
     "LoopClock",
     "Ping",
     "Query",

@@ -6,7 +6,6 @@ import asyncio
 from dataclasses import dataclass
 from enum import StrEnum
 
-from .actor import AsyncioActor
 from .address import Directory
 from .pykka_internals import actor_behind
 from .ref import AsyncioRef
@@ -65,6 +64,10 @@ def _report(name: str, ref: AsyncioRef) -> ActorReport | None:
         state = ActorState.WAITING
     else:
         state = ActorState.IDLE if ref.actor_inbox.empty() else ActorState.BUSY
+    try:
+        view = actor.inspect()
+    except Exception as error:  # a dump is for finding bugs: one more of them must not prevent it
+        view = f"inspect() failed: {error!r}"
     return ActorReport(
         name=name,
         actor_class=ref.actor_class.__name__,
@@ -75,12 +78,5 @@ def _report(name: str, ref: AsyncioRef) -> ActorReport | None:
         handling_seconds=now - since,
         waits=len(life.waits),
         timers=len(life.timers),
-        view=_view(actor),
+        view=view,
     )
-
-
-def _view(actor: AsyncioActor) -> object:
-    try:
-        return actor.inspect()
-    except Exception as error:  # a dump is for finding bugs: one more of them must not prevent it
-        return f"inspect() failed: {error!r}"

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 R = TypeVar("R")
-V = TypeVar("V")
 
 
 class Query(Generic[R]):
@@ -39,23 +38,6 @@ class Ping(Order, Query[None]):
 
     def carry_out(self, actor: Any) -> None:
         """Nothing to do: the answer shows that the actor is up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Inspect(Order, Query[V]):
-    """Question to any asyncio actor: its ``inspect()``, which must be a ``view``.
-
-    TypeError is the answer of an actor that shows something else.
-    """
-
-    view: type[V]
-
-    def carry_out(self, actor: Any) -> V:
-        """Look at the actor between two messages."""
-        view = actor.inspect()
-        if not isinstance(view, self.view):
-            raise TypeError(f"{actor} shows a {type(view).__name__}, not a {self.view.__name__}")
-        return view
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,10 +59,7 @@ class AsyncioRef(pykka.ActorRef[Any]):
         return answer
 
     def inspect(self) -> object:
-        """What ``Inspect`` answers, at once, even where a message would have to wait for long.
-
-        On the actor's event loop only. None when the actor has ended.
-        """
+        """What the actor shows of itself; None when it has ended. On its event loop only."""
         actor = actor_behind(self)
         return None if actor is None or self.has_ended else actor.inspect()
 
@@ -87,13 +84,8 @@ class AsyncioRef(pykka.ActorRef[Any]):
         cut that short. Does nothing to an actor that has ended.
         """
         task = self.task
-        if task is None or task.done():
-            return
-        loop = task.get_loop()
-        if asyncio._get_running_loop() is loop:
-            task.cancel()
-        else:
-            loop.call_soon_threadsafe(task.cancel)
+        if task is not None and not task.done():
+            task.get_loop().call_soon_threadsafe(task.cancel)
 
     @overload
     def stop(self, *, block: Literal[True] = True, timeout: float | None = None) -> bool: ...

@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import Any
 
 from pykka import ActorDeadError, Timeout
@@ -72,17 +71,16 @@ class BudgetExhausted(Exception):
     """
 
 
-async def shut_down(ref: AsyncioRef, within_seconds: float | None) -> None:
+async def shut_down(ref: AsyncioRef, within_seconds: float) -> None:
     """Stop an actor and return when it has ended.
 
     After ``within_seconds`` it is killed, and after as many again what its ``on_failure`` may be
-    doing is cut short. None: it may take as long as it needs.
+    doing is cut short.
     """
     if ref.is_alive():
         ref.stop(block=False)
     loop = asyncio.get_running_loop()
-    waits = () if within_seconds is None else (within_seconds, 2 * within_seconds)
-    kills = [loop.call_later(seconds, ref.kill) for seconds in waits]
+    kills = [loop.call_later(turn * within_seconds, ref.kill) for turn in (1, 2)]
     try:
         await ref.joined()
     finally:
@@ -130,12 +128,7 @@ class Supervisor(AsyncioActor):
         """Stop the children, the last one first."""
         await self._stop_children()
 
-    async def on_failure(
-        self,
-        exception_type: type[BaseException] | None,
-        exception_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def on_failure(self, *exc_info: Any) -> None:
         """Stop the children, the last one first."""
         await self._stop_children()
 
@@ -175,11 +168,9 @@ class Supervisor(AsyncioActor):
     async def _stop_children(self) -> None:
         """Idempotent. One that is killed meanwhile leaves no child behind either."""
         try:
-            for spec in reversed(self._specs):
-                if spec.name in self._children:
-                    ref = self._children[spec.name]
-                    await shut_down(ref, SHUTDOWN_SECONDS)
-                    del self._children[spec.name]
+            for name, ref in reversed(tuple(self._children.items())):
+                await shut_down(ref, SHUTDOWN_SECONDS)
+                del self._children[name]
         except BaseException:
             for ref in self._children.values():
                 ref.kill()

@@ -23,7 +23,7 @@ class MemoryJournal:
         self.output: dict[ClaimKey, tuple[str, ...]] = {}
         self.full = False
         self.delay: Callable[[], Awaitable[None]] | None = None
-        self._last: asyncio.Task[None] | None = None
+        self._disk = asyncio.Lock()
 
     @property
     def unsettled(self) -> list[RunRecord]:
@@ -60,9 +60,8 @@ class MemoryJournal:
         return None if is_gone else record
 
     async def open_records(self) -> list[RunRecord]:
-        if self._last is not None:
-            await asyncio.wait([self._last])
-        return self.unsettled
+        async with self._disk:
+            return self.unsettled
 
     async def output_tail(self, key: ClaimKey, lines: int) -> tuple[str, ...]:
         return self.output.get(key, ())[-lines:]
@@ -77,21 +76,11 @@ class MemoryJournal:
 
     async def _in_order(self, write: Callable[[], None]) -> None:
         """Write when the writes before are done, whether the caller waits for it or not."""
-        before = self._last
 
         async def at_last() -> None:
-            if before is not None:
-                await asyncio.wait([before])
-            if self.delay is not None:
-                await self.delay()
-            write()
+            async with self._disk:
+                if self.delay is not None:
+                    await self.delay()
+                write()
 
-        self._last = asyncio.get_running_loop().create_task(at_last())
-        self._last.add_done_callback(_heard)
-        await asyncio.shield(self._last)
-
-
-def _heard(write: asyncio.Task[None]) -> None:
-    """The caller may be gone, and then nobody else takes the error."""
-    if not write.cancelled():
-        write.exception()
+        await asyncio.shield(asyncio.create_task(at_last()))

@@ -97,8 +97,8 @@ class PrefectWorld:
     @property
     def server(self) -> tuple[int, int, int]:
         """The version as numbers."""
-        major, minor, patch = self.version.split(".")
-        return int(major), int(minor), int(patch)
+        major, minor, patch = map(int, self.version.split("."))
+        return major, minor, patch
 
     def add_pool(
         self,
@@ -137,28 +137,27 @@ class PrefectWorld:
         pool = self.pools[name]
         pool.pool = replace(pool.pool, is_paused=paused)
 
-    def add_flow(self, name: str = "flow", *, tags: tuple[str, ...] = ()) -> FlowId:
+    def add_flow(self) -> FlowId:
         """A flow."""
         flow_id = FlowId(self.new_id())
-        self.flows[flow_id] = Flow(id=flow_id, name=name, tags=tags)
+        self.flows[flow_id] = Flow(id=flow_id, name="flow")
         return flow_id
 
     def add_deployment(
         self,
         name: str = "deployment",
         *,
-        flow_id: FlowId | None = None,
         job_variables: Mapping[str, Json] | None = None,
         tags: tuple[str, ...] = (),
         concurrency_limit: int | None = None,
         on_full: OnFull = OnFull.ENQUEUE,
     ) -> DeploymentId:
-        """A deployment, of a new flow unless one is named."""
+        """A deployment of a new flow."""
         deployment_id = DeploymentId(self.new_id())
         self.deployments[deployment_id] = Deployment(
             id=deployment_id,
             name=name,
-            flow_id=flow_id or self.add_flow(),
+            flow_id=self.add_flow(),
             job_variables=job_variables or {},
             tags=tags,
         )
@@ -180,14 +179,13 @@ class PrefectWorld:
     ) -> FlowRunId:
         """A flow run in Scheduled, due now unless told otherwise."""
         run_id = FlowRunId(self.new_id())
-        deployment = None if deployment_id is None else self.deployments[deployment_id]
-        flow_id = deployment.flow_id if deployment is not None else None
-        moment = due or self._clock.now()
+        due = due or self._clock.now()
+        flow_id = self.deployments[deployment_id].flow_id if deployment_id else None
         state = State(
             type=StateType.SCHEDULED,
             name="Scheduled",
             id=self.new_id(),
-            details={"scheduled_time": moment.isoformat()},
+            details={"scheduled_time": due.isoformat()},
         )
         run = FlowRun(
             id=run_id,
@@ -195,7 +193,7 @@ class PrefectWorld:
             flow_id=flow_id or self.add_flow(),
             state=state,
             deployment_id=deployment_id,
-            due=moment,
+            due=due,
             job_variables=job_variables or {},
             tags=tags,
             work_queue_name=queue,

@@ -12,7 +12,7 @@ from pykka import ActorRegistry
 
 import actors
 from actors.domain.model import StateType
-from actors.runtime import AsyncioActor, AsyncioRef, Inspect, Query, UnknownMessage
+from actors.runtime import AsyncioActor, AsyncioRef, Query, UnknownMessage
 from tests.support.recording_notifier import RecordingNotifier
 from tests.support.worker_world import POOL, WorkerWorld, play
 
@@ -68,7 +68,7 @@ def test_every_actor_shows_a_frozen_view_of_its_own() -> None:
         living = await everybody(world)
         assert living.keys() == kinds_of_actors()
         for kind, ref in living.items():
-            view = await ref.request(Inspect(object), timeout=60.0)
+            view = ref.inspect()
             assert type(view).__module__.startswith("actors."), kind
             assert is_dataclass(view), kind
             [first, *_] = fields(view)

@@ -1,4 +1,4 @@
-"""What an actor shows of its state: asked for with a message, looked at directly, in a dump."""
+"""What an actor shows of its state: looked at directly, in a dump."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-import pytest
-
-from actors.runtime import AsyncioActor, Directory, Inspect, dump
-from tests.runtime.scribe import Scribe, forever, turns
+from actors.runtime import AsyncioActor, Directory, dump
+from tests.runtime.scribe import forever, turns
 from tests.support.virtual import virtual
 
 
@@ -34,15 +32,6 @@ class Counter(AsyncioActor):
 
 
 @virtual
-async def test_a_question_is_answered_after_the_messages_before_it() -> None:
-    ref = Counter.start()
-    ref.tell(1)
-    view = await ref.request(Inspect(CounterView), timeout=5)
-    assert view.count == 1
-    await ref.stop(block=False)
-
-
-@virtual
 async def test_a_look_needs_not_wait_for_a_handler() -> None:
     ref = Counter.start()
     ref.tell(3600)
@@ -52,16 +41,6 @@ async def test_a_look_needs_not_wait_for_a_handler() -> None:
     ref.kill()
     await ref.joined()
     assert ref.inspect() is None
-
-
-@virtual
-async def test_a_view_of_another_kind_is_an_error_for_the_asker_alone() -> None:
-    ref = Scribe.start([])
-    assert ref.inspect() is None
-    with pytest.raises(TypeError, match="shows a NoneType, not a CounterView"):
-        await ref.request(Inspect(CounterView), timeout=5)
-    assert ref.is_alive()
-    await ref.stop(block=False)
 
 
 @virtual
@@ -103,7 +82,5 @@ async def test_a_view_that_fails_keeps_no_dump_from_being_written() -> None:
     await asyncio.sleep(1)
     (report,) = dump(directory)
     assert report.view == "inspect() failed: ValueError('the counter is broken')"
-    with pytest.raises(ValueError, match="broken"):
-        await ref.request(Inspect(CounterView), timeout=5)
     assert ref.is_alive()
     await ref.stop(block=False)
