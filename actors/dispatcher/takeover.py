@@ -38,7 +38,6 @@ A bug may keep a record from being read as often."""
 STEADY_SECONDS = 600.0
 """A supervisor that fails after so long is the first in a row."""
 
-
 KEEPER_PAUSE_SECONDS = 1.0
 """Between two questions to a keeper that does not answer."""
 

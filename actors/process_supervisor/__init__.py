@@ -10,10 +10,10 @@ waits for; what an actor does with it stands under it::
     ProcessSupervisor   takes Begun; saves the record (phase CLAIMING)
       2 SaveEnded          proposes Pending                                  -> server
       3 ProposalAnswered   the run is ours: reads deployment, flow, blocks   -> server
-      4 JobPrepared        keeps the order for the keeper; saves (SPAWNING)
+      4 PreparedJob        keeps the order for the keeper; saves (SPAWNING)
       5 SaveEnded          gives the order to spawn                          -> keeper
 
-    ProcessStarted      tells the server the pid; starts the timeout (RUNNING)
+    ProcessIdentity     tells the server the pid; starts the timeout (RUNNING)
     ProcessExited       finds the reason, reports the end, frees the slot (REPORTING)
     TreeEnded           with the report answered: settles (OVER); Dispatcher: RunSettled
 
@@ -30,7 +30,7 @@ effect (``machine/effects.py``). In between only the machine decides:
 ``effect_handler.py``      carries effects out; a wait's result is the next stimulus
 ``reporting.py``           proposes states, one at a time, after a look at the server
 ``retries.py``             what is tried again after a failure, and how often
-``preparation.py``         the job, and the secrets that the output must not show
+``preparation.py``         the job
 ``output.py``              what is shown of the output
 =========================  ====================================================================
 
