@@ -111,7 +111,6 @@ class CancellationWatcher(PeriodicActor[list[FlowRun]]):
         )
 
     def on_receive(self, message: object) -> None:
-        """What became of one run, and the rounds."""
         match message:
             case _Handled():
                 self._handled(message)

@@ -195,7 +195,6 @@ class EventEmitter(BatchSender[WorkerEvent]):
         )
 
     def on_receive(self, message: object) -> None:
-        """Events to emit, and the BatchSender's own messages."""
         if isinstance(message, WorkerEvent):
             self.enqueue(message)
         else:
@@ -234,7 +233,6 @@ class LogShipper(BatchSender[LogLine]):
         self._level = level
 
     def on_receive(self, message: object) -> None:
-        """Lines to ship, and the BatchSender's own messages."""
         if not isinstance(message, LogLine):
             super().on_receive(message)
         elif message.level >= self._level:

@@ -103,7 +103,6 @@ class Guardian(Supervisor):
         await super().on_stop()
 
     def on_receive(self, message: Any) -> Stage | None:
-        """The worker's way from start to end."""
         match message:
             case PoolSynced(pool=pool):
                 self._emit_started(pool)

@@ -84,7 +84,6 @@ class HealthReporter(AsyncioActor):
         self.pipe(self._peers.stage(), on_result=lambda stage: stage)
 
     def on_receive(self, message: object) -> Health | None:
-        """Facts are noted, questions answered at once."""
         match message:
             case Polled():
                 self._last_poll = self._clock.monotonic()

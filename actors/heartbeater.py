@@ -85,7 +85,6 @@ class Heartbeater(PeriodicActor[PoolSnapshot]):
         )
 
     def on_receive(self, message: object) -> PoolSnapshot | None:
-        """The question for the pool, and the rounds."""
         match message:
             case CurrentPool():
                 return self._snapshot

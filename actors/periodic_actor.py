@@ -56,7 +56,6 @@ class PeriodicActor(AsyncioActor, Generic[T]):
         return PeriodicView(trouble=self._trouble.reported)
 
     def on_start(self) -> None:
-        """Start the first round."""
         self._start_round()
 
     def on_receive(self, message: object) -> Any:
@@ -96,11 +95,9 @@ class PeriodicActor(AsyncioActor, Generic[T]):
     # -- for subclasses --------------------------------------------------------------------------
 
     def pause_seconds(self) -> float:
-        """How long to wait after a round."""
         raise NotImplementedError
 
     async def work(self) -> T:
-        """One round."""
         raise NotImplementedError
 
     def round_ended(self, result: T) -> None:

@@ -73,7 +73,6 @@ class ServiceNotifier(PeriodicActor[tuple[Stage, str]]):
         )
 
     def on_receive(self, message: object) -> None:
-        """What the Guardian does, and the rounds."""
         match message:
             case Drain():
                 self._stop_slowly()

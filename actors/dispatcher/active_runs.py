@@ -59,12 +59,10 @@ class ActiveRuns(Sized, Iterable[ActiveRun]):
 
     @property
     def infos(self) -> tuple[RunInfo, ...]:
-        """The runs without their supervisors."""
         return tuple(active.info for active in self)
 
     @property
     def usage(self) -> Usage:
-        """What the runs take up."""
         infos = self.infos
         return Usage(
             run_ids=frozenset(info.run.id for info in infos),
@@ -88,11 +86,9 @@ class ActiveRuns(Sized, Iterable[ActiveRun]):
         }
 
     def of_run(self, run_id: FlowRunId) -> list[ActiveRun]:
-        """Every claim of this flow run."""
         return [active for active in self if active.info.run.id == run_id]
 
     def of_claim(self, key: ClaimKey) -> ActiveRun | None:
-        """The run that was claimed under this key."""
         return self._runs.get(key)
 
     def supervise(self, start: SupervisorStart) -> None:
@@ -100,7 +96,6 @@ class ActiveRuns(Sized, Iterable[ActiveRun]):
         self.put(RunInfo.of(start.run), self._start_supervisor(start))
 
     def put(self, info: RunInfo, supervisor: AsyncioRef) -> None:
-        """Add a run with its supervisor."""
         since = self._clock.monotonic()
         self._runs[info.key] = ActiveRun(info=info, supervisor=supervisor, since=since)
         self._actor.watch(supervisor, lambda failure: SupervisorEnded(info.key, failure))
@@ -114,5 +109,4 @@ class ActiveRuns(Sized, Iterable[ActiveRun]):
         return active.info.holds_slot and not info.holds_slot
 
     def drop(self, key: ClaimKey) -> None:
-        """Forget a claim."""
         del self._runs[key]

@@ -52,7 +52,6 @@ class Poller(PeriodicActor[DueRuns | Stage | None]):
         self._search = RunSearch(settings, orchestrator=orchestrator, clock=clock, log=log)
 
     def on_receive(self, message: object) -> None:
-        """PollNow, and the rounds."""
         if isinstance(message, PollNow):
             self.wake()
         else:

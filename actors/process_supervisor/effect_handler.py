@@ -58,7 +58,6 @@ class EffectHandler:
 
     @property
     def is_idle(self) -> bool:
-        """Whether the supervisor may leave."""
         return not self._unfinished
 
     def carry_out(self, effect: effects.Request | effects.Local, record: RunRecord) -> None:

@@ -79,7 +79,6 @@ class RecordKeeping:
 
     @property
     def held(self) -> tuple[effects.Effect, ...]:
-        """The effects that wait."""
         return tuple(effect for step in self._held for effect in step.effects)
 
     def stepped(
