@@ -20,8 +20,7 @@ from ..domain.record import RunRecord
 from ..domain.worker_events import run_related
 from ..job import job as jobs
 from ..job.environment import run_environment
-from ..job.job import Job, build_job, needs_engine
-from ..job.prepared_job import PreparedJob
+from ..job.job import Job, PreparedJob, build_job, is_engine, needs_engine
 from ..job.template import (
     BlockIdRef,
     BlockRef,
@@ -115,12 +114,11 @@ class JobPreparer:
                 deployment=deployment,
                 flow=flow,
                 worker_name=self.worker,
-                job_env=job.env,
+                job_env=job.configuration.env,
             ),
-            # relative to the worker's directory, not to the keeper's
-            working_dir=None if job.working_dir is None else job.working_dir.absolute(),
-            control_channel=job.is_engine,
-            nice=job.limits.nice,
+            working_dir=job.configuration.working_dir,
+            control_channel=is_engine(job.argv),
+            nice=job.configuration.nice,
             end_leftovers=self.end_leftovers,
         )
 

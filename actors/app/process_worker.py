@@ -247,7 +247,7 @@ class _Watch:
 
     def hear(self, fact: ProcessFact) -> None:
         match fact:
-            case OutputWritten(lines=lines) if self._job.stream_output:
+            case OutputWritten(lines=lines) if self._job.configuration.stream_output:
                 for line in lines:
                     log.info("run.output", line=self._masker.text(line))
             case ProcessExited(status=status) if not self.exited.done():

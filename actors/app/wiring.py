@@ -22,7 +22,7 @@ from ..guardian import Guardian
 from ..health_reporter import HealthReporter
 from ..heartbeater import Heartbeater
 from ..job.configuration import default_base_job_template
-from ..job.prepared_job import PreparedJob
+from ..job.job import PreparedJob
 from ..journal_pruner import JournalPruner
 from ..memory_watcher import MemoryWatcher
 from ..messages.process_supervisor import SupervisorStart

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from ..domain.model import Json
 from ..domain.record import Limits
@@ -47,6 +47,8 @@ def _texts(value: Json) -> Json:
 
 _AtLeastZero = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_not_a_boolean)]
 _AboveZero = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_not_a_boolean)]
+_Absolute = Annotated[Path, AfterValidator(Path.absolute)]
+"""A relative path is the worker's; the keeper, which starts the run, works in another folder."""
 
 
 class ProcessJobConfiguration(BaseModel):
@@ -85,7 +87,7 @@ class ProcessJobConfiguration(BaseModel):
             "reports either way."
         ),
     )
-    working_dir: Path | None = Field(
+    working_dir: _Absolute | None = Field(
         default=None,
         title="Working Directory",
         description=(

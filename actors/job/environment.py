@@ -8,7 +8,7 @@ from typing import Final
 from ..domain.errors import InvalidJob
 from ..domain.model import Deployment, Flow, FlowRun
 
-SYSTEMD_VARIABLES: Final = frozenset(
+_SYSTEMD_VARIABLES: Final = frozenset(
     {
         "NOTIFY_SOCKET",
         "WATCHDOG_PID",
@@ -21,10 +21,10 @@ SYSTEMD_VARIABLES: Final = frozenset(
 )
 """Meant for the worker alone: see sd_notify(3), sd_watchdog_enabled(3), sd_listen_fds(3)."""
 
-OWN_PREFIX: Final = "ACTOR_WORKER_"
+_OWN_PREFIX: Final = "ACTOR_WORKER_"
 """The worker's own settings and markers."""
 
-RUN_PREFIX: Final = "PREFECT__"
+_RUN_PREFIX: Final = "PREFECT__"
 """Tells an engine about its run. A worker that a flow run started inherits the wrong ones."""
 
 
@@ -37,33 +37,30 @@ def run_environment(
     flow: Flow | None,
     worker_name: str,
     job_env: Mapping[str, str | None],
-    extra: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """The whole environment of ``run``'s process, from the lowest layer to the highest.
 
     ``base`` is the worker's environment; variables meant for the worker alone are left out.
     ``prefect_settings`` are all ``PREFECT_*`` settings that are set, in any source. ``job_env``
     wins over both, as in Prefect before 3.8; null removes a setting or an attribution, but never
-    a variable of ``base``. ``extra`` wins over all. Raises InvalidJob for a name or value that no
+    a variable of ``base``. Raises InvalidJob for a name or value that no
     environment can hold.
     """
     layers = {
         **prefect_settings,
-        **attribution(run=run, deployment=deployment, flow=flow, worker_name=worker_name),
+        **_attribution(run=run, deployment=deployment, flow=flow, worker_name=worker_name),
         **job_env,
     }
     _check(job_env)
     return {
-        **{name: value for name, value in base.items() if is_passed_on(name)},
+        **{name: value for name, value in base.items() if _is_passed_on(name)},
         **{name: value for name, value in layers.items() if value is not None},
-        **(extra or {}),
     }
 
 
-def attribution(
+def _attribution(
     *, run: FlowRun, deployment: Deployment | None, flow: Flow | None, worker_name: str
 ) -> dict[str, str]:
-    """The variables that tell Prefect's engine its run and the deployment of that run."""
     known: dict[str, str | None] = {
         "PREFECT__FLOW_RUN_ID": run.id,
         "PREFECT__FLOW_ID": run.flow_id,
@@ -75,9 +72,8 @@ def attribution(
     return {name: value for name, value in known.items() if value}
 
 
-def is_passed_on(name: str) -> bool:
-    """Whether a variable of the worker's environment reaches its runs."""
-    return name not in SYSTEMD_VARIABLES and not name.startswith((OWN_PREFIX, RUN_PREFIX))
+def _is_passed_on(name: str) -> bool:
+    return name not in _SYSTEMD_VARIABLES and not name.startswith((_OWN_PREFIX, _RUN_PREFIX))
 
 
 def can_be_passed(text: str) -> bool:

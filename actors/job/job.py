@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
 
 from ..domain.errors import InvalidJob
 from ..domain.masking import Masker, secrets_in_environment
-from ..domain.model import Flow, FlowRun, Json
+from ..domain.model import Flow, FlowRun, Json, Resource
 from ..domain.plain_text import plain
-from ..domain.record import JobSummary, Limits
+from ..domain.process import SpawnOrder
+from ..domain.record import JobSummary
 from .configuration import ProcessJobConfiguration
 from .environment import can_be_passed
 from .template import Resolved, fill
@@ -33,37 +32,36 @@ class Job:
     """What to start for a flow run. Its representation leaves out what may hold secrets."""
 
     argv: tuple[str, ...] = field(repr=False)
-    name: str | None = field(default=None, repr=False)
+    name: str | None = field(repr=False)
     """None: the flow run's name."""
-    env: Mapping[str, str | None] = field(default_factory=dict, repr=False)
-    """The job variable ``env``; null removes a variable of a lower layer."""
-    working_dir: Path | None = None
-    """None: a temporary directory."""
-    stream_output: bool = True
-    is_engine: bool = True
-    """Whether it is Prefect's engine, which waits until the run is due and reports its states."""
-    uses_runner: bool = False
-    """Whether it is ``prefect flow-run execute``, which also cancels by itself."""
-    report_states: bool = False
-    warm_start: bool | None = None
-    """None: the worker's setting."""
-    limits: Limits = field(default_factory=Limits)
-    secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    configuration: ProcessJobConfiguration = field(repr=False)
+    secrets: frozenset[str] = field(repr=False)
     """Values to mask in this run's messages and output."""
 
     def summary(self, masker: Masker) -> JobSummary:
         """The part that the journal keeps, masked by ``masker``."""
-        directory = self.working_dir
+        directory = self.configuration.working_dir
         return JobSummary(
             command=masker.command(self.argv),
             name=None if self.name is None else masker.text(self.name),
             working_dir=None if directory is None else masker.text(str(directory)),
-            stream_output=self.stream_output,
-            is_engine=self.is_engine,
-            uses_runner=self.uses_runner,
-            report_states=self.report_states,
-            limits=self.limits,
+            stream_output=self.configuration.stream_output,
+            is_engine=is_engine(self.argv),
+            uses_runner=uses_runner(self.argv),
+            report_states=self.configuration.report_states,
+            limits=self.configuration.limits,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedJob:
+    """The order for the keeper, and what to remember of the job."""
+
+    order: SpawnOrder
+    summary: JobSummary
+    related: tuple[Resource, ...]
+    """Related resources of the run's events."""
+    masker: Masker = field(default_factory=Masker)
 
 
 def build_job(
@@ -78,25 +76,16 @@ def build_job(
     ``engine_python`` is the interpreter that has Prefect and runs its engine. Raises InvalidJob;
     the message names the wrong variable and shows no secrets.
     """
-    configuration = validate(resolved)
-    argv = split_command(configuration.command, engine_python)
+    configuration = _validated(resolved)
     return Job(
-        argv=argv,
+        argv=split_command(configuration.command, engine_python),
         name=_name(configuration.name, run, flow),
-        env=configuration.env,
-        working_dir=configuration.working_dir,
-        stream_output=configuration.stream_output,
-        is_engine=is_engine(argv),
-        uses_runner=uses_runner(argv),
-        report_states=configuration.report_states,
-        warm_start=configuration.warm_start,
-        limits=configuration.limits,
+        configuration=configuration,
         secrets=resolved.secrets | secrets_in_environment(configuration.env),
     )
 
 
-def validate(resolved: Resolved) -> ProcessJobConfiguration:
-    """The configuration with its values checked and coerced. Raises InvalidJob."""
+def _validated(resolved: Resolved) -> ProcessJobConfiguration:
     try:
         return ProcessJobConfiguration.model_validate(resolved.configuration)
     except ValidationError as error:

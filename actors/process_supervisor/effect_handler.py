@@ -12,7 +12,7 @@ from ..domain.policy import seconds_until_start
 from ..domain.process import ProcessFact
 from ..domain.record import Phase, Reason, RunRecord
 from ..domain.worker_events import run_event
-from ..job.prepared_job import PreparedJob
+from ..job.job import PreparedJob
 from ..messages.process_supervisor import EndRun, SupervisorStart
 from ..runtime import AsyncioActor
 from . import messages

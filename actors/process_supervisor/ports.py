@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..domain.model import Resource, WorkPool
 from ..domain.ports import Clock, Journal, Launcher, Orchestrator, ResourceMonitor
 from ..domain.record import RunRecord
-from ..job.prepared_job import PreparedJob
+from ..job.job import PreparedJob
 from ..messages.services import Peers
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..domain.model import WorkPool
 from ..domain.record import RunRecord
-from ..job.prepared_job import PreparedJob
+from ..job.job import PreparedJob
 from ..messages.heartbeater import CurrentPool
 from ..runtime import ActorDeadError, Timeout
 from .ports import SupervisorPorts

@@ -10,7 +10,7 @@ from actors.app.job_preparer import JobPreparer
 from actors.domain.ids import FlowRunId
 from actors.domain.model import Proposal, StateType, WorkPool
 from actors.domain.record import RunRecord
-from actors.job.prepared_job import PreparedJob
+from actors.job.job import PreparedJob
 
 from .plan import Program
 

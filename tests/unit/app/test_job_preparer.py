@@ -13,7 +13,7 @@ from actors.app.job_preparer import FLOW_SECONDS, JobPreparer
 from actors.domain.errors import NotFound
 from actors.domain.ids import ClaimKey, FlowRunId, new_transition_id
 from actors.domain.record import Phase, RunRecord
-from actors.job.prepared_job import PreparedJob
+from actors.job.job import PreparedJob
 from actors.runtime import LoopClock
 from actors.testing.orchestrator import InMemoryOrchestrator
 from tests.support.builders import POOL

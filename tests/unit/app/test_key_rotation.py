@@ -24,7 +24,7 @@ from actors.domain.ids import ClaimKey, new_transition_id
 from actors.domain.masking import CurrentMask
 from actors.domain.model import WorkPool
 from actors.domain.record import Phase, RunRecord
-from actors.job.prepared_job import PreparedJob
+from actors.job.job import PreparedJob
 from actors.prefect_api.settings.profile import load_profile
 from actors.runtime import LoopClock
 from actors.testing.processes import ScriptedKeeper, ScriptedLauncher

@@ -63,8 +63,9 @@ def test_every_placeholder_is_declared_as_servers_demand() -> None:
 def test_the_defaults_give_a_job_like_any_other() -> None:
     populated = populate(default_base_job_template(), {}, {}, environ={})
     job = build_job(resolve(populated, {}), run=a_run(), flow=None, engine_python="python")
-    assert job.limits == Limits()
-    assert (job.stream_output, job.report_states, job.warm_start) == (True, False, None)
+    values = job.configuration
+    assert values.limits == Limits()
+    assert (values.stream_output, values.report_states, values.warm_start) == (True, False, None)
 
 
 def test_each_copy_is_fresh() -> None:

@@ -42,12 +42,11 @@ def test_a_run_without_a_deployment_is_told_of_none() -> None:
 
 def test_the_layers_from_lowest_to_highest() -> None:
     told = environment(
-        base={"A": "base", "B": "base", "C": "base", "D": "base"},
-        prefect_settings={"B": "settings", "C": "settings", "D": "settings"},
-        job_env={"C": "job", "D": "job"},
-        extra={"D": "extra"},
+        base={"A": "base", "B": "base", "C": "base"},
+        prefect_settings={"B": "settings", "C": "settings"},
+        job_env={"C": "job"},
     )
-    assert [told[name] for name in "ABCD"] == ["base", "settings", "job", "extra"]
+    assert [told[name] for name in "ABC"] == ["base", "settings", "job"]
 
 
 def test_the_jobs_env_wins_over_settings_and_attribution() -> None:

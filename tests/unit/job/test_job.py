@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import shlex
 import signal
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ def job(secrets: frozenset[str] = frozenset(), **configuration: Any) -> Job:
 def test_without_a_command_of_its_own_a_job_runs_the_engine(command: str | None) -> None:
     built = job(command=command)
     assert built.argv == ENGINE
-    assert built.is_engine
+    assert is_engine(built.argv)
 
 
 @pytest.mark.parametrize(
@@ -112,16 +111,17 @@ def test_engines_and_runners_are_told_by_their_command(
 
 
 def test_what_is_not_given_falls_back_to_the_defaults() -> None:
-    built = job()
+    built = job().configuration
     assert (built.env, built.working_dir, built.stream_output) == ({}, None, True)
     assert (built.report_states, built.warm_start, built.limits) == (False, None, Limits())
-    assert job(
-        env=None, working_dir="", stream_output=None, grace_seconds="", labels=None, name=""
-    ) == replace(built)
+    assert (
+        job(env=None, working_dir="", stream_output=None, grace_seconds="", labels=None, name="")
+        == job()
+    )
 
 
 def test_values_of_env_become_text_and_null_stays() -> None:
-    assert job(env={"A": 1, "B": True, "C": None, "D": {"x": 1}}).env == {
+    assert job(env={"A": 1, "B": True, "C": None, "D": {"x": 1}}).configuration.env == {
         "A": "1",
         "B": "True",
         "C": None,
@@ -133,11 +133,11 @@ def test_values_of_env_become_text_and_null_stays() -> None:
     ("given_value", "meant"), [(True, True), ("false", False), ("1", True), (0, False)]
 )
 def test_stream_output_is_read_from_text_too(given_value: Any, meant: bool) -> None:
-    assert job(stream_output=given_value).stream_output is meant
+    assert job(stream_output=given_value).configuration.stream_output is meant
 
 
 def test_a_working_directory_is_a_path() -> None:
-    assert job(working_dir="/srv/flows").working_dir == Path("/srv/flows")
+    assert job(working_dir="/srv/flows").configuration.working_dir == Path("/srv/flows")
 
 
 @pytest.mark.parametrize(
@@ -170,19 +170,19 @@ def test_limits_are_read_leniently() -> None:
         report_states="true",
         warm_start=False,
     )
-    assert built.limits == Limits(
+    assert built.configuration.limits == Limits(
         timeout_seconds=90.0,
         memory_limit_mb=512.0,
         grace_seconds=0.0,
         kill_signal=signal.SIGINT,
         nice=5,
     )
-    assert (built.report_states, built.warm_start) == (True, False)
+    assert (built.configuration.report_states, built.configuration.warm_start) == (True, False)
 
 
 @pytest.mark.parametrize("given_value", ["SIGUSR1", "usr1", signal.SIGUSR1.value, "10", " 10 "])
 def test_a_signal_is_given_by_name_or_number(given_value: Any) -> None:
-    assert job(kill_signal=given_value).limits.kill_signal == signal.SIGUSR1
+    assert job(kill_signal=given_value).configuration.limits.kill_signal == signal.SIGUSR1
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_limits_count_from_job_variables_that_the_template_does_not_mention() ->
     stock = {"job_configuration": {"command": "{{ command }}"}, "variables": {"properties": {}}}
     populated = populate(stock, {"timeout_seconds": 60}, {"timeout_seconds": 5}, environ={})
     built = build_job(resolve(populated, {}), run=a_run(), flow=None, engine_python=PYTHON)
-    assert built.limits.timeout_seconds == 5
+    assert built.configuration.limits.timeout_seconds == 5
 
 
 # --- secrets ----------------------------------------------------------------------------------
