@@ -34,42 +34,30 @@ T = TypeVar("T")
 
 
 class Cancellable(Protocol):
-    """Something that can still be called off."""
+    """Something that can still be called off. Harmless when it has happened already."""
 
-    def cancel(self) -> None:
-        """Call it off; harmless when it has happened already."""
+    def cancel(self) -> None: ...
 
 
 class Clock(Protocol):
-    """Time as a dependency. Seconds are floats."""
+    """Time as a dependency. Seconds are floats. ``now()`` is timezone-aware in UTC."""
 
-    def now(self) -> datetime:
-        """The wall clock, timezone-aware in UTC."""
-
-    def monotonic(self) -> float:
-        """Seconds on a clock that never goes back."""
-
-    def call_later(self, delay: float, callback: Callable[[], None]) -> Cancellable:
-        """Call ``callback`` on the loop after ``delay`` seconds."""
-
-    async def sleep(self, delay: float) -> None:
-        """Return after ``delay`` seconds."""
+    def now(self) -> datetime: ...
+    def monotonic(self) -> float: ...
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Cancellable: ...
+    async def sleep(self, delay: float) -> None: ...
 
 
 class Orchestrator(Protocol):
-    """A Prefect server, one method per operation."""
+    """A Prefect server, one method per operation. NotFound when there is no such object."""
 
-    async def read_work_pool(self, name: str) -> WorkPool:
-        """The pool called ``name``; NotFound when there is none."""
-
+    async def read_work_pool(self, name: str) -> WorkPool: ...
     async def create_work_pool(
         self, name: str, type: str, base_job_template: Mapping[str, Json] | None
     ) -> WorkPool:
-        """Create a pool. Conflict: it exists by now. Forbidden: a reserved name."""
+        """Conflict: it exists by now. Forbidden: a reserved name."""
 
-    async def update_base_job_template(self, name: str, template: Mapping[str, Json]) -> None:
-        """Replace the pool's base job template."""
-
+    async def update_base_job_template(self, name: str, template: Mapping[str, Json]) -> None: ...
     async def read_work_queues(self, pool: str, names: Collection[str]) -> list[WorkQueue]:
         """The pool's queues, or those of them called ``names`` when there are any."""
 
@@ -104,12 +92,8 @@ class Orchestrator(Protocol):
     async def read_history(self, run_id: FlowRunId) -> list[State]:
         """The states that the run has had, oldest first; none for a run that does not exist."""
 
-    async def read_deployment(self, deployment_id: DeploymentId) -> Deployment:
-        """A deployment; NotFound when it was deleted."""
-
-    async def read_flow(self, flow_id: FlowId) -> Flow:
-        """A flow."""
-
+    async def read_deployment(self, deployment_id: DeploymentId) -> Deployment: ...
+    async def read_flow(self, flow_id: FlowId) -> Flow: ...
     async def propose_state(self, run_id: FlowRunId, proposal: Proposal) -> Verdict:
         """Propose a state. Retries inside repeat the same transition id, so it counts once."""
 
@@ -125,17 +109,9 @@ class Orchestrator(Protocol):
     async def read_block_by_id(self, block_document_id: str) -> Json:
         """The ``data`` of a block document, secrets in clear."""
 
-    async def read_variable(self, name: str) -> Json:
-        """The value of a variable; NotFound when there is none."""
-
-    async def send_logs(self, lines: Sequence[LogLine]) -> None:
-        """Append lines to run logs."""
-
-    async def send_events(self, events: Sequence[WorkerEvent]) -> None:
-        """Emit events, in order."""
-
-    async def read_server_version(self) -> str:
-        """The server's version, such as ``3.8.8``."""
+    async def read_variable(self, name: str) -> Json: ...
+    async def send_logs(self, lines: Sequence[LogLine]) -> None: ...
+    async def send_events(self, events: Sequence[WorkerEvent]) -> None: ...
 
 
 FactListener = Callable[[ProcessFact], None]
@@ -172,15 +148,13 @@ class Launcher(Protocol):
     async def forget(self, key: ClaimKey) -> None:
         """Drop a run that is over from the keeper's table."""
 
-    async def table(self) -> list[KeptRun]:
-        """All runs that the keeper has."""
+    async def table(self) -> list[KeptRun]: ...
 
 
 class Threads(Protocol):
     """Threads for calls that block."""
 
-    async def run(self, call: Callable[[], T]) -> T:
-        """The result of ``call``, made in one of the threads."""
+    async def run(self, call: Callable[[], T]) -> T: ...
 
 
 class Journal(Protocol):
@@ -261,14 +235,11 @@ class ServiceManager(Protocol):
     def reloading(self) -> None:
         """The worker is about to re-exec: a new one takes over in the same process."""
 
-    def stopping(self) -> None:
-        """The worker is stopping."""
-
+    def stopping(self) -> None: ...
     def extend(self, seconds: float) -> None:
         """Stopping takes longer: allow at least ``seconds`` from now."""
 
     def status(self, text: str) -> None:
         """Show people what the worker is doing, in one line."""
 
-    def beat(self) -> None:
-        """The worker is alive and does its work."""
+    def beat(self) -> None: ...

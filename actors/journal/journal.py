@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 
@@ -28,6 +27,8 @@ MAX_SURE: Final = 50
 
 CLOSING_SECONDS: Final = 5.0
 """How long aclose() waits for a stuck disk."""
+
+T = TypeVar("T")
 
 _Entry = tuple[Save | None, asyncio.Future[None]]
 """What to save, and the caller's future. Without a save, the caller waits for earlier ones."""
@@ -81,12 +82,10 @@ class FolderJournal:
 
     async def check(self) -> None:
         await self._written()
-        with self._watched():
-            await self._readers.run(self._folders.check)
+        await self._call(self._readers, self._folders.check)
 
     async def folder(self, key: ClaimKey) -> Path:
-        with self._watched():
-            return await self._readers.run(partial(self._folders.make, key))
+        return await self._call(self._readers, partial(self._folders.make, key))
 
     async def _enqueue(self, save: Save | None) -> None:
         loop = asyncio.get_running_loop()
@@ -107,12 +106,17 @@ class FolderJournal:
             saves = [save for save, _ in batch if save is not None]
             failure: Exception | None = None
             try:
-                with self._watched():
-                    await self._writer.run(partial(self._folders.save, saves))
+                await self._call(self._writer, partial(self._folders.save, saves))
             except Exception as error:
                 failure = error
             for save, done in batch:
-                _answer(done, failure or (None if save is None else save.error))
+                problem = failure or (save and save.error)
+                if done.done():
+                    continue  # its caller was cancelled
+                if problem is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(problem)
         self._writing = None
 
     def _next_batch(self) -> list[_Entry]:
@@ -139,26 +143,22 @@ class FolderJournal:
 
     async def record(self, key: ClaimKey) -> RunRecord | None:
         await self._written()
-        with self._watched():
-            return await self._readers.run(partial(self._folders.read, key))
+        return await self._call(self._readers, partial(self._folders.read, key))
 
     async def open_records(self) -> list[RunRecord]:
         """StateFolderError: a newer version wrote one of them."""
         await self._written()
-        with self._watched():
-            return await self._readers.run(self._folders.read_all)
+        return await self._call(self._readers, self._folders.read_all)
 
     async def output_tail(self, key: ClaimKey, lines: int) -> tuple[str, ...]:
         """Reads at most the last 256 KiB."""
-        with self._watched():
-            return await self._readers.run(partial(tail, self._path / key, lines))
+        return await self._call(self._readers, partial(tail, self._path / key, lines))
 
     async def prune(self, now: datetime, *, keep_seconds: float, keep_count: int) -> int:
         prune = partial(self._folders.prune, now.timestamp(), keep_seconds, keep_count)
         return await self._readers.run(prune)
 
-    @contextlib.contextmanager
-    def _watched(self) -> Iterator[None]:
+    async def _call(self, threads: Threads, call: Callable[[], T]) -> T:
         """Logs once when one or more calls take too long, and once when all have returned."""
         is_overdue = False
 
@@ -176,19 +176,9 @@ class FolderJournal:
 
         timer = asyncio.get_running_loop().call_later(self._stuck_seconds, ring)
         try:
-            yield
+            return await threads.run(call)
         finally:
             timer.cancel()
             self._overdue -= is_overdue
             if is_overdue and self._overdue == 0:
                 _log.info("journal.answers_again", folder=str(self._path))
-
-
-def _answer(done: asyncio.Future[None], error: Exception | None) -> None:
-    """Does nothing if the caller was cancelled."""
-    if done.done():
-        return
-    if error is None:
-        done.set_result(None)
-    else:
-        done.set_exception(error)

@@ -20,11 +20,12 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import structlog
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from ..domain.errors import StateFolderError
 from ..domain.ids import ClaimKey
@@ -44,6 +45,7 @@ PROBE_BYTES = 64 * 1024
 """More than the files of a run need before its first output."""
 CORRUPT_SUFFIX = ".corrupt"
 
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 _RECORD: TypeAdapter[RunRecord] = TypeAdapter(RunRecord)
 _STRAY_SECONDS = 3600.0
 """A folder without record or process belongs to no claim after so long."""
@@ -83,8 +85,7 @@ class RunFolders:
         probe = self.path / PROBE_FILE
         try:
             try:
-                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-                with open(files.open_own(str(probe), flags), "wb") as file:
+                with open(files.open_own(str(probe), _NEW), "wb") as file:
                     file.write(bytes(PROBE_BYTES))
             finally:
                 probe.unlink(missing_ok=True)
@@ -111,11 +112,12 @@ class RunFolders:
         kept = [save for save in saves if save.is_kept]
         sure = [save for save in kept if save.is_sure]
         new = [save for save in sure if not os.path.exists(self._folder(save) / SURE_FILE)]
+        sync_runs = cache(partial(self._sync, str(self.path)))
         self._each(kept, self._write_draft)
         self._each(sure, lambda save: self._sync(str(self._draft(save))))
         self._each(kept, self._publish)
         self._each(sure, lambda save: self._sync(str(self._folder(save))))
-        self._sync_runs(new)
+        self._each(new, lambda _: sync_runs())
         self._each(sure, self._link_as_sure)
         self._each([save for save in saves if save.is_last], self._settle)
 
@@ -131,16 +133,6 @@ class RunFolders:
                         self._draft(save).unlink()
                 except Exception as error:
                     save.error = error
-
-    def _sync_runs(self, new: Sequence[Save]) -> None:
-        saves = [save for save in new if save.error is None]
-        if not saves:
-            return
-        try:
-            self._sync(str(self.path))
-        except OSError as error:
-            for save in saves:
-                save.error = _unusable(self.path, error)
 
     def _folder(self, save: Save) -> Path:
         return self.path / save.record.key
@@ -167,14 +159,14 @@ class RunFolders:
     def _settle(self, save: Save) -> None:
         if save.is_kept:
             path = self._folder(save) / SETTLED_FILE
-            os.close(files.open_own(str(path), os.O_WRONLY | os.O_CREAT))
+            os.close(files.open_own(str(path), _NEW))
         else:
             _remove(self._folder(save))
 
     def read(self, key: ClaimKey) -> RunRecord | None:
-        """Returns the claim's record; None where there is none.
+        """Returns None where there is none. A corrupt one is quarantined.
 
-        A corrupt one is quarantined. StateFolderError: a newer version wrote it.
+        StateFolderError: a newer version wrote it.
         """
         folder = self.path / key
         return self._read(folder / RECORD_FILE) or self._read(folder / SURE_FILE)
@@ -190,19 +182,16 @@ class RunFolders:
 
         Also removes all but the newest ``keep_count``. Returns how many were removed.
         """
-        settled = []
-        removable = []
-        for folder in self._folders():
-            age = now - _time_of(folder)
-            if _settled(folder):
-                settled.append((age, folder))
-            elif age > max(_STRAY_SECONDS, keep_seconds) and _stray(folder):
-                removable.append(folder)
-        settled.sort()
-        for place, (age, folder) in enumerate(settled):
-            if place >= keep_count or age > keep_seconds:
-                removable.append(folder)
-        return sum(_remove(folder) for folder in removable)
+        newest_first = sorted((now - _time_of(folder), folder) for folder in self._folders())
+        settled = [(age, folder) for age, folder in newest_first if _settled(folder)]
+        removable = [
+            folder
+            for place, (age, folder) in enumerate(settled)
+            if place >= keep_count or age > keep_seconds
+        ]
+        stray_seconds = max(_STRAY_SECONDS, keep_seconds)
+        removable += [path for age, path in newest_first if age > stray_seconds and _stray(path)]
+        return sum(map(_remove, removable))
 
     def _folders(self) -> list[Path]:
         try:
@@ -221,15 +210,12 @@ class RunFolders:
             return None
         except OSError as error:
             _log.error("journal.unreadable", file=str(path), error=str(error))
-        except (ValueError, LookupError, TypeError, RecursionError, ValidationError) as error:
-            self._quarantine(path, error)
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            aside = path.with_name(path.name + CORRUPT_SUFFIX)
+            _log.error("journal.quarantined", file=str(aside), error=str(error).splitlines()[0])
+            with contextlib.suppress(OSError):
+                path.replace(aside)
         return None
-
-    def _quarantine(self, path: Path, error: Exception) -> None:
-        aside = path.with_name(path.name + CORRUPT_SUFFIX)
-        _log.error("journal.quarantined", file=str(aside), error=str(error).splitlines()[0])
-        with contextlib.suppress(OSError):
-            path.replace(aside)
 
 
 def _check_format(path: Path, content: Any) -> None:
@@ -249,9 +235,9 @@ def _settled(folder: Path) -> bool:
 
 def _stray(folder: Path) -> bool:
     """Whether nothing says that the folder ever belonged to a claim, or how its run ended."""
-    recorded = (folder / RECORD_FILE).exists() or (folder / SURE_FILE).exists()
+    known = any((folder / name).exists() for name in (RECORD_FILE, SURE_FILE, SETTLED_FILE))
     running = (folder / PROCESS_FILE).exists() and not (folder / EXIT_FILE).exists()
-    return not recorded and not running
+    return not known and not running
 
 
 def _time_of(folder: Path) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import pwd
@@ -21,7 +20,7 @@ _FORMAT_FILE = "format"
 
 
 class StateFolder:
-    """One worker's folder. Owns: _lock (descriptor of the held lock file).
+    """One worker's folder. Owns: lock (descriptor of the held lock file).
 
     Layout: ``format`` (version), ``worker.lock`` (held by the living worker), ``keeper.lock``,
     ``keeper.sock``, ``keeper.log``, and ``runs/<claim key>/`` with a folder per claim. Folders
@@ -30,15 +29,11 @@ class StateFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
-        self._lock: int | None = None
-
-    @property
-    def lock(self) -> int | None:
+        self.lock: int | None = None
         """The descriptor of the lock file, while this object holds it.
 
         A process that receives it holds the folder, too, until it closes it (flock(2)).
         """
-        return self._lock
 
     @property
     def runs(self) -> Path:
@@ -54,7 +49,6 @@ class StateFolder:
         try:
             for folder in (self.path, self.runs):
                 _make(folder)
-                _check_owner(folder)
                 _close_to_others(folder)
             self._check_format()
         except OSError as error:
@@ -65,7 +59,7 @@ class StateFolder:
 
         The lock ends with this process however it ends (flock(2)).
         """
-        if self._lock is not None:
+        if self.lock is not None:
             return True
         self.prepare()
         try:
@@ -77,7 +71,7 @@ class StateFolder:
         except OSError:
             os.close(lock)
             return False
-        self._lock = lock
+        self.lock = lock
         return True
 
     def hand_over(self) -> int:
@@ -86,9 +80,9 @@ class StateFolder:
         The program inherits it by exec, so the folder is never free in between. RuntimeError when
         it is not held.
         """
-        if self._lock is None:
+        if self.lock is None:
             raise RuntimeError(f"{self.path} is not held.")
-        lock, self._lock = self._lock, None
+        lock, self.lock = self.lock, None
         os.set_inheritable(lock, True)
         return lock
 
@@ -98,14 +92,14 @@ class StateFolder:
             return False
         self.prepare()
         os.set_inheritable(lock, False)
-        self._lock = lock
+        self.lock = lock
         return True
 
     def release(self) -> None:
         """Gives the folder back; harmless when it is not held."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        if self.lock is not None:
+            os.close(self.lock)
+            self.lock = None
 
     def __enter__(self) -> StateFolder:
         return self
@@ -119,13 +113,14 @@ class StateFolder:
         A file that a power cut or a broken disk has emptied is written anew: records carry their
         own format, so newer ones are noticed all the same.
         """
-        file = self.path / _FORMAT_FILE
-        found = _text(file)
-        if not found:
-            draft = file.with_suffix(f".{os.getpid()}.new")
-            with open(open_own(str(draft), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w") as new:
+        file = str(self.path / _FORMAT_FILE)
+        try:
+            found = read_own(file).decode("ascii", "ignore").strip("\0 \n")
+        except FileNotFoundError:
+            found = ""
+        if not found or not found.isprintable():
+            with open(open_own(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w") as new:
                 new.write(f"{FORMAT}\n")
-            draft.replace(file)
         elif not found.isdigit() or int(found) > FORMAT:
             raise StateFolderError(
                 f"The state folder {self.path} has format {found!r}, and this version knows "
@@ -151,8 +146,11 @@ def _make(folder: Path) -> None:
             os.chmod(path, 0o700)  # whatever the umask is
 
 
-def _check_owner(folder: Path) -> None:
-    """Raises SettingsError unless ``folder`` is our user's; OSError unless it is a folder."""
+def _close_to_others(folder: Path) -> None:
+    """Removes the permissions of group and others.
+
+    SettingsError: ``folder`` is another user's, or a symbolic link. OSError: it is no folder.
+    """
     found = os.lstat(folder)
     if stat.S_ISLNK(found.st_mode):
         raise SettingsError(
@@ -160,20 +158,13 @@ def _check_owner(folder: Path) -> None:
             "the owner of the link may let it lead elsewhere. Name a folder with --state-dir that "
             "is none."
         )
-    if not stat.S_ISDIR(found.st_mode):
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     if found.st_uid != os.geteuid():
         raise SettingsError(
             f"The state folder {folder} belongs to {_user(found.st_uid)}, and this worker runs as "
             f"{_user(os.geteuid())}. Choose another one with --state-dir, run the worker as that "
             "user, or, if nobody else has had access to it, change its owner with chown -R."
         )
-
-
-def _close_to_others(folder: Path) -> None:
-    """Removes the permissions of group and others. Raises OSError."""
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(folder, flags)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if os.fstat(descriptor).st_mode & 0o077:
             os.fchmod(descriptor, 0o700)
@@ -186,12 +177,3 @@ def _user(number: int) -> str:
         return f"user {pwd.getpwuid(number).pw_name}"
     except KeyError:
         return f"user {number}"
-
-
-def _text(file: Path) -> str:
-    """Returns the content of ``file``; empty where there is none, or it is not printable."""
-    try:
-        found = read_own(str(file)).decode("ascii").strip("\0 \n")
-    except (FileNotFoundError, UnicodeDecodeError):
-        return ""
-    return found if found.isprintable() else ""

@@ -226,12 +226,6 @@ class PrefectApi:
             body = events_body(events)
             await self._request("POST", "/events", body=body, priority=Priority.DETAIL)
 
-    async def read_server_version(self) -> str:
-        answer = await self._request("GET", "/admin/version")
-        if not isinstance(answer, str):
-            raise Unavailable("GET /admin/version: the answer is not a version")
-        return answer
-
     async def _pages(self, path: str, body: Callable[[int], Json]) -> list[Json]:
         """The items of all pages, whose size the server chooses."""
         items: list[Json] = []

@@ -165,10 +165,6 @@ class InMemoryOrchestrator:
     def send_events(self, events: Sequence[WorkerEvent]) -> None:
         self.world.events.extend(events)
 
-    @operation
-    def read_server_version(self) -> str:
-        return self.world.version
-
     def _pool(self, name: str) -> Pool:
         if name not in self.world.pools:
             raise NotFound(f'Work pool "{name}" not found.', status=404)

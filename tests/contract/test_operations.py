@@ -279,14 +279,6 @@ def test_the_infrastructure_pid_is_kept(ask: Ask) -> None:
     ask(scenario)
 
 
-def test_the_server_tells_its_version(ask: Ask) -> None:
-    async def scenario(world: World) -> None:
-        version = await world.orchestrator.read_server_version()
-        assert tuple(map(int, version.split("."))) == world.version
-
-    ask(scenario)
-
-
 def test_of_many_claims_of_one_run_one_wins(ask: Ask) -> None:
     async def scenario(world: World) -> None:
         from actors.domain.model import Accepted

@@ -60,7 +60,7 @@ def test_without_the_authorization_string_everything_is_unauthorized(
     protected: PrefectServer, credentials: Credentials
 ) -> None:
     with pytest.raises(Unauthorized, match="PREFECT_API_AUTH_STRING"):
-        ask_with(protected, credentials, lambda api: api.read_server_version())
+        ask_with(protected, credentials, lambda api: api.read_work_pool("p"))
     with pytest.raises(Unauthorized):
         ask_with(protected, credentials, lambda api: api.create_work_pool("p", "process", None))
 

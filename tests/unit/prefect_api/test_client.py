@@ -75,7 +75,6 @@ READS: dict[str, Operation] = {
     "state": lambda api: api.propose_state(RUN, PROPOSAL),
     "block": lambda api: api.read_block_by_name("secret", "b"),
     "variable": lambda api: api.read_variable("v"),
-    "version": lambda api: api.read_server_version(),
 }
 
 
