@@ -29,11 +29,6 @@ Lookup = Callable[[str], Json]
 """From a placeholder's name to its value, or to a :class:`Hole`."""
 
 
-def names_in(text: str) -> list[str]:
-    """The names of all placeholders in ``text``."""
-    return PLACEHOLDER.findall(text)
-
-
 def fill_text(text: str, lookup: Lookup, embed: Callable[[Json], str] = str) -> Json:
     """``text`` with its placeholders replaced, once: values are not searched again.
 
@@ -87,17 +82,7 @@ def at_path(tree: Json, path: str) -> Json:
     """The value at a key path, or MISSING. Numbers index lists and, as in Prefect, texts."""
     for part in split_path(path):
         try:
-            tree = _entry(tree, part)
-        except (LookupError, ValueError):
+            tree = tree[part] if isinstance(tree, Mapping) else tree[int(part)]
+        except (LookupError, ValueError, TypeError):
             return Hole.MISSING
     return tree
-
-
-def _entry(tree: Json, key: str) -> Json:
-    match tree:
-        case Mapping():
-            return tree[key]
-        case list() | tuple() | str():
-            return tree[int(key)]
-        case _:
-            raise LookupError(key)

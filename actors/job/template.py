@@ -7,7 +7,7 @@ and ``prefect/utilities/templating.py``, in their newest version. Arguments are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ..domain.errors import InvalidJob
@@ -17,11 +17,11 @@ from .configuration import OWN_PLACEHOLDERS, default_base_job_template
 from .placeholders import (
     BLOCK_PREFIX,
     ENVIRONMENT_PREFIX,
+    PLACEHOLDER,
     VARIABLE_PREFIX,
     Hole,
     at_path,
     fill_text,
-    names_in,
     rewrite,
     split_path,
 )
@@ -62,7 +62,7 @@ Populated = Mapping[str, Json]
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A complete job configuration, and the secrets of the blocks and variables in it."""
+    """A complete job configuration, and the secrets in it."""
 
     configuration: Mapping[str, Json]
     secrets: frozenset[str] = frozenset()
@@ -125,28 +125,12 @@ def references(populated: Populated, values: Values) -> frozenset[Reference]:
 
     A block's data may name variables in turn, so ask again when blocks were fetched.
     """
-    found: set[Reference] = set()
-
-    def on_text(text: str) -> Json:
-        found.update(_references_in(text))
-        return text
-
-    def on_mapping(mapping: Mapping[str, Json]) -> Json:
-        ref = _block_id(mapping)
-        if ref is None:
-            return Hole.KEEP
-        found.add(ref)
-        return mapping
-
-    rewrite(populated, on_text, on_mapping)
+    found = set(_references_in(populated))
     placed = [values[ref] for ref in found if ref in values and not isinstance(ref, VariableRef)]
-    found |= {
-        ref
-        for text in texts_in(placed)
-        for ref in _references_in(text)
-        if isinstance(ref, VariableRef)
-    }
-    return frozenset(found)
+    texts = list(texts_in(placed))
+    return frozenset(
+        found | {ref for ref in _references_in(texts) if isinstance(ref, VariableRef)}
+    )
 
 
 def resolve(populated: Populated, values: Values) -> Resolved:
@@ -174,14 +158,22 @@ def resolve(populated: Populated, values: Values) -> Resolved:
     return Resolved(complete, frozenset().union(*(_secrets_of(ref, values) for ref in used)))
 
 
-def _references_in(text: str) -> frozenset[Reference]:
-    found: set[Reference] = set()
-    for name in names_in(text):
-        if name.startswith(BLOCK_PREFIX):
-            found.add(_parse_block(name)[0])
-        elif name.startswith(VARIABLE_PREFIX):
-            found.add(VariableRef(name.removeprefix(VARIABLE_PREFIX)))
-    return frozenset(found)
+def _references_in(tree: Json) -> Iterator[Reference]:
+    """The references in all texts and mappings of ``tree``."""
+    match tree:
+        case str():
+            for name in PLACEHOLDER.findall(tree):
+                if name.startswith(BLOCK_PREFIX):
+                    yield _parse_block(name)[0]
+                elif name.startswith(VARIABLE_PREFIX):
+                    yield VariableRef(name.removeprefix(VARIABLE_PREFIX))
+        case Mapping() if ref := _block_id(tree):
+            yield ref
+        case Mapping():
+            yield from _references_in(list(tree.values()))
+        case list():
+            for item in tree:
+                yield from _references_in(item)
 
 
 def _parse_block(placeholder: str) -> tuple[BlockRef, str]:

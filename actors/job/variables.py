@@ -36,12 +36,11 @@ def expand_dotted(variables: Mapping[str, Json]) -> dict[str, Json]:
 
 def default_values(properties: Mapping[str, Json]) -> dict[str, Json]:
     """The defaults of the pool's variables; null means that there is none."""
-    found = {
-        name: schema.get("default")
+    return {
+        name: schema["default"]
         for name, schema in properties.items()
-        if isinstance(schema, Mapping)
+        if isinstance(schema, Mapping) and schema.get("default") is not None
     }
-    return {name: default for name, default in found.items() if default is not None}
 
 
 def merge_env(template: Json, default: Json, job: Json) -> dict[str, Json] | None:

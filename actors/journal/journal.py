@@ -110,7 +110,7 @@ class FolderJournal:
             except Exception as error:
                 failure = error
             for save, done in batch:
-                problem = failure or (save and save.error)
+                problem = failure if save is None else failure or save.error
                 if done.done():
                     continue  # its caller was cancelled
                 if problem is None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..domain.masking import texts_in
 from ..domain.model import Json
-from ..job.placeholders import BLOCK_PREFIX, ENVIRONMENT_PREFIX, VARIABLE_PREFIX, names_in
+from ..job.placeholders import BLOCK_PREFIX, ENVIRONMENT_PREFIX, PLACEHOLDER, VARIABLE_PREFIX
 
 _ELSEWHERE = (BLOCK_PREFIX, VARIABLE_PREFIX, ENVIRONMENT_PREFIX, "ctx.")
 """Placeholders that are not filled from the template's own variables."""
@@ -43,7 +43,11 @@ def _checked(template: Any, what: str) -> Json:
     properties = template["variables"].get("properties", {})
     if not isinstance(properties, Mapping):
         raise ValueError(f"{what}: 'properties' of 'variables' is not an object")
-    used = {name for text in texts_in(template["job_configuration"]) for name in names_in(text)}
+    used = {
+        name
+        for text in texts_in(template["job_configuration"])
+        for name in PLACEHOLDER.findall(text)
+    }
     unknown = sorted(
         name
         for name in used
