@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from ..domain.masking import CurrentMask, Masker, secrets_in_environment
+from ..domain.masking import Masker, masker_of, secrets_in_environment
 from ..settings.sources import unknown_variables
 from . import logs
 from .exit_codes import INTERRUPTED
@@ -91,7 +91,7 @@ class _Worker:
         asyncio.get_running_loop().set_exception_handler(errors)
         notifier = Systemd.from_environment()
         system = ActorSystem(self._settings, notifier=notifier, lock=self._lock)
-        self._pipe.mask = CurrentMask(lambda: system.secrets)
+        self._pipe.mask = lambda text: masker_of(system.secrets).text(text)
         self._pipe.context = lambda: {"worker": system.name or None, "pool": self._settings.pool}
         dumper = Dumper(lambda: dump_to_log(system))
         with ExitStack() as at_end:

@@ -11,14 +11,9 @@ from .errors import FailureKind, classify_failure
 class Log(Protocol):
     """A structured logger, as structlog's."""
 
-    def info(self, event: str, /, **fields: object) -> object:
-        """Log what an operator may want to know."""
-
-    def warning(self, event: str, /, **fields: object) -> object:
-        """Log something that passes by itself or that a person can mend."""
-
-    def error(self, event: str, /, **fields: object) -> object:
-        """Log something that should not have happened."""
+    def info(self, event: str, /, **fields: object) -> object: ...
+    def warning(self, event: str, /, **fields: object) -> object: ...
+    def error(self, event: str, /, **fields: object) -> object: ...
 
 
 class LogOnce:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote
 
@@ -88,15 +89,12 @@ def secrets_in(tree: Json) -> frozenset[str]:
 
 def secrets_in_environment(env: Mapping[str, str | None]) -> frozenset[str]:
     """The values of variables named like secrets, and passwords within URLs."""
-    return frozenset(
-        secret for name, value in env.items() if value for secret in _secrets_of(name, value)
-    )
-
-
-def _secrets_of(name: str, value: str) -> Iterator[str]:
-    if is_secret_name(name) and not _PLAIN_VALUE.fullmatch(value):
-        yield value
-    yield from passwords_in_addresses(value)
+    found: set[str] = set()
+    for name, value in env.items():
+        if value and is_secret_name(name) and not _PLAIN_VALUE.fullmatch(value):
+            found.add(value)
+        found.update(passwords_in_addresses(value or ""))
+    return frozenset(found)
 
 
 def passwords_in_addresses(text: str) -> Iterator[str]:
@@ -146,19 +144,10 @@ class Masker:
         return " ".join(MASK if argument == MASK else shlex.quote(argument) for argument in masked)
 
 
-class CurrentMask:
-    """A Masker of the secrets that ``secrets`` returns at the time of each call."""
-
-    def __init__(self, secrets: Callable[[], frozenset[str]]) -> None:
-        self._secrets = secrets
-        self._known: frozenset[str] = frozenset()
-        self._masker = Masker()
-
-    def __call__(self, text: str) -> str:
-        known = self._secrets()
-        if known != self._known:
-            self._known, self._masker = known, Masker(known)
-        return self._masker.text(text)
+@lru_cache(maxsize=1)
+def masker_of(secrets: frozenset[str]) -> Masker:
+    """The Masker of secrets that seldom change; the last one is kept."""
+    return Masker(secrets)
 
 
 def _forms(secret: str) -> Iterator[str]:

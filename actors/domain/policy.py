@@ -9,8 +9,6 @@ from enum import StrEnum
 from random import Random
 from typing import Final
 
-# --- rhythm -----------------------------------------------------------------------------------
-
 
 def jittered(interval: float, rng: Random, *, spread: float = 0.3) -> float:
     """A wait of ``interval`` seconds on average, so that many workers do not act in step.
@@ -29,29 +27,21 @@ def jittered(interval: float, rng: Random, *, spread: float = 0.3) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """Waits that grow with each failure in a row. Seconds."""
+    """Waits that double with each failure in a row. Seconds."""
 
     initial: float = 1.0
-    factor: float = 2.0
     ceiling: float = 60.0
-    spread: float = 0.2
 
     def delay(self, failures: int, rng: Random) -> float:
         """How long to wait after ``failures`` in a row (1: the first); 0 after none."""
-        return jittered(self.bare_delay(failures), rng, spread=self.spread)
+        return jittered(self.bare_delay(failures), rng, spread=0.2)
 
     def bare_delay(self, failures: int) -> float:
         """The same without chance."""
         if failures <= 0:
             return 0.0
-        return min(self.initial * self.factor ** min(failures - 1, _ENOUGH), self.ceiling)
-
-
-_ENOUGH: Final = 64
-"""More doublings than any ceiling needs, and few enough for a float."""
-
-
-# --- starting ---------------------------------------------------------------------------------
+        doublings = min(failures - 1, 64)  # few enough for a float
+        return min(self.initial * 2.0**doublings, self.ceiling)
 
 
 def seconds_until_start(due: datetime | None, now: datetime, *, may_start_early: bool) -> float:
@@ -64,8 +54,6 @@ def seconds_until_start(due: datetime | None, now: datetime, *, may_start_early:
         return 0.0
     return max((due - now).total_seconds(), 0.0)
 
-
-# --- health -----------------------------------------------------------------------------------
 
 POLLS_MISSED: Final = 30
 """A worker is unhealthy after so many poll intervals without a poll, as Prefect's own is."""
@@ -81,9 +69,6 @@ def is_healthy(
     """
     since = last_poll if excused_until is None else max(last_poll, excused_until)
     return now - since <= query_seconds * POLLS_MISSED
-
-
-# --- stopping ---------------------------------------------------------------------------------
 
 
 class OnDeadline(StrEnum):

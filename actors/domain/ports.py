@@ -202,13 +202,6 @@ class Journal(Protocol):
         """
 
 
-class OomDetector(Protocol):
-    """Detects whether the kernel kills for lack of memory where one process lives."""
-
-    def oom_killed(self) -> bool:
-        """Whether the kernel has killed since the last samples of the ResourceMonitor."""
-
-
 class ResourceMonitor(Protocol):
     """What runs and their machine use."""
 
@@ -218,8 +211,11 @@ class ResourceMonitor(Protocol):
         Called in a rhythm, for the detectors too.
         """
 
-    def oom_detector(self, pid: int) -> OomDetector:
-        """A detector for a process that is alive."""
+    def oom_detector(self, pid: int) -> Callable[[], bool]:
+        """Tells whether the kernel has killed for lack of memory where a living process lives.
+
+        What happened before the last samples does not count.
+        """
 
 
 class ServiceManager(Protocol):

@@ -8,24 +8,12 @@ from typing import Final
 from ..domain.errors import InvalidJob
 from ..domain.model import Deployment, Flow, FlowRun
 
-_SYSTEMD_VARIABLES: Final = frozenset(
-    {
-        "NOTIFY_SOCKET",
-        "WATCHDOG_PID",
-        "WATCHDOG_USEC",
-        "LISTEN_PID",
-        "LISTEN_PIDFDID",
-        "LISTEN_FDS",
-        "LISTEN_FDNAMES",
-    }
-)
+_SYSTEMD: Final = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FD")
 """Meant for the worker alone: see sd_notify(3), sd_watchdog_enabled(3), sd_listen_fds(3)."""
 
-_OWN_PREFIX: Final = "ACTOR_WORKER_"
-"""The worker's own settings and markers."""
-
-_RUN_PREFIX: Final = "PREFECT__"
-"""Tells an engine about its run. A worker that a flow run started inherits the wrong ones."""
+_KEPT_BACK: Final = (*_SYSTEMD, "ACTOR_WORKER_", "PREFECT__")
+"""Beginnings of variables that are not for runs, among them the worker's own settings and what
+tells an engine about its run: a worker that a flow run started inherits the wrong ones."""
 
 
 def run_environment(
@@ -53,7 +41,7 @@ def run_environment(
     }
     _check(job_env)
     return {
-        **{name: value for name, value in base.items() if _is_passed_on(name)},
+        **{name: value for name, value in base.items() if not name.startswith(_KEPT_BACK)},
         **{name: value for name, value in layers.items() if value is not None},
     }
 
@@ -70,10 +58,6 @@ def _attribution(
         "PREFECT__WORKER_NAME": worker_name,
     }
     return {name: value for name, value in known.items() if value}
-
-
-def _is_passed_on(name: str) -> bool:
-    return name not in _SYSTEMD_VARIABLES and not name.startswith((_OWN_PREFIX, _RUN_PREFIX))
 
 
 def can_be_passed(text: str) -> bool:

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from ..runtime import Query
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Polled:
     """Fact: a poll was answered."""
-
-    due: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

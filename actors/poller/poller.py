@@ -99,7 +99,7 @@ class Poller(PeriodicActor[DueRuns | Stage | None]):
                 self._end()
 
     def _answered(self, due: DueRuns) -> None:
-        self._peers.health_reporter.tell(Polled(due=len(due.runs)))
+        self._peers.health_reporter.tell(Polled())
         if due.runs:
             self._peers.dispatcher.tell(due)
         if self._settings.once:

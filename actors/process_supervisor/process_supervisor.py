@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ..domain.errors import CouldNotStart
 from ..domain.ids import ClaimKey
 from ..domain.masking import Masker
-from ..domain.ports import OomDetector
 from ..domain.process import (
     KeptRun,
     OutputWritten,
@@ -17,7 +17,7 @@ from ..domain.process import (
     TreeEnded,
 )
 from ..domain.record import Phase, Reason, RunRecord
-from ..job.prepared_job import PreparedJob
+from ..job.job import PreparedJob
 from ..messages.dispatcher import RunInfo, RunSettled
 from ..messages.process_supervisor import (
     CancelRun,
@@ -68,7 +68,7 @@ class ProcessSupervisor(AsyncioActor):
         self._output = RunOutput(start.run.record, ports.journal)
         self._recorder = Recorder(self, self._keeping, ports.journal, self._output)
         self._effects = EffectHandler(self, ports, start, self._output)
-        self._oom_detector: OomDetector | None = None
+        self._oom_killed: Callable[[], bool] | None = None
         self._memory_limited: ProcessIdentity | None = None
         self._asking_keeper = False
         self._early: list[ProcessFact | CancelRun | EndRun] = []
@@ -277,7 +277,7 @@ class ProcessSupervisor(AsyncioActor):
     def _exited(self, fact: ProcessExited) -> None:
         """Tell the machine at once, which waits for no disk; the last lines follow."""
         self._output.log.info("run.exited", code=fact.status.code)
-        killed = self._oom_detector is not None and self._oom_detector.oom_killed()
+        killed = self._oom_killed is not None and self._oom_killed()
         self._take(
             stimuli.Exited(
                 status=fact.status,
@@ -294,7 +294,7 @@ class ProcessSupervisor(AsyncioActor):
 
     def _watch_memory(self, process: ProcessIdentity) -> None:
         if self._ports.resource_monitor is not None:
-            self._oom_detector = self._ports.resource_monitor.oom_detector(process.pid)
+            self._oom_killed = self._ports.resource_monitor.oom_detector(process.pid)
         if self._record.limits.memory_limit_mb is not None:
             self._memory_limited = process
             self._tell_change()

@@ -31,10 +31,10 @@ class PsutilResourceMonitor:
         """In a thread: it takes milliseconds for each hundred processes."""
         return await asyncio.to_thread(self._sample, runs, list(self._detectors))
 
-    def oom_detector(self, pid: int) -> CgroupOomDetector:
+    def oom_detector(self, pid: int) -> Callable[[], bool]:
         detector = CgroupOomDetector(memory_cgroup_of(pid))
         self._detectors.add(detector)
-        return detector
+        return detector.oom_killed
 
     def _sample(
         self, runs: Mapping[ClaimKey, ProcessIdentity], detectors: list[CgroupOomDetector]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from actors.domain.ids import ClaimKey
@@ -36,18 +36,7 @@ class ScriptedResourceMonitor:
             runs={key: self.runs[key] for key in runs if key in self.runs},
         )
 
-    def oom_detector(self, pid: int) -> ScriptedOomDetector:
-        return ScriptedOomDetector(self, pid)
-
-
-class ScriptedOomDetector:
-    """The OomDetector port: every kill since the last sample is evidence."""
-
-    def __init__(self, monitor: ScriptedResourceMonitor, pid: int) -> None:
-        self._monitor = monitor
-        self._pid = pid
-        self._at_start = monitor.kernel_kills[pid]
-
-    def oom_killed(self) -> bool:
-        before = max(self._at_start, self._monitor.kills_before[self._pid])
-        return self._monitor.kernel_kills[self._pid] > before
+    def oom_detector(self, pid: int) -> Callable[[], bool]:
+        """Every kill since the last sample is evidence."""
+        at_start = self.kernel_kills[pid]
+        return lambda: self.kernel_kills[pid] > max(at_start, self.kills_before[pid])

@@ -21,7 +21,7 @@ from structlog.testing import capture_logs
 from actors import ActorSystem, Settings
 from actors.app.adapters import Adapters, open_adapters
 from actors.domain.ids import ClaimKey, new_transition_id
-from actors.domain.masking import CurrentMask
+from actors.domain.masking import masker_of
 from actors.domain.model import WorkPool
 from actors.domain.record import Phase, RunRecord
 from actors.job.job import PreparedJob
@@ -182,15 +182,14 @@ def test_a_profile_that_cannot_be_read_leaves_the_key_as_it_was_and_is_said_once
 
 def test_the_log_of_the_worker_masks_the_new_key_too(holder: Keyholder) -> None:
     system = ActorSystem(holder.settings(), launcher=a_launcher())
-    mask = CurrentMask(lambda: system.secrets)
 
     async def story() -> None:
-        assert mask(f"{OLD} {NEW}") == f"******** {NEW}"
+        assert masker_of(system.secrets).text(f"{OLD} {NEW}") == f"******** {NEW}"
         async with system:
             holder.write(NEW)
             holder.valid = NEW
             await system.adapters.orchestrator.read_work_pool(POOL.name)
-            assert mask(f"{OLD} {NEW}") == "******** ********"
+            assert masker_of(system.secrets).text(f"{OLD} {NEW}") == "******** ********"
 
     with holder.server:
         asyncio.run(story())
