@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from .masking import Masker
 from .plain_text import plain
 from .process import ExitStatus
 from .record import Limits, Reason
@@ -25,7 +24,7 @@ MAX_CAUSE_BYTES: Final = 1500
 BY_SIGKILL: Final = (-signal.SIGKILL, 128 + signal.SIGKILL)
 """The process was killed, or the command of its shell."""
 
-_NOTHING_KNOWN: Final = Masker()
+_NO_LIMITS: Final = Limits()
 _CUT: Final = "…"
 
 
@@ -190,20 +189,17 @@ def crash_message(
     tail: Sequence[str],
     *,
     cause: str = "",
-    limits: Limits | None = None,
-    masker: Masker = _NOTHING_KNOWN,
+    limits: Limits = _NO_LIMITS,
 ) -> str:
     """The message of a run's last state: why it ended, and the last lines of its output.
 
-    ``status`` is None if the run had no process. ``cause`` adds to what ``reason`` says. The
-    message has at most MAX_MESSAGE_BYTES of UTF-8, and as many last lines as fit in.
+    ``status`` is None if the run had no process. ``cause`` adds to what ``reason`` says; secrets
+    in it and in ``tail`` are masked already. The message has at most MAX_MESSAGE_BYTES of UTF-8,
+    and as many last lines as fit in.
     """
-    cause = _shorten(masker.text(plain(cause, keep_newlines=True)), MAX_CAUSE_BYTES)
-    message = _why(reason, status, cause, limits or Limits())
-    lines = _last_lines(
-        [masker.text(plain(line)) for line in tail], MAX_MESSAGE_BYTES - _size(message)
-    )
-    return "\n".join([message, *lines])
+    cause = _shorten(plain(cause, keep_newlines=True), MAX_CAUSE_BYTES)
+    message = _why(reason, status, cause, limits)
+    return "\n".join([message, *_last_lines(tail, MAX_MESSAGE_BYTES - _size(message))])
 
 
 def _why(reason: Reason, status: ExitStatus | None, cause: str, limits: Limits) -> str:
@@ -240,7 +236,7 @@ def _last_lines(tail: Sequence[str], room: int) -> list[str]:
     heading = "Its last output:"
     room -= _size(heading)
     kept: list[str] = []
-    for line in reversed([_shorten(line.rstrip(), MAX_LINE_BYTES) for line in tail]):
+    for line in reversed([_shorten(plain(line).rstrip(), MAX_LINE_BYTES) for line in tail]):
         room -= _size(line)
         if room < 0:
             break

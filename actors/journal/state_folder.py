@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import pwd
 import stat
@@ -66,9 +65,7 @@ class StateFolder:
             lock = open_own(str(self.path / WORKER_LOCK), os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise self._unusable(error) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not holds_lock(lock, str(self.path / WORKER_LOCK)):
             os.close(lock)
             return False
         self.lock = lock

@@ -12,7 +12,6 @@ from actors.domain.exit_status import (
     crash_message,
     explain,
 )
-from actors.domain.masking import Masker
 from actors.domain.process import ExitStatus
 from actors.domain.record import Limits, Reason
 
@@ -112,18 +111,6 @@ def test_the_latest_lines_are_kept_when_there_is_room_for_some_only() -> None:
     message = crash_message(Reason.FAILED, KILLED, [f"{n} " + "x" * 100 for n in range(1000)])
     assert message.split("\n")[-1].startswith("999 ")
     assert 3000 < len(message.encode()) <= MAX_MESSAGE_BYTES
-
-
-def test_secrets_are_masked_even_when_coloured() -> None:
-    message = crash_message(
-        Reason.FAILED,
-        KILLED,
-        ["key=hun\x1b[1mter22"],
-        cause="hunter22 is wrong",
-        masker=Masker(["hunter22"]),
-    )
-    assert "hunter22" not in message
-    assert message.count("********") == 2
 
 
 def test_long_causes_and_lines_are_cut_between_characters() -> None:
