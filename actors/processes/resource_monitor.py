@@ -54,7 +54,7 @@ class PsutilResourceMonitor:
 
 
 class CgroupOomDetector:
-    """The OomDetector port: whether the kernel has just killed in the control group of a process.
+    """Whether the kernel has just killed in the control group of a process.
 
     Others may live in that group. What was killed before the last two looks is no evidence for
     what ends now, so the fewer the seconds between looks, the less can be mistaken.

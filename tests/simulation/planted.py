@@ -24,7 +24,7 @@ from actors.domain.ids import ClaimKey
 from actors.domain.model import Aborted
 from actors.domain.process import ExitStatus, ProcessExited, TreeEnded
 from actors.domain.record import Reason
-from actors.job.prepared_job import PreparedJob
+from actors.job.job import PreparedJob
 from actors.messages.dispatcher import CancelIfOurs
 from actors.messages.process_supervisor import CancelRun, MemoryUsed
 from actors.periodic_actor import StartRound
