@@ -13,7 +13,7 @@ from ..domain.ids import ClaimKey, new_transition_id
 from ..domain.ports import Clock, Journal, Launcher
 from ..domain.process import MemorySample, ProcessIdentity
 from ..domain.record import Reason
-from ..domain.run import new_run
+from ..domain.run import CancelRun, EndRun, new_run
 from ..messages.dispatcher import (
     CancelIfOurs,
     Capacity,
@@ -33,8 +33,6 @@ from ..messages.dispatcher import (
 from ..messages.guardian import Stage, WorkloadFell
 from ..messages.poller import PollNow
 from ..messages.process_supervisor import (
-    CancelRun,
-    EndRun,
     GiveBack,
     MemoryUsed,
     SupervisorStart,

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from .ids import ClaimKey, FlowId, FlowRunId, TransitionId, claim_key
 from .model import FlowRun, State, StateType
-from .record import Phase, RunRecord
+from .record import Phase, Reason, RunRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,20 @@ class Run:
     def is_over(self) -> bool:
         """Whether nothing is left to do."""
         return self.record.phase is Phase.OVER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelRun:
+    """Order: the server holds the run in a cancelling ``state``."""
+
+    state: State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndRun:
+    """Order: the worker has to end the run: a limit was passed, or the worker stops."""
+
+    reason: Reason
 
 
 def new_run(run: FlowRun, *, worker: str, transition: TransitionId) -> Run:

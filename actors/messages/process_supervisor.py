@@ -1,12 +1,11 @@
-"""What the supervisor of a run is started with, asked and told."""
+"""What the supervisor of a run is started with, asked and told, beside ``domain.run``'s orders."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from ..domain.model import State, WorkPool
-from ..domain.record import Reason
+from ..domain.model import WorkPool
 from ..domain.run import Run
 from ..runtime import Query
 from .dispatcher import RunInfo
@@ -33,20 +32,6 @@ class SupervisorStart:
 @dataclass(frozen=True, slots=True)
 class CurrentRun(Query[RunInfo]):
     """Question: the run as it is now."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelRun:
-    """Order: the server wants this run cancelled."""
-
-    state: State
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndRun:
-    """Order: end the run for a reason of the worker's."""
-
-    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,10 @@ from ..domain.model import LogLine
 from ..domain.policy import seconds_until_start
 from ..domain.process import ProcessFact
 from ..domain.record import Phase, Reason, RunRecord
+from ..domain.run import EndRun
 from ..domain.worker_events import run_event
 from ..job.job import PreparedJob
-from ..messages.process_supervisor import EndRun, SupervisorStart
+from ..messages.process_supervisor import SupervisorStart
 from ..runtime import AsyncioActor
 from . import messages
 from .machine import effects, stimuli

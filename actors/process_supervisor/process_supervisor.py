@@ -17,12 +17,11 @@ from ..domain.process import (
     TreeEnded,
 )
 from ..domain.record import Phase, Reason, RunRecord
+from ..domain.run import CancelRun, EndRun
 from ..job.job import PreparedJob
 from ..messages.dispatcher import RunInfo, RunSettled
 from ..messages.process_supervisor import (
-    CancelRun,
     CurrentRun,
-    EndRun,
     GiveBack,
     MemoryUsed,
     SupervisorStart,
@@ -258,14 +257,10 @@ class ProcessSupervisor(AsyncioActor):
             self._early.append(message)
             return
         match message:
-            case CancelRun(state=state):
-                self._take(stimuli.CancelWanted(state=state))
-            case EndRun(reason=reason):
-                self._take(stimuli.EndWanted(reason=reason))
+            case CancelRun() | EndRun() | TreeEnded():
+                self._take(message)
             case ProcessExited():
                 self._exited(message)
-            case TreeEnded():
-                self._take(message)
             case OutputWritten():
                 self._output.show(message, self._record)
 

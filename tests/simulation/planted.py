@@ -24,9 +24,10 @@ from actors.domain.ids import ClaimKey
 from actors.domain.model import Aborted
 from actors.domain.process import ExitStatus, ProcessExited, TreeEnded
 from actors.domain.record import Reason
+from actors.domain.run import CancelRun
 from actors.job.job import PreparedJob
 from actors.messages.dispatcher import CancelIfOurs
-from actors.messages.process_supervisor import CancelRun, MemoryUsed
+from actors.messages.process_supervisor import MemoryUsed
 from actors.periodic_actor import StartRound
 from actors.poller.poller import Poller
 from actors.process_supervisor.journaling import RecordKeeping, Step

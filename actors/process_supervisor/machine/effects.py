@@ -72,7 +72,7 @@ class EndTree:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartTimeout:
-    """Take ``EndWanted(TIMED_OUT)`` once the run has lasted for ``seconds``."""
+    """Take ``EndRun(TIMED_OUT)`` once the run has lasted for ``seconds``."""
 
     seconds: float
 

@@ -18,7 +18,7 @@ from typing import assert_never
 from ...domain.model import State, StateType
 from ...domain.process import TreeEnded
 from ...domain.record import Phase
-from ...domain.run import Run
+from ...domain.run import CancelRun, EndRun, Run
 from . import adoption, beginning, ending, stimuli
 from .effects import Abandon, Effect
 from .proposals import claim
@@ -65,9 +65,9 @@ def _decide(turn: Turn, stimulus: stimuli.Stimulus) -> None:
             beginning.could_not_spawn(turn, cause)
         case stimuli.GiveBackWanted():
             beginning.give_back_wanted(turn)
-        case stimuli.CancelWanted(state=state):
+        case CancelRun(state=state):
             ending.cancel_wanted(turn, state)
-        case stimuli.EndWanted(reason=reason):
+        case EndRun(reason=reason):
             ending.end_wanted(turn, reason)
         case stimuli.Exited():
             ending.exited(turn, stimulus)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from ...domain.model import Proposal, Resource, State, Verdict
 from ...domain.process import ExitStatus, TreeEnded
-from ...domain.record import JobSummary, Reason
+from ...domain.record import JobSummary
+from ...domain.run import CancelRun, EndRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,20 +103,6 @@ class TailKnown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CancelWanted:
-    """The server holds the run in a cancelling state."""
-
-    state: State
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndWanted:
-    """The worker itself has to end the run: a limit was passed, or the worker stops."""
-
-    reason: Reason
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class GiveBackWanted:
     """The worker leaves: what it has claimed and not started is for others."""
 
@@ -161,8 +148,8 @@ Stimulus = (
     | Exited
     | TailKnown
     | TreeEnded
-    | CancelWanted
-    | EndWanted
+    | CancelRun
+    | EndRun
     | GiveBackWanted
     | StateSeen
     | HistorySeen

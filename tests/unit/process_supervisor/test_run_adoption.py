@@ -10,7 +10,7 @@ from actors.domain.model import (
     StateType,
 )
 from actors.domain.record import JobSummary, Limits, Phase, Reason
-from actors.domain.run import Run
+from actors.domain.run import CancelRun, Run
 from actors.process_supervisor.machine import stimuli as on
 from actors.process_supervisor.machine.effects import (
     EndTree,
@@ -68,7 +68,7 @@ def test_one_that_nobody_knows_is_lost_not_guessed() -> None:
 
 
 def test_after_a_reboot_nothing_is_signalled() -> None:
-    before = ScriptedRun().running().after(on.CancelWanted(state=CANCELLING))
+    before = ScriptedRun().running().after(CancelRun(state=CANCELLING))
     life = successor(before).after(on.Adopted(pid=42, rebooted=True))
     assert not life.all(EndTree)
     assert life.last_proposal().type is StateType.CANCELLED
@@ -86,7 +86,7 @@ def test_a_report_under_way_is_sent_again_with_the_same_id() -> None:
 
 
 def test_an_end_under_way_is_ordered_again() -> None:
-    before = ScriptedRun().running().after(on.CancelWanted(state=CANCELLING))
+    before = ScriptedRun().running().after(CancelRun(state=CANCELLING))
     assert successor(before).after(on.Adopted(pid=42)).all(EndTree)
 
 

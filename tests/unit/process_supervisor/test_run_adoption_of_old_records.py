@@ -11,7 +11,7 @@ from actors.domain.ids import ClaimKey, TransitionId, claim_key
 from actors.domain.model import Accepted, State, StateType
 from actors.domain.process import ExitStatus
 from actors.domain.record import JobSummary, Phase, Reason
-from actors.domain.run import Run, found_run, new_run
+from actors.domain.run import CancelRun, EndRun, Run, found_run, new_run
 from actors.domain.worker_events import EventKind
 from actors.process_supervisor.machine import stimuli as on
 from actors.process_supervisor.machine.effects import (
@@ -62,8 +62,8 @@ def test_a_process_is_believed_before_a_record_that_a_full_disk_did_not_take(old
 @pytest.mark.parametrize(
     ("wanted", "outcome"),
     [
-        (on.CancelWanted(state=CANCELLING), StateType.CANCELLED),
-        (on.EndWanted(reason=Reason.WORKER_STOPPED), StateType.CRASHED),
+        (CancelRun(state=CANCELLING), StateType.CANCELLED),
+        (EndRun(reason=Reason.WORKER_STOPPED), StateType.CRASHED),
     ],
 )
 def test_what_was_to_end_before_it_was_spawned_is_not_spawned_again(
@@ -106,7 +106,7 @@ def test_what_is_not_pending_by_our_claim_any_more_is_not_spawned(seen: State | 
 
 
 def test_what_was_spawning_when_the_machine_was_restarted_is_over() -> None:
-    old, _ = after(spawning(), on.CancelWanted(state=CANCELLING))
+    old, _ = after(spawning(), CancelRun(state=CANCELLING))
     run, effects = after(Run.from_record(old.record), on.Adopted(pid=9, rebooted=True))
     assert run.record.phase is Phase.REPORTING
     assert not [e for e in effects if isinstance(e, EndTree)]
@@ -116,7 +116,7 @@ def test_cancelling_a_command_that_is_over_and_reported_nothing_is_answered() ->
     command = JobSummary(command="make", is_engine=False)
     run, _ = after(claimed(), on.Prepared(job=command, related=()), on.Spawned(pid=9))
     run, _ = after(run, on.Exited(status=ExitStatus(code=0)))
-    _, effects = after(run, on.CancelWanted(state=CANCELLING))
+    _, effects = after(run, CancelRun(state=CANCELLING))
     assert [e.proposal.type for e in effects if isinstance(e, Propose)] == [StateType.CANCELLED]
 
 
@@ -142,7 +142,7 @@ def over() -> Run:
     return after(
         spawning(),
         on.Spawned(pid=9),
-        on.CancelWanted(state=CANCELLING),
+        CancelRun(state=CANCELLING),
         on.Exited(status=ExitStatus(code=-15)),
     )[0]
 

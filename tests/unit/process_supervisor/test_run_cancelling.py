@@ -14,6 +14,7 @@ from actors.domain.model import (
     StateType,
 )
 from actors.domain.record import JobSummary, Phase, Reason
+from actors.domain.run import CancelRun, EndRun
 from actors.domain.worker_events import EventKind
 from actors.process_supervisor.machine import stimuli as on
 from actors.process_supervisor.machine.effects import (
@@ -42,7 +43,7 @@ def test_what_was_cancelled_while_it_waited_is_reported_as_cancelled() -> None:
 
 
 def test_a_cancelled_run_is_ended_and_proposed_as_cancelled_with_its_message_kept() -> None:
-    life = ScriptedRun().running().after(on.CancelWanted(state=CANCELLING))
+    life = ScriptedRun().running().after(CancelRun(state=CANCELLING))
     assert life.all(EndTree) == [EndTree(signal=15, grace_seconds=30.0, announce_cancel=True)]
     life.exited(-15)
     assert life.last_proposal().type is StateType.CANCELLED
@@ -57,7 +58,7 @@ def test_a_cancelled_run_is_ended_and_proposed_as_cancelled_with_its_message_kep
 def test_force_is_used_over_cancelling_and_over_the_crash_that_our_cancel_caused(
     held: State,
 ) -> None:
-    life = ScriptedRun().running().after(on.CancelWanted(state=CANCELLING)).exited(-15)
+    life = ScriptedRun().running().after(CancelRun(state=CANCELLING)).exited(-15)
     life.answer(Aborted(state=held))
     assert life.proposed()[-1] == (StateType.CANCELLED, True)
     life.answer(Accepted(state=state(StateType.CANCELLED))).gone()
@@ -66,7 +67,7 @@ def test_force_is_used_over_cancelling_and_over_the_crash_that_our_cancel_caused
 
 @pytest.mark.parametrize("held", [StateType.COMPLETED, StateType.FAILED])
 def test_a_run_that_was_over_before_its_cancellation_keeps_its_state(held: StateType) -> None:
-    life = ScriptedRun().running().after(on.CancelWanted(state=CANCELLING)).exited(0)
+    life = ScriptedRun().running().after(CancelRun(state=CANCELLING)).exited(0)
     life.answer(Aborted(state=state(held))).gone()
     assert (StateType.CANCELLED, True) not in life.proposed()
     assert life.phase() is Phase.OVER
@@ -80,7 +81,7 @@ def test_a_crash_that_meets_cancelling_becomes_cancelled() -> None:
 @pytest.mark.parametrize("phase", ["claiming", "preparing", "spawning"])
 def test_cancelling_before_the_process_exists_ends_as_cancelled(phase: str) -> None:
     life = ScriptedRun().after(on.Begun())
-    wanted = on.CancelWanted(state=CANCELLING)
+    wanted = CancelRun(state=CANCELLING)
     if phase == "claiming":
         life.after(wanted).answer(Accepted(state=PENDING))
     elif phase == "preparing":
@@ -100,7 +101,7 @@ def test_cancelling_before_the_process_exists_ends_as_cancelled(phase: str) -> N
 
 
 def test_a_run_that_was_not_ours_to_cancel_has_no_reason() -> None:
-    life = ScriptedRun().after(on.Begun(), on.CancelWanted(state=CANCELLING))
+    life = ScriptedRun().after(on.Begun(), CancelRun(state=CANCELLING))
     life.answer(Aborted(state=state(StateType.RUNNING)))
     assert life.all(Settle) == [Settle(reason=None)]
 
@@ -108,8 +109,8 @@ def test_a_run_that_was_not_ours_to_cancel_has_no_reason() -> None:
 @pytest.mark.parametrize(
     ("stimulus", "reported"),
     [
-        (on.CancelWanted(state=CANCELLING), StateType.CANCELLED),
-        (on.EndWanted(reason=Reason.WORKER_STOPPED), StateType.CRASHED),
+        (CancelRun(state=CANCELLING), StateType.CANCELLED),
+        (EndRun(reason=Reason.WORKER_STOPPED), StateType.CRASHED),
     ],
     ids=["cancelled", "stopped"],
 )
@@ -127,7 +128,7 @@ def test_what_is_to_be_ended_before_it_was_ordered_to_start_is_reported_at_once(
 
 def test_what_is_cancelled_while_spawning_stays_cancelled_when_the_worker_stops() -> None:
     life = ScriptedRun().claimed().after(on.Prepared(job=ENGINE, related=()))
-    life.after(on.CancelWanted(state=CANCELLING), on.EndWanted(reason=Reason.WORKER_STOPPED))
+    life.after(CancelRun(state=CANCELLING), EndRun(reason=Reason.WORKER_STOPPED))
     life.after(on.Spawned(pid=7)).exited(-15)
     life.answer(Aborted(state=state(StateType.CRASHED)))
     assert life.proposed()[-1] == (StateType.CANCELLED, True)
@@ -144,15 +145,15 @@ def test_a_run_that_ends_well_while_it_is_being_cancelled_becomes_cancelled(
 def test_a_runner_command_cancels_by_itself() -> None:
     life = ScriptedRun().running(RUNNER)
     for _ in range(4):
-        life.after(on.CancelWanted(state=CANCELLING))
+        life.after(CancelRun(state=CANCELLING))
         assert not life.all(EndTree)
         life.now += timedelta(seconds=9)
 
 
 def test_a_runner_that_hangs_while_it_cancels_is_ended() -> None:
-    life = ScriptedRun().running(RUNNER).after(on.CancelWanted(state=CANCELLING))
+    life = ScriptedRun().running(RUNNER).after(CancelRun(state=CANCELLING))
     life.now += timedelta(seconds=35)
-    life.after(on.CancelWanted(state=CANCELLING))
+    life.after(CancelRun(state=CANCELLING))
     assert [order.grace_seconds for order in life.all(EndTree)] == [5]
     life.exited(-9).gone()
     assert life.proposed()[-1] == (StateType.CANCELLED, False)

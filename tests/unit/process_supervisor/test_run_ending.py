@@ -10,6 +10,7 @@ from actors.domain.model import (
 )
 from actors.domain.process import TreeEnded
 from actors.domain.record import JobSummary, Limits, Phase, Reason
+from actors.domain.run import EndRun
 from actors.process_supervisor.machine import stimuli as on
 from actors.process_supervisor.machine.effects import (
     CheckState,
@@ -81,7 +82,7 @@ def test_a_run_past_its_time_is_ended_and_says_so() -> None:
     limits = Limits(timeout_seconds=60, grace_seconds=5)
     life = ScriptedRun().running(JobSummary(command="x", limits=limits))
     assert life.all(StartTimeout) == [StartTimeout(seconds=60)]
-    life.after(on.EndWanted(reason=Reason.TIMED_OUT)).exited(-15)
+    life.after(EndRun(reason=Reason.TIMED_OUT)).exited(-15)
     assert life.last_proposal().type is StateType.CRASHED
     assert "60" in (life.last_proposal().message or "")
     life.answer(Accepted(state=state(StateType.CRASHED))).gone()

@@ -21,7 +21,7 @@ from actors.domain.model import (
 )
 from actors.domain.process import ExitStatus, TreeEnded
 from actors.domain.record import JobSummary, Limits, Phase, Reason
-from actors.domain.run import Run, new_run
+from actors.domain.run import CancelRun, EndRun, Run, new_run
 from actors.process_supervisor.machine import stimuli as on
 from actors.process_supervisor.machine.effects import (
     CheckState,
@@ -245,11 +245,11 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def cancel(self) -> None:
-        self.take(on.CancelWanted(state=CANCELLING))
+        self.take(CancelRun(state=CANCELLING))
 
     @rule(reason=st.sampled_from(WISHES))
     def end(self, reason: Reason) -> None:
-        self.take(on.EndWanted(reason=reason))
+        self.take(EndRun(reason=reason))
 
     @rule(state=st.one_of(st.none(), states))
     @precondition(lambda self: self.checking)
