@@ -102,6 +102,10 @@ class FlowRun:
     others: Mapping[str, Json] = field(default_factory=dict, repr=False)
     """All other fields of the server's answer, for ``{{ ctx.flow_run.* }}``."""
 
+    def due_in(self, now: datetime) -> float:
+        """Seconds until it should start; 0 when that is past."""
+        return max((self.due - now).total_seconds(), 0.0) if self.due else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class InfrastructurePid:

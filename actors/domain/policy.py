@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from random import Random
 from typing import Final
@@ -42,17 +41,6 @@ class Backoff:
             return 0.0
         doublings = min(failures - 1, 64)  # few enough for a float
         return min(self.initial * 2.0**doublings, self.ceiling)
-
-
-def seconds_until_start(due: datetime | None, now: datetime, *, may_start_early: bool) -> float:
-    """How long a prepared job has to wait: a run is polled some seconds before it is due.
-
-    An engine waits by itself until the run is due, so it is started at once; a plain command is
-    not.
-    """
-    if may_start_early or due is None:
-        return 0.0
-    return max((due - now).total_seconds(), 0.0)
 
 
 POLLS_MISSED: Final = 30

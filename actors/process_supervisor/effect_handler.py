@@ -8,7 +8,6 @@ from typing import TypeVar, assert_never
 
 from ..domain.errors import FailureKind, bug_in_words, classify_failure
 from ..domain.model import LogLine
-from ..domain.policy import seconds_until_start
 from ..domain.process import ProcessFact
 from ..domain.record import Phase, Reason, RunRecord
 from ..domain.run import EndRun
@@ -190,11 +189,8 @@ class EffectHandler:
     def job_prepared(self, job: PreparedJob, record: RunRecord) -> stimuli.Prepared:
         """Keep the order for the keeper; engines and runners wait by themselves until due."""
         self._job = job
-        due_in = seconds_until_start(
-            record.run.due,
-            self._ports.clock.now(),
-            may_start_early=job.summary.is_engine or job.summary.uses_runner,
-        )
+        waits_by_itself = job.summary.is_engine or job.summary.uses_runner
+        due_in = 0.0 if waits_by_itself else record.run.due_in(self._ports.clock.now())
         return stimuli.Prepared(job=job.summary, related=job.related, due_in=due_in)
 
     def proposal_answered(

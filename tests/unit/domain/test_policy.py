@@ -12,8 +12,8 @@ from actors.domain.policy import (
     Backoff,
     is_healthy,
     jittered,
-    seconds_until_start,
 )
+from tests.support.builders import a_run
 
 # --- rhythm -----------------------------------------------------------------------------------
 
@@ -65,15 +65,10 @@ def test_chance_moves_a_backoff_by_a_fifth_at_most(failures: int, seed: int) -> 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
-    ("due_in", "may_start_early", "wait"),
-    [(8, True, 0), (8, False, 8), (-5, False, 0), (None, False, 0)],
-)
-def test_engines_may_start_early_and_plain_commands_wait(
-    due_in: int | None, may_start_early: bool, wait: float
-) -> None:
+@pytest.mark.parametrize(("due_in", "wait"), [(8, 8), (-5, 0), (None, 0)])
+def test_how_long_a_run_has_to_wait(due_in: int | None, wait: float) -> None:
     due = None if due_in is None else NOW + timedelta(seconds=due_in)
-    assert seconds_until_start(due, NOW, may_start_early=may_start_early) == wait
+    assert a_run(due=due).due_in(NOW) == wait
 
 
 # --- health -----------------------------------------------------------------------------------
