@@ -31,8 +31,3 @@ def new_transition_id(rng: Random = _RANDOM) -> TransitionId:
 def claim_key(run_id: FlowRunId, transition_id: TransitionId) -> ClaimKey:
     """The key of the claim that proposes Pending with ``transition_id``."""
     return ClaimKey(f"{run_id}.{transition_id[:8]}")
-
-
-def flow_run_id_of(key: ClaimKey) -> FlowRunId:
-    """The flow run of a claim."""
-    return FlowRunId(key.rsplit(".", 1)[0])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from actors.domain.ids import FlowRunId, flow_run_id_of
+from actors.domain.ids import FlowRunId
 from actors.domain.model import StateType
 from actors.testing.prefect_world import Run
+from tests.support.builders import flow_run_id_of
 
 from .bugs import UNREPORTED
 from .simulation import Simulation

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 
-from actors.domain.ids import ClaimKey, FlowRunId, TransitionId, claim_key, flow_run_id_of
+from actors.domain.ids import ClaimKey, FlowRunId, TransitionId, claim_key
 from actors.domain.model import StateType
 from actors.domain.record import MEBIBYTE, Limits, Phase, Reason, RunRecord
 from actors.testing.processes import ScriptedProcess
+from tests.support.builders import flow_run_id_of
 
 from .invariants import SLACK_SECONDS, has_lost_hold
 from .server import Write

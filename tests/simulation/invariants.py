@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from actors.dispatcher.dispatcher import Dispatcher
 from actors.domain.errors import StateFolderError
-from actors.domain.ids import ClaimKey, claim_key, flow_run_id_of
+from actors.domain.ids import ClaimKey, claim_key
 from actors.domain.model import StateType
 from actors.domain.record import Phase, RunRecord
 from actors.guardian import Guardian
@@ -26,6 +26,7 @@ from actors.runtime import (
     dump,
 )
 from actors.testing.processes import ScriptedProcess
+from tests.support.builders import flow_run_id_of
 
 from .bugs import LOSES_HOLD, Surprise
 from .life import Killed

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from actors.domain.ids import FlowRunId, claim_key, flow_run_id_of
+from actors.domain.ids import FlowRunId, claim_key
 from actors.domain.model import State, StateType
+from tests.support.builders import flow_run_id_of
 
 from .endings import is_forgotten
 from .invariants import has_lost_hold

@@ -10,7 +10,7 @@ from typing import Any
 
 from actors.app.wiring import Wiring
 from actors.domain.errors import OrchestratorError, is_final
-from actors.domain.ids import ClaimKey, FlowRunId, claim_key, flow_run_id_of
+from actors.domain.ids import ClaimKey, FlowRunId, claim_key
 from actors.domain.model import StateType
 from actors.domain.process import SpawnOrder
 from actors.domain.record import MEBIBYTE, Phase, RunRecord
@@ -19,6 +19,7 @@ from actors.testing.journal import MemoryJournal
 from actors.testing.orchestrator import InMemoryOrchestrator
 from actors.testing.processes import ScriptedKeeper, ScriptedProcess
 from actors.testing.virtual_time import START
+from tests.support.builders import flow_run_id_of
 
 from .bugs import Bugs
 from .life import Life

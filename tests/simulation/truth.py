@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from actors.domain.ids import ClaimKey, FlowRunId, flow_run_id_of
+from actors.domain.ids import ClaimKey, FlowRunId
 from actors.domain.model import State
 from actors.domain.record import Limits, Reason, RunRecord
 from actors.process_supervisor.journaling import LATE_SECONDS
 from actors.testing.processes import ScriptedProcess
+from tests.support.builders import flow_run_id_of
 
 NEVER = float("-inf")
 

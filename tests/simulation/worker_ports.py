@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 from actors.domain.errors import KeeperError, StateFolderError
-from actors.domain.ids import ClaimKey, FlowRunId, flow_run_id_of
+from actors.domain.ids import ClaimKey, FlowRunId
 from actors.domain.ports import FactListener
 from actors.domain.process import (
     KeptRun,
@@ -23,6 +23,7 @@ from actors.domain.process import (
 from actors.domain.record import Phase, RunRecord
 from actors.testing.journal import MemoryJournal
 from actors.testing.processes import ScriptedKeeper, ScriptedLauncher, ScriptedProcess
+from tests.support.builders import flow_run_id_of
 from tests.support.scripted_memory import ScriptedResourceMonitor
 
 from .bugs import Bugs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors.domain.ids import DeploymentId, FlowId, FlowRunId
+from actors.domain.ids import ClaimKey, DeploymentId, FlowId, FlowRunId
 from actors.domain.model import Deployment, Flow, FlowRun, State, StateType, WorkPool
 
 FLOW = Flow(id=FlowId("flow-id"), name="hello", tags=("gamma",))
@@ -22,3 +22,7 @@ def a_run(id: str = "run-id", **changes: Any) -> FlowRun:
         "tags": ("alpha", "gamma"),
     }
     return FlowRun(**(fields | changes))
+
+
+def flow_run_id_of(key: ClaimKey) -> FlowRunId:
+    return FlowRunId(key.rsplit(".", 1)[0])
