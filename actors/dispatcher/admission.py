@@ -73,10 +73,10 @@ class AdmissionControl:
         slots_free = self.slots_free(usage)
         self._refused_at = _recent(self._refused_at, now)
         not_admitted = usage.open_claims + len(self._refused_at) + self._rescheduled
-        ask_for = MAX_RUNS_PER_POLL if slots_free is None else slots_free + not_admitted
+        enough = MAX_RUNS_PER_POLL if slots_free is None else min(slots_free, MAX_RUNS_PER_POLL)
         return Capacity(
-            slots_free=slots_free,
-            ask_for=max(1, min(ask_for, MAX_RUNS_PER_POLL)),
+            enough=enough,
+            ask_for=max(1, min(enough + not_admitted, MAX_RUNS_PER_POLL)),
             known=usage.run_ids.union(self._refused_at),
             full_deployments=self._full_deployments,
         )

@@ -21,21 +21,14 @@ MAX_RUNS_PER_POLL: Final = 200
 class Capacity:
     """How many runs the Dispatcher can admit, and which ones it does not expect to."""
 
-    slots_free: int | None
-    """None without a limit."""
+    enough: int
+    """How many promising runs are enough for one poll."""
     ask_for: int
     """The limit to poll with: more than the free slots where the server also lists others."""
     known: frozenset[FlowRunId]
     """Active runs, and those that the server refused lately."""
     full_deployments: frozenset[DeploymentId]
     """Deployments whose runs the server refused lately."""
-
-    @property
-    def enough(self) -> int:
-        """How many promising runs are enough for one poll."""
-        if self.slots_free is None:
-            return MAX_RUNS_PER_POLL
-        return min(self.slots_free, MAX_RUNS_PER_POLL)
 
     def is_promising(self, run: FlowRun) -> bool:
         """Whether nothing is known that speaks against a claim."""

@@ -16,7 +16,7 @@ from actors.dispatcher.admission import (
 from actors.domain.ids import DeploymentId, FlowRunId
 from actors.domain.model import FlowRun
 from actors.domain.process import MemorySample
-from actors.messages.dispatcher import MAX_RUNS_PER_POLL, Capacity, DueRuns, Share
+from actors.messages.dispatcher import MAX_RUNS_PER_POLL, DueRuns, Share
 from tests.support.builders import POOL, a_run
 
 NOW = 1000.0
@@ -165,14 +165,11 @@ def test_a_run_that_was_lost_to_another_worker_says_nothing_of_its_deployment() 
 
 
 @pytest.mark.parametrize(
-    ("slots_free", "number"),
+    ("limit", "number"),
     [(None, MAX_RUNS_PER_POLL), (3, 3), (0, 0), (1000, MAX_RUNS_PER_POLL)],
 )
-def test_how_many_promising_runs_are_enough(slots_free: int | None, number: int) -> None:
-    capacity = Capacity(
-        slots_free=slots_free, ask_for=1, known=frozenset(), full_deployments=frozenset()
-    )
-    assert capacity.enough == number
+def test_how_many_promising_runs_are_enough(limit: int | None, number: int) -> None:
+    assert admission_control(limit).capacity(Usage(), now=NOW).enough == number
 
 
 def share(room: int, *runs: str) -> Share:

@@ -255,6 +255,8 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.checking)
     def see(self, state: State | None) -> None:
         self.checking = False
+        if self.run.is_claiming and state is not None and state.type is StateType.PENDING:
+            self.ours = self.ours or state.transition_id in (self.run.record.claim, None)
         self.take(on.StateSeen(state=state))
 
     @rule(states=st.lists(states, max_size=3).map(tuple))
