@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Concatenate, Literal, ParamSpec, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 
 class Section(StrEnum):
@@ -40,6 +40,23 @@ class Option:
     """A value for the example file, where there is no default to show."""
     hidden: bool = False
     """Whether there is no option on the command line."""
+
+
+P = ParamSpec("P")
+
+
+def as_field(option: Callable[P, Option]) -> Callable[Concatenate[object, P], Any]:
+    """A function that makes a field with an option, from its default and the option's arguments.
+
+    The default of a required field is ``...``.
+    """
+
+    def field(default: object, /, *args: P.args, **kwargs: P.kwargs) -> Any:
+        info: Any = Field(default)  # a FieldInfo
+        info.metadata.append(option(*args, **kwargs))
+        return info
+
+    return field
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +96,7 @@ class Setting:
 
 
 def settings_of(model: type[BaseModel]) -> Iterator[Setting]:
-    """The fields of ``model`` that are annotated with an :class:`Option`, in their order."""
+    """The fields of ``model`` that have an :class:`Option`, in their order."""
     for name, info in model.model_fields.items():
         [option] = [item for item in info.metadata if isinstance(item, Option)]
         kind, choices = _kind_of(info.annotation)
