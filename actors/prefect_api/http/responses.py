@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 from ...domain.errors import (
@@ -15,12 +16,16 @@ from ...domain.errors import (
 )
 from ...domain.model import Json
 from .exchange import HttpResponse
-from .json_codec import decode
 
 MAX_DETAIL: Final = 500
 """Characters of the server's own words that go into an error's message."""
 
 _URL_HINT: Final = "check PREFECT_API_URL, which usually ends in /api"
+
+_BAD_CREDENTIALS: Final = (
+    "the server does not accept our credentials: check PREFECT_API_AUTH_STRING (user:password) or"
+    " PREFECT_API_KEY"
+)
 
 
 class RouteMissing(Unavailable):
@@ -41,60 +46,52 @@ def json_of(answer: HttpResponse, what: str) -> Json:
     ``what`` is the request in messages, such as ``GET /flows/...``.
     """
     if not 200 <= answer.status < 300:
-        raise error_of(answer, what)
+        detail = _detail(answer)
+        kind, hint = _meaning(answer, detail)
+        said = f"{what}: {answer.status}" + (f" ({detail})" if detail else "")
+        raise kind(f"{said}; {hint}" if hint else said, status=answer.status)
     if not answer.body:
         return None
     try:
-        return decode(answer.body)
+        return _decode(answer.body)
     except (ValueError, RecursionError):
-        kind = answer.headers.get("content-type", "no content type")
+        content = answer.headers.get("content-type", "no content type")
         raise Unavailable(
-            f"{what}: the answer is not JSON ({kind}); {_URL_HINT}", status=answer.status
+            f"{what}: the answer is not JSON ({content}); {_URL_HINT}", status=answer.status
         ) from None
 
 
-def error_of(answer: HttpResponse, what: str) -> OrchestratorError:
-    """The error for a response that is not a success."""
-    status = answer.status
-    detail = _detail(answer)
-    said = f"{what}: {status}" + (f" ({detail})" if detail else "")
-    match status:
+def _meaning(answer: HttpResponse, detail: str) -> tuple[type[OrchestratorError], str]:
+    """The error for a response that is not a success, and what to do about it."""
+    match answer.status:
         case 401:
-            return Unauthorized(
-                f"{said}; the server does not accept our credentials: check "
-                "PREFECT_API_AUTH_STRING (user:password) or PREFECT_API_KEY",
-                status=status,
-            )
+            return Unauthorized, _BAD_CREDENTIALS
         case 403 if "CSRF token" in detail:
-            return CsrfRefused(f"{said}; a proxy may drop its header", status=status)
+            return CsrfRefused, "a proxy may drop its header"
         case 403:
-            return Forbidden(f"{said}; the server does not allow this", status=status)
+            return Forbidden, "the server does not allow this"
         case 404 if detail in ("", "Not Found"):
-            return RouteMissing(f"{said}; there is no such route: {_URL_HINT}", status=status)
+            return RouteMissing, f"there is no such route: {_URL_HINT}"
         case 404:
-            return NotFound(said, status=status)
-        case 409:
-            return Conflict(said, status=status)
-        case 408 | 429:
-            return Unavailable(f"{said}; the server is overloaded or slow", status=status)
+            return NotFound, ""
         case 405:
-            return InvalidRequest(f"{said}; {_URL_HINT}", status=status)
-        case _ if 400 <= status < 500:
-            return InvalidRequest(said, status=status)
-        case _ if status >= 500:
-            return Unavailable(f"{said}; look at the server's log", status=status)
-        case _:
-            where = answer.headers.get("location")
-            redirect = f" to {where}" if where else ""
-            return Unavailable(
-                f"{said}; unexpected redirect or status{redirect}; {_URL_HINT}", status=status
-            )
+            return InvalidRequest, _URL_HINT
+        case 408 | 429:
+            return Unavailable, "the server is overloaded or slow"
+        case 409:
+            return Conflict, ""
+        case status if 400 <= status < 500:
+            return InvalidRequest, ""
+        case status if status >= 500:
+            return Unavailable, "look at the server's log"
+    location = answer.headers.get("location", "nowhere")
+    return Unavailable, f"unexpected status, or redirect to {location}; {_URL_HINT}"
 
 
 def _detail(answer: HttpResponse) -> str:
     """The server's own words; empty if the body is not that of a Prefect server's error."""
     try:
-        body = decode(answer.body)
+        body = _decode(answer.body)
     except (ValueError, RecursionError):
         return ""
     if not isinstance(body, dict):
@@ -113,3 +110,25 @@ def _problem(problem: dict[str, Json]) -> str:
     location = problem.get("loc")
     where = ".".join(map(str, location)) if isinstance(location, list) else "body"
     return f"{where}: {problem.get('msg', 'invalid')}"
+
+
+def _decode(body: bytes) -> Json:
+    """The value of a JSON text. ValueError, RecursionError: it is none.
+
+    JSON may escape half of a surrogate pair, which no file, socket or environment takes: such
+    halves are replaced.
+    """
+    value = json.loads(body)
+    return _without_surrogates(value) if b"\\ud" in body.lower() else value
+
+
+def _without_surrogates(value: Json) -> Json:
+    match value:
+        case str():
+            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        case list():
+            return [_without_surrogates(item) for item in value]
+        case dict():
+            return {_without_surrogates(k): _without_surrogates(v) for k, v in value.items()}
+        case _:
+            return value

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import structlog
 
-from ...domain.errors import Forbidden, OrchestratorError, Unauthorized, Unavailable
+from ...domain.errors import (
+    Forbidden,
+    InvalidRequest,
+    OrchestratorError,
+    Unauthorized,
+    Unavailable,
+)
 from ...domain.masking import Masker
 from ...domain.model import Json
 from ...domain.ports import Clock
 from .concurrency import Priority
 from .csrf import CsrfGuard
 from .exchange import ExchangeFailed, HttpRequest, HttpResponse, NoResponse
-from .json_codec import encode
 from .maintenance import Maintenance
 from .responses import CsrfRefused, json_of
 from .retry import parse_retry_after
@@ -89,7 +96,7 @@ class Session:
             method=method,
             address=path if not query else f"{path}?{urlencode(query)}",
             what=f"{method} {path}",
-            content=None if body is None else encode(body),
+            content=None if body is None else _encode(body),
             priority=priority,
         )
         used = self._credentials
@@ -192,3 +199,25 @@ class Session:
         unknown = failure.reason is NoResponse.UNREACHABLE and not self._sender.has_connected
         hopeless = failure.reason is NoResponse.UNUSABLE or unknown
         return not self._sender.closed and not hopeless
+
+
+def _encode(body: Json) -> bytes:
+    """``body`` as JSON in UTF-8; halves of surrogate pairs become question marks."""
+    try:
+        text = json.dumps(body, ensure_ascii=False, allow_nan=False, default=_plain)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InvalidRequest(f"the request cannot be written as JSON: {error}") from None
+    return text.encode("utf-8", "replace")
+
+
+def _plain(value: object) -> Json:
+    """JSON for the other types in domain objects: read-only mappings, tuples, datetimes."""
+    match value:
+        case Mapping():
+            return dict(value)
+        case datetime():
+            return value.isoformat()
+        case set() | frozenset() | Sequence() if not isinstance(value, bytes):
+            return list(value)
+        case _:
+            raise TypeError(f"{type(value).__name__} is not JSON")

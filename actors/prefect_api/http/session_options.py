@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -34,16 +34,14 @@ class Credentials:
 
 
 def secrets_of(
-    credentials: Credentials, *, headers: Mapping[str, str], addresses: Iterable[str]
+    credentials: Credentials, *, headers: Mapping[str, str], address: str
 ) -> frozenset[str]:
-    """What must not be shown: credentials, secret headers, passwords in addresses."""
+    """What must not be shown: credentials, secret headers, passwords in the address."""
     found = set(credentials.secrets())
     for name, value in headers.items():
         if is_secret_name(name) or name.lower() in ("authorization", "cookie"):
             found |= {value, value.rpartition(" ")[2]}
-    for address in addresses:
-        found.update(passwords_in_addresses(address))
-    return frozenset(found)
+    return frozenset(found.union(passwords_in_addresses(address)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +64,6 @@ class SessionOptions:
     """For a request with its retries, without announced maintenance."""
     verify: bool | str = True
     """Whether to check TLS certificates, or the file of the authorities to trust."""
-    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """From :func:`~actors.prefect_api.http.proxies.proxies_from`."""
     csrf: bool = True
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     max_response_bytes: int = 64 * 1024 * 1024
@@ -79,21 +75,19 @@ class SessionOptions:
         return secrets_of(
             self.credentials,
             headers=self.custom_headers,
-            addresses=(self.base_url, *self.proxies.values()),
+            address=self.base_url,
         )
 
     def headers(self, credentials: Credentials) -> dict[str, str]:
         """The headers of every request, without those for CSRF."""
+        custom = {name.lower(): value for name, value in self.custom_headers.items()}
+        for reserved in ("user-agent", "prefect-csrf-token", "prefect-csrf-client"):
+            custom.pop(reserved, None)
         base = {
-            "Accept": "application/json",
-            "Accept-Encoding": "gzip, deflate",
-            "X-PREFECT-API-VERSION": API_VERSION,
+            "accept": "application/json",
+            "accept-encoding": "gzip, deflate",
+            "user-agent": self.user_agent,
+            "x-prefect-api-version": API_VERSION,
         }
         authorization = credentials.header()
-        if authorization is not None:
-            base["Authorization"] = authorization
-        reserved = {"user-agent", "prefect-csrf-token", "prefect-csrf-client"}
-        custom = {k: v for k, v in self.custom_headers.items() if k.lower() not in reserved}
-        overridden = {name.lower() for name in custom}
-        kept = {k: v for k, v in base.items() if k.lower() not in overridden}
-        return kept | custom | {"User-Agent": self.user_agent}
+        return base | ({"authorization": authorization} if authorization else {}) | custom

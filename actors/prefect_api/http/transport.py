@@ -26,7 +26,6 @@ from .exchange import (
     HttpResponse,
     NoResponse,
 )
-from .proxies import proxies_for
 from .session_options import SessionOptions
 
 MAX_REDIRECTS: Final = 10
@@ -53,7 +52,6 @@ class Transport:
         if options.verify is False:  # the session has warned once; not with each request
             urllib3.disable_warnings(InsecureRequestWarning)
         self._session = requests.Session()
-        self._session.trust_env = False  # no netrc, no REQUESTS_CA_BUNDLE: the profile decides
         adapter = _Adapter(pool_connections=4, pool_maxsize=connections)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
@@ -96,6 +94,7 @@ class Transport:
         )
 
     def _send(self, request: HttpRequest) -> HttpResponse:
+        # Of the environment, `send` heeds the proxies only: no netrc, no REQUESTS_CA_BUNDLE.
         prepared = requests.Request(
             request.method, request.url, headers=dict(request.headers), data=request.body
         ).prepare()
@@ -105,7 +104,6 @@ class Transport:
             allow_redirects=False,
             timeout=self._options.timeout_seconds,
             verify=self._options.verify,
-            proxies=proxies_for(request.url, self._options.proxies),
         )
         with response:
             headers = {name.lower(): value for name, value in response.headers.items()}
@@ -138,10 +136,6 @@ def redirected(request: HttpRequest, location: str) -> HttpRequest:
     """
     url = urljoin(request.url, location)
     old, new = urlsplit(request.url), urlsplit(url)
-    if new.scheme not in ("http", "https"):
-        raise ExchangeFailed(
-            NoResponse.UNUSABLE, f"the server redirected to an address of scheme {new.scheme!r}"
-        )
     headers = request.headers
     if _server_of(old) != _server_of(new):
         if request.body is not None:

@@ -26,7 +26,6 @@ from pydantic import (
 
 from ...domain.errors import SettingsError
 from ...domain.masking import secrets_in_environment
-from ..http.proxies import proxies_from
 from ..http.retry import RetryPolicy
 from ..http.session_options import Credentials, SessionOptions, secrets_of
 from .sources import read_sources
@@ -127,7 +126,6 @@ class PrefectProfile(PrefectSettings):
     """Where each ``PREFECT_*`` variable was found, in words."""
     variables: Mapping[str, str] = Field(default_factory=dict, repr=False)
     """The text of every Prefect setting that is set."""
-    proxies: Mapping[str, str] = Field(default_factory=dict, repr=False)
     warnings: tuple[str, ...] = ()
     """What Prefect would warn of, too, when it reads its settings."""
     again: Callable[[], PrefectProfile] | None = Field(default=None, repr=False)
@@ -156,12 +154,12 @@ class PrefectProfile(PrefectSettings):
         return self.model_copy(update={**update, "variables": kept | taken})
 
     def secrets(self) -> frozenset[str]:
-        """What must not be shown: credentials, secret headers, passwords in addresses, and the
+        """What must not be shown: credentials, secret headers, passwords in the address, and the
         settings of servers and engines that are named like secrets."""
         own = secrets_of(
             self.credentials(),
             headers=self.client_custom_headers,
-            addresses=(self.api_url or "", *self.proxies.values()),
+            address=self.api_url or "",
         )
         return own | secrets_in_environment(self.variables)
 
@@ -177,7 +175,6 @@ class PrefectProfile(PrefectSettings):
             user_agent=f"actor-worker/{_version()}",
             timeout_seconds=self.api_request_timeout,
             verify=self._verify(),
-            proxies=self.proxies,
             csrf=self.client_csrf_support_enabled and not is_cloud,
             retry=RetryPolicy(
                 max_retries=self.client_max_retries,
@@ -225,7 +222,6 @@ def load_profile(
             **values,
             sources=sources,
             variables=variables,
-            proxies=proxies_from(environ),
             warnings=tuple(warnings),
             again=partial(load_profile, environ, cwd=cwd, home=home),
         )

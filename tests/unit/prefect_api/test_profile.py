@@ -92,7 +92,6 @@ def test_secrets_do_not_show(load: Load) -> None:
         PREFECT_API_KEY="sesame1",
         PREFECT_API_AUTH_STRING="a:sesame2",
         PREFECT_CLIENT_CUSTOM_HEADERS='{"Authorization": "sesame3"}',
-        HTTPS_PROXY="http://a:sesame4@proxy",
     )
     assert "sesame" not in repr(profile)
     assert "sesame" not in repr(profile.session_options())
@@ -107,13 +106,11 @@ def test_a_session_gets_what_the_profile_says(load: Load, tmp_path: Path) -> Non
         PREFECT_API_SSL_CERT_FILE=str(file),
         PREFECT_API_REQUEST_TIMEOUT="5",
         PREFECT_CLIENT_MAX_RETRIES="1",
-        HTTPS_PROXY="http://proxy:1",
     ).session_options()
     assert options.base_url == "https://prefect.example.org/api"
     assert options.credentials.api_key == "key"
     assert (options.verify, options.timeout_seconds) == (str(file), 5)
     assert options.retry == RetryPolicy(max_retries=1)
-    assert options.proxies == {"https": "http://proxy:1"}
     assert options.user_agent.startswith("actor-worker/")
     assert options.csrf is True
 

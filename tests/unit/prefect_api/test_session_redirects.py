@@ -116,14 +116,16 @@ def test_scheme_host_and_port_make_a_server(location: str, same: bool) -> None:
             redirected(told, location)
 
 
-def test_a_proxy_is_used_except_for_hosts_that_go_without() -> None:
-    async def at_home(session: Session, clock: ManualClock) -> Any:
-        return await session.request("GET", "/thing")
-
+def test_a_proxy_is_used_except_for_hosts_that_go_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("NO_PROXY", "elsewhere")
     with ScriptedServer(default=Reply(200, "by proxy")) as proxy:
-        proxies = {"http": f"http://127.0.0.1:{proxy.port}"}
+        monkeypatch.setenv("http_proxy", f"127.0.0.1:{proxy.port}")
         server = ScriptedServer(default=Reply(200, "direct"))
-        assert run(server, at_home, proxies=proxies) == "by proxy"
+        assert run(server, get) == "by proxy"
         assert proxy.received[0].path == f"{server.url}/thing"
+        monkeypatch.setenv("NO_PROXY", "elsewhere, 127.0.0.0/8")
         server = ScriptedServer(default=Reply(200, "direct"))
-        assert run(server, at_home, proxies=proxies | {"no": "127.0.0.0/8"}) == "direct"
+        assert run(server, get) == "direct"
