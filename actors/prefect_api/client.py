@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from typing import Final
 from urllib.parse import quote
 from uuid import UUID
@@ -97,7 +96,7 @@ class PrefectApi:
 
     async def read_work_queues(self, pool: str, names: Collection[str]) -> list[WorkQueue]:
         path = f"/work_pools/{_part(pool)}/queues/filter"
-        pages = await self._pages(path, partial(queues_body, names))
+        pages = await self._pages(path, queues_body(names))
         return self._lists.read(WireQueue, pages, f"queues of work pool {pool!r}")
 
     async def send_heartbeat(self, pool: str, worker: str, interval_seconds: int) -> None:
@@ -128,7 +127,7 @@ class PrefectApi:
     async def read_scheduled_runs(
         self, pool: str, queue: str, *, before: datetime
     ) -> list[FlowRun]:
-        body = partial(scheduled_body, pool, queue, before)
+        body = scheduled_body(pool, queue, before)
         pages = await self._pages("/flow_runs/filter", body)
         what = f"scheduled runs of work queue {queue!r}"
         runs = {run.id: run for run in self._lists.read(WireRun, pages, what)}
@@ -140,7 +139,7 @@ class PrefectApi:
     ) -> list[FlowRun]:
         found: dict[FlowRunId, FlowRun] = {}
         for state in CANCELLING_FILTERS:
-            body = partial(cancelling_body, state, pool, queues, excluding)
+            body = cancelling_body(state, pool, queues, excluding)
             pages = await self._pages("/flow_runs/filter", body)
             runs = self._lists.read(WireRun, pages, "runs that are being cancelled")
             found |= {run.id: run for run in runs}
@@ -226,15 +225,14 @@ class PrefectApi:
             body = events_body(events)
             await self._request("POST", "/events", body=body, priority=Priority.DETAIL)
 
-    async def _pages(self, path: str, body: Callable[[int], Json]) -> list[Json]:
+    async def _pages(self, path: str, body: Mapping[str, Json]) -> list[Json]:
         """The items of all pages, whose size the server chooses."""
         items: list[Json] = []
         page: Json = None
         for _ in range(MAX_PAGES):
             before = page
-            page = await self._request(
-                "POST", path, body=body(len(items)), priority=Priority.VITAL
-            )
+            part = {**body, "offset": len(items)}
+            page = await self._request("POST", path, body=part, priority=Priority.VITAL)
             if not isinstance(page, list):
                 raise Unavailable(f"POST {path}: the answer is not a list")
             if not page or page == before:

@@ -44,14 +44,7 @@ def _in_utc(moment: datetime) -> datetime:
         raise ValueError("this moment is in no year of UTC") from None
 
 
-def _uuid(text: str) -> str:
-    try:
-        return str(UUID(text))
-    except ValueError:
-        raise ValueError("an id is a UUID") from None
-
-
-_IS_UUID = AfterValidator(_uuid)
+_IS_UUID = AfterValidator(lambda text: str(UUID(text)))
 """Ids name folders, environment variables and addresses, so they must not be any other text."""
 
 Moment = Annotated[datetime, AfterValidator(_in_utc)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, TypeVar
 
 import structlog
@@ -26,15 +27,20 @@ def read(model: type[Wire[T]], value: Json, what: str) -> T:
     """``value`` as a domain object. Unavailable: it has another form than a server's answer."""
     try:
         return model.model_validate(value).to_domain()
-    except (ValidationError, ValueError, OverflowError, RecursionError) as error:
-        raise Unavailable(f"{what}: the answer has an unknown form: {_short(error)}") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "answer"
+        reason = f"{where}: {first['msg'].removeprefix('Value error, ')}"
+    except (ValueError, OverflowError, RecursionError) as error:
+        reason = str(error)
+    raise Unavailable(f"{what}: the answer has an unknown form: {reason}")
 
 
 class ListReader:
     """Reads lists item by item, and logs once which items cannot be read."""
 
     def __init__(self) -> None:
-        self._reported: dict[tuple[str, str], None] = {}
+        self._report = lru_cache(MAX_REPORTS)(_report)
 
     def read(self, model: type[Wire[T]], value: Json, what: str) -> list[T]:
         """The items of ``value`` as domain objects, without those that cannot be read.
@@ -57,28 +63,13 @@ class ListReader:
             raise failure
         return items
 
-    def _report(self, error: str, item_id: str) -> None:
-        report = (error, item_id)
-        if report in self._reported:
-            return
-        if len(self._reported) >= MAX_REPORTS:
-            self._reported.pop(next(iter(self._reported)))
-        self._reported[report] = None
-        _log.warning("api.item_left_out", item=item_id, error=error)
+
+def _report(error: str, item_id: str) -> None:
+    _log.warning("api.item_left_out", item=item_id, error=error)
 
 
 def _id_in(item: Json) -> str | None:
     """The id of an item that cannot be read, cut short."""
-    if not isinstance(item, dict):
-        return None
-    run = item.get("flow_run", item)
+    run = item.get("flow_run", item) if isinstance(item, dict) else None
     item_id = run.get("id") if isinstance(run, dict) else None
     return item_id[:MAX_ID_SHOWN] if isinstance(item_id, str) else None
-
-
-def _short(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "answer"
-        return f"{where}: {first['msg'].removeprefix('Value error, ')}"
-    return str(error)

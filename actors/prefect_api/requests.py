@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from ..domain.ids import FlowRunId
 from ..domain.model import Json, LogLine, Proposal, StateType, WorkerEvent
 
+Body = dict[str, Json]
+
 CANCELLING_FILTERS: tuple[Mapping[str, Json], ...] = (
     {"type": {"any_": [StateType.CANCELLED.value]}, "name": {"any_": ["Cancelling"]}},
     {"type": {"any_": [StateType.CANCELLING.value]}},
@@ -20,7 +22,11 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def state_body(proposal: Proposal) -> Json:
+def _one_of(names: Collection[str]) -> Json:
+    return {"name": {"any_": list(names)}}
+
+
+def state_body(proposal: Proposal) -> Body:
     """``POST /flow_runs/{id}/set_state``; the transition id makes a retry harmless."""
     details = dict(proposal.details) | {"transition_id": proposal.transition_id}
     return {
@@ -35,26 +41,22 @@ def state_body(proposal: Proposal) -> Json:
     }
 
 
-def due_runs_body(queues: Collection[str], before: datetime, limit: int | None) -> Json:
+def due_runs_body(queues: Collection[str], before: datetime, limit: int | None) -> Body:
     """``POST /work_pools/{name}/get_scheduled_flow_runs``; no queue names mean all queues."""
-    body: dict[str, Json] = {
-        "work_queue_names": list(queues),
-        "scheduled_before": timestamp(before),
-    }
+    body: Body = {"work_queue_names": list(queues), "scheduled_before": timestamp(before)}
     return body if limit is None else body | {"limit": limit}
 
 
-def scheduled_body(pool: str, queue: str, before: datetime, offset: int) -> Json:
+def scheduled_body(pool: str, queue: str, before: datetime) -> Body:
     """``POST /flow_runs/filter`` for the runs of a queue, in an order without ties for paging."""
     return {
         "flow_runs": {
             "state": {"type": {"any_": [StateType.SCHEDULED.value]}},
             "next_scheduled_start_time": {"before_": timestamp(before)},
         },
-        "work_pools": {"name": {"any_": [pool]}},
-        "work_pool_queues": {"name": {"any_": [queue]}},
+        "work_pools": _one_of([pool]),
+        "work_pool_queues": _one_of([queue]),
         "sort": "ID_DESC",
-        "offset": offset,
     }
 
 
@@ -63,26 +65,18 @@ def cancelling_body(
     pool: str,
     queues: Collection[str],
     excluding: Collection[FlowRunId],
-    offset: int,
-) -> Json:
+) -> Body:
     """``POST /flow_runs/filter`` for one of the cancelling states."""
-    runs: dict[str, Json] = {"state": state}
+    runs: Body = {"state": state}
     if excluding:
         runs["id"] = {"not_any_": list(excluding)}
-    body: dict[str, Json] = {
-        "flow_runs": runs,
-        "work_pools": {"name": {"any_": [pool]}},
-        "offset": offset,
-    }
-    if queues:
-        body["work_pool_queues"] = {"name": {"any_": list(queues)}}
-    return body
+    body: Body = {"flow_runs": runs, "work_pools": _one_of([pool])}
+    return body | {"work_pool_queues": _one_of(queues)} if queues else body
 
 
-def queues_body(names: Collection[str], offset: int) -> Json:
+def queues_body(names: Collection[str]) -> Body:
     """``POST /work_pools/{name}/queues/filter``."""
-    chosen = {"name": {"any_": list(names)}} if names else None
-    return {"work_queues": chosen, "offset": offset}
+    return {"work_queues": _one_of(names) if names else None}
 
 
 def logs_body(lines: Iterable[LogLine]) -> Json:
