@@ -33,17 +33,18 @@ from .http.responses import RouteMissing
 from .http.retry import LONGEST_WAIT
 from .http.session import Session
 from .models import (
-    WireBlock,
-    WireDeployment,
-    WireDueRun,
-    WireFlow,
-    WirePool,
-    WireQueue,
-    WireRun,
-    WireState,
-    WireVerdict,
+    ListReader,
+    read,
+    to_block_data,
+    to_deployment,
+    to_due_run,
+    to_flow,
+    to_flow_run,
+    to_state,
+    to_verdict,
+    to_work_pool,
+    to_work_queue,
 )
-from .reading import ListReader, read
 from .requests import (
     CANCELLING_FILTERS,
     cancelling_body,
@@ -77,7 +78,7 @@ class PrefectApi:
     async def read_work_pool(self, name: str) -> WorkPool:
         path = f"/work_pools/{_part(name)}"
         answer = await self._request("GET", path, priority=Priority.VITAL)
-        return read(WirePool, answer, f"work pool {name!r}")
+        return read(to_work_pool, answer, f"work pool {name!r}")
 
     async def create_work_pool(
         self, name: str, type: str, base_job_template: Mapping[str, Json] | None
@@ -87,7 +88,7 @@ class PrefectApi:
         if base_job_template is not None:
             body["base_job_template"] = base_job_template
         answer = await self._request("POST", "/work_pools/", body=body, priority=Priority.VITAL)
-        return read(WirePool, answer, f"new work pool {name!r}")
+        return read(to_work_pool, answer, f"new work pool {name!r}")
 
     async def update_base_job_template(self, name: str, template: Mapping[str, Json]) -> None:
         path = f"/work_pools/{_part(name)}"
@@ -97,7 +98,7 @@ class PrefectApi:
     async def read_work_queues(self, pool: str, names: Collection[str]) -> list[WorkQueue]:
         path = f"/work_pools/{_part(pool)}/queues/filter"
         pages = await self._pages(path, queues_body(names))
-        return self._lists.read(WireQueue, pages, f"queues of work pool {pool!r}")
+        return self._lists.read(to_work_queue, pages, f"queues of work pool {pool!r}")
 
     async def send_heartbeat(self, pool: str, worker: str, interval_seconds: int) -> None:
         body = {"name": worker, "heartbeat_interval_seconds": int(interval_seconds)}
@@ -119,7 +120,7 @@ class PrefectApi:
             capped = None
             body = due_runs_body(queues, before, None)
             answer = await self._request("POST", path, body=body, priority=Priority.VITAL)
-        runs = self._lists.read(WireDueRun, answer, f"due runs of work pool {pool!r}")
+        runs = self._lists.read(to_due_run, answer, f"due runs of work pool {pool!r}")
         # How many fit into an answer whose length the server chooses is not known.
         may_be_cut = len(answer) > 0 if capped is None else len(answer) >= capped
         return DueListing(runs=tuple(runs), length=len(answer), may_be_cut=may_be_cut)
@@ -130,7 +131,7 @@ class PrefectApi:
         body = scheduled_body(pool, queue, before)
         pages = await self._pages("/flow_runs/filter", body)
         what = f"scheduled runs of work queue {queue!r}"
-        runs = {run.id: run for run in self._lists.read(WireRun, pages, what)}
+        runs = {run.id: run for run in self._lists.read(to_flow_run, pages, what)}
         waiting = [run for run in runs.values() if not run.retries_in_process]
         return sorted(waiting, key=lambda run: run.due or before)
 
@@ -141,32 +142,32 @@ class PrefectApi:
         for state in CANCELLING_FILTERS:
             body = cancelling_body(state, pool, queues, excluding)
             pages = await self._pages("/flow_runs/filter", body)
-            runs = self._lists.read(WireRun, pages, "runs that are being cancelled")
+            runs = self._lists.read(to_flow_run, pages, "runs that are being cancelled")
             found |= {run.id: run for run in runs}
         return list(found.values())
 
     async def read_flow_run(self, run_id: FlowRunId) -> FlowRun:
         path = f"/flow_runs/{_part(run_id)}"
         answer = await self._request("GET", path, priority=Priority.STATE)
-        return read(WireRun, answer, f"flow run {run_id}")
+        return read(to_flow_run, answer, f"flow run {run_id}")
 
     async def read_history(self, run_id: FlowRunId) -> list[State]:
         answer = await self._request("GET", f"/flow_run_states/?flow_run_id={_part(run_id)}")
-        return self._lists.read(WireState, answer, f"states of flow run {run_id}")
+        return self._lists.read(to_state, answer, f"states of flow run {run_id}")
 
     async def read_deployment(self, deployment_id: DeploymentId) -> Deployment:
         answer = await self._request("GET", f"/deployments/{_part(deployment_id)}")
-        return read(WireDeployment, answer, f"deployment {deployment_id}")
+        return read(to_deployment, answer, f"deployment {deployment_id}")
 
     async def read_flow(self, flow_id: FlowId) -> Flow:
         answer = await self._request("GET", f"/flows/{_part(flow_id)}")
-        return read(WireFlow, answer, f"flow {flow_id}")
+        return read(to_flow, answer, f"flow {flow_id}")
 
     async def propose_state(self, run_id: FlowRunId, proposal: Proposal) -> Verdict:
         path = f"/flow_runs/{_part(run_id)}/set_state"
         body = state_body(proposal)
         answer = await self._request("POST", path, body=body, priority=Priority.STATE)
-        verdict = read(WireVerdict, answer, f"state of flow run {run_id}")
+        verdict = read(to_verdict, answer, f"state of flow run {run_id}")
         if isinstance(verdict, Wait) and verdict.delay_seconds > LONGEST_WAIT:
             _log.warning(
                 "api.told_to_wait",
@@ -206,7 +207,7 @@ class PrefectApi:
 
     async def _read_block(self, path: str, what: str) -> Json:
         answer = await self._request("GET", path, query={"include_secrets": "true"})
-        return read(WireBlock, answer, what)
+        return read(to_block_data, answer, what)
 
     async def read_variable(self, name: str) -> Json:
         answer = await self._request("GET", f"/variables/name/{_part(name)}")

@@ -1,21 +1,23 @@
-"""What a Prefect server sends, read leniently, and the domain objects that it becomes.
+"""What a Prefect server sends, read leniently into domain objects.
 
-Servers from 3.0 to 3.8 use the same names. Older ones leave some fields out, and any field may be
-null. So unknown keys are dropped, null counts as absent, and only what the worker cannot do
-without is required.
+Servers from 3.0 to 3.8 use the same names, most of them the domain's own. Older ones leave some
+fields out, and any field may be null. So unknown keys are dropped, null counts as absent, and
+only what the worker cannot do without is required.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, TypeVar
+from functools import lru_cache
+from typing import Annotated, Final, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+import structlog
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
-from ..domain.ids import DeploymentId, FlowId, FlowRunId
+from ..domain.errors import Unavailable
 from ..domain.model import (
     Aborted,
     Accepted,
@@ -25,7 +27,6 @@ from ..domain.model import (
     Json,
     Rejected,
     State,
-    StateType,
     Verdict,
     Wait,
     WorkPool,
@@ -33,6 +34,16 @@ from ..domain.model import (
 )
 
 T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
+
+MAX_REPORTS: Final = 1_000
+"""Items that are remembered as reported."""
+
+MAX_ID_SHOWN: Final = 64
+"""Characters of an id in the log: a broken item may have any text there."""
+
+Object = dict[str, Json]
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -44,201 +55,173 @@ def _in_utc(moment: datetime) -> datetime:
         raise ValueError("this moment is in no year of UTC") from None
 
 
-_IS_UUID = AfterValidator(lambda text: str(UUID(text)))
-"""Ids name folders, environment variables and addresses, so they must not be any other text."""
+@dataclass(frozen=True, slots=True)
+class _Details:
+    """The details of a verdict: why, and for how long."""
 
-Moment = Annotated[datetime, AfterValidator(_in_utc)]
-Object = dict[str, Json]
-
-
-class WireObject(BaseModel):
-    """A JSON object of the server."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_absent(cls, data: Any) -> Any:
-        if isinstance(data, dict):
-            return {key: value for key, value in data.items() if value is not None}
-        return data
+    reason: str = ""
+    delay_seconds: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.0
 
 
-class Wire(WireObject, Generic[T]):
-    """A JSON object of the server that becomes a ``T``."""
+_POOL: Final = TypeAdapter(WorkPool)
+_QUEUE: Final = TypeAdapter(WorkQueue)
+_DEPLOYMENT: Final = TypeAdapter(Deployment)
+_FLOW: Final = TypeAdapter(Flow)
+_STATE: Final = TypeAdapter(State)
+_RUN: Final = TypeAdapter(FlowRun)
+_DETAILS: Final = TypeAdapter(_Details)
+_MOMENT: Final = TypeAdapter(Annotated[datetime, AfterValidator(_in_utc)])
 
-    @abstractmethod
-    def to_domain(self) -> T:
-        """The domain object. ValueError: something in it is missing or contradictory."""
+_KNOWN_OF_RUNS: Final = frozenset(field.name for field in fields(FlowRun)) | {
+    "state_type",
+    "state_name",
+    "next_scheduled_start_time",
+    "expected_start_time",
+}
 
 
-class WirePool(Wire[WorkPool]):
+def to_work_pool(value: Json) -> WorkPool:
     """``GET /work_pools/{name}``."""
-
-    id: str
-    name: str
-    type: str
-    base_job_template: Object = Field(default_factory=dict)
-    is_paused: bool = False
-    concurrency_limit: int | None = None
-
-    def to_domain(self) -> WorkPool:
-        return WorkPool(**dict(self))
+    return _POOL.validate_python({"base_job_template": {}} | _object(value))
 
 
-class WireQueue(Wire[WorkQueue]):
+def to_work_queue(value: Json) -> WorkQueue:
     """One of ``POST /work_pools/{name}/queues/filter``."""
-
-    name: str
-    is_paused: bool = False
-    concurrency_limit: int | None = None
-
-    def to_domain(self) -> WorkQueue:
-        return WorkQueue(**dict(self))
+    return _QUEUE.validate_python(_object(value))
 
 
-class WireState(Wire[State]):
+def to_deployment(value: Json) -> Deployment:
+    """``GET /deployments/{id}``."""
+    return _DEPLOYMENT.validate_python({"name": ""} | _object(value, "id", "flow_id"))
+
+
+def to_flow(value: Json) -> Flow:
+    """``GET /flows/{id}``."""
+    return _FLOW.validate_python(_object(value, "id"))
+
+
+def to_block_data(value: Json) -> Json:
+    """A block document; only its data is used."""
+    return _object(_object(value).get("data"))
+
+
+def to_state(value: Json) -> State:
     """A flow run's state."""
-
-    type: StateType
-    name: str | None = None
-    message: str | None = None
-    id: str | None = None
-    state_details: Object = Field(default_factory=dict)
-    data: Json = None
-
-    def to_domain(self) -> State:
-        return State(
-            type=self.type,
-            name=self.name or self.type.capitalize(),
-            message=self.message,
-            id=self.id,
-            details=self.state_details,
-            data=self.data,
-        )
+    state = _object(value)
+    name = state.get("name") or str(state.get("type")).capitalize()
+    return _STATE.validate_python(
+        state | {"name": name, "details": state.get("state_details", {})}
+    )
 
 
-def _retries_in_process(run: Mapping[str, Json]) -> bool:
-    """An engine says so of a retry that it waits for itself; servers before 3.1.3 drop that."""
-    policy = run.get("empirical_policy")
-    return isinstance(policy, dict) and policy.get("retry_type") == "in_process"
-
-
-class WireRun(Wire[FlowRun]):
-    """A flow run. From a poll ``state`` is null; its type and name are fields of the run itself.
+def to_flow_run(value: Json) -> FlowRun:
+    """A flow run. From a poll its state is null; the type and name are fields of the run itself.
 
     Fields that the worker does not use are kept: templates may name them.
     """
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    id: Annotated[FlowRunId, _IS_UUID]
-    name: str = ""
-    flow_id: Annotated[FlowId, _IS_UUID]
-    state: WireState | None = None
-    state_type: StateType | None = None
-    state_name: str | None = None
-    deployment_id: Annotated[DeploymentId, _IS_UUID] | None = None
-    next_scheduled_start_time: Moment | None = None
-    expected_start_time: Moment | None = None
-    run_count: int = 0
-    job_variables: Object = Field(default_factory=dict)
-    parameters: Object = Field(default_factory=dict)
-    tags: tuple[str, ...] = ()
-    infrastructure_pid: str | None = None
-    work_queue_name: str | None = None
-
-    def to_domain(self) -> FlowRun:
-        return FlowRun(
-            id=self.id,
-            name=self.name,
-            flow_id=self.flow_id,
-            state=self._state(),
-            deployment_id=self.deployment_id,
-            due=self.next_scheduled_start_time or self.expected_start_time,
-            run_count=self.run_count,
-            job_variables=self.job_variables,
-            parameters=self.parameters,
-            tags=self.tags,
-            infrastructure_pid=self.infrastructure_pid,
-            work_queue_name=self.work_queue_name,
-            retries_in_process=_retries_in_process(self.model_extra or {}),
-            others=self.model_extra or {},
-        )
-
-    def _state(self) -> State:
-        if self.state is not None:
-            return self.state.to_domain()
-        if self.state_type is None:
-            raise ValueError(f"flow run {self.id} has no state")
-        return State(type=self.state_type, name=self.state_name or self.state_type.capitalize())
+    run = _object(value, "id", "flow_id", "deployment_id")
+    due = run.get("next_scheduled_start_time") or run.get("expected_start_time")
+    state = run.get("state") or {"type": run.get("state_type"), "name": run.get("state_name")}
+    # An engine says so of a retry that it waits for itself; servers before 3.1.3 drop that.
+    policy = run.get("empirical_policy")
+    in_process = isinstance(policy, dict) and policy.get("retry_type") == "in_process"
+    return _RUN.validate_python(
+        {"name": ""}
+        | run
+        | {
+            "state": to_state(state),
+            "due": None if due is None else _MOMENT.validate_python(due),
+            "retries_in_process": in_process,
+            "others": {key: run[key] for key in run.keys() - _KNOWN_OF_RUNS},
+        }
+    )
 
 
-class WireDueRun(Wire[FlowRun]):
+def to_due_run(value: Json) -> FlowRun:
     """One of ``POST /work_pools/{name}/get_scheduled_flow_runs``."""
-
-    flow_run: WireRun
-
-    def to_domain(self) -> FlowRun:
-        return self.flow_run.to_domain()
+    return to_flow_run(_object(value).get("flow_run"))
 
 
-class WireDeployment(Wire[Deployment]):
-    """``GET /deployments/{id}``."""
-
-    id: Annotated[DeploymentId, _IS_UUID]
-    name: str = ""
-    flow_id: Annotated[FlowId, _IS_UUID] | None = None
-    job_variables: Object = Field(default_factory=dict)
-    tags: tuple[str, ...] = ()
-
-    def to_domain(self) -> Deployment:
-        return Deployment(**dict(self))
-
-
-class WireFlow(Wire[Flow]):
-    """``GET /flows/{id}``."""
-
-    id: Annotated[FlowId, _IS_UUID]
-    name: str
-    tags: tuple[str, ...] = ()
-
-    def to_domain(self) -> Flow:
-        return Flow(**dict(self))
-
-
-class WireBlock(Wire[Json]):
-    """A block document; only its data is used."""
-
-    data: Object
-
-    def to_domain(self) -> Json:
-        return self.data
-
-
-class WireVerdictDetails(WireObject):
-    """Why, and for how long."""
-
-    reason: str = ""
-    delay_seconds: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
-
-
-class WireVerdict(Wire[Verdict]):
+def to_verdict(value: Json) -> Verdict:
     """The answer to ``POST /flow_runs/{id}/set_state``; ``status`` is what counts."""
+    answer = _object(value)
+    details = _DETAILS.validate_python(_object(answer.get("details", {})))
+    state = to_state(answer["state"]) if "state" in answer else None
+    match answer.get("status"), state:
+        case "ACCEPT", State():
+            return Accepted(state=state)
+        case "REJECT", State():
+            return Rejected(state=state, reason=details.reason)
+        case "ABORT", _:
+            return Aborted(state=state, reason=details.reason)
+        case "WAIT", _:
+            return Wait(delay_seconds=details.delay_seconds, reason=details.reason)
+    raise ValueError(f"{answer.get('status')!r} is no verdict, or its state is missing")
 
-    status: str
-    state: WireState | None = None
-    details: WireVerdictDetails = Field(default_factory=WireVerdictDetails)
 
-    def to_domain(self) -> Verdict:
-        reason = self.details.reason
-        match self.status, self.state:
-            case "ACCEPT", WireState() as state:
-                return Accepted(state=state.to_domain())
-            case "REJECT", WireState() as state:
-                return Rejected(state=state.to_domain(), reason=reason)
-            case "ABORT", state:
-                return Aborted(state=None if state is None else state.to_domain(), reason=reason)
-            case "WAIT", _:
-                return Wait(delay_seconds=self.details.delay_seconds, reason=reason)
-        raise ValueError(f"{self.status!r} is no verdict, or its state is missing")
+def _object(value: Json, *ids: str) -> Object:
+    """A JSON object without its nulls. ValueError: it is none, or one of these ids is no UUID.
+
+    Ids name folders, environment variables and addresses, so they must not be any other text.
+    """
+    if not isinstance(value, dict):
+        raise ValueError("an object is missing")
+    present = {key: item for key, item in value.items() if item is not None}
+    for key in present.keys() & ids:
+        try:
+            present[key] = str(UUID(str(present[key])))
+        except ValueError:
+            raise ValueError(f"{key}: an id is a UUID") from None
+    return present
+
+
+def read(convert: Callable[[Json], T], value: Json, what: str) -> T:
+    """``value`` as a domain object. Unavailable: it has another form than a server's answer."""
+    try:
+        return convert(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "answer"
+        reason = f"{where}: {first['msg'].removeprefix('Value error, ')}"
+    except (ValueError, OverflowError, RecursionError) as error:
+        reason = str(error)
+    raise Unavailable(f"{what}: the answer has an unknown form: {reason}")
+
+
+class ListReader:
+    """Reads lists item by item, and logs once which items cannot be read."""
+
+    def __init__(self) -> None:
+        self._report = lru_cache(MAX_REPORTS)(_report)
+
+    def read(self, convert: Callable[[Json], T], value: Json, what: str) -> list[T]:
+        """The items of ``value`` as domain objects, without those that cannot be read.
+
+        One broken run must not keep all others from running. Unavailable: ``value`` is not a list,
+        or no item can be read and some lack even an id.
+        """
+        if not isinstance(value, list):
+            raise Unavailable(f"{what}: the answer is not a list")
+        items: list[T] = []
+        failure: Unavailable | None = None
+        for item in value:
+            try:
+                items.append(read(convert, item, what))
+            except Unavailable as error:
+                if (item_id := _id_in(item)) is None:
+                    failure = error
+                self._report(str(error), item_id or "")
+        if failure is not None and not items:
+            raise failure
+        return items
+
+
+def _report(error: str, item_id: str) -> None:
+    _log.warning("api.item_left_out", item=item_id, error=error)
+
+
+def _id_in(item: Json) -> str | None:
+    """The id of an item that cannot be read, cut short."""
+    run = item.get("flow_run", item) if isinstance(item, dict) else None
+    item_id = run.get("id") if isinstance(run, dict) else None
+    return item_id[:MAX_ID_SHOWN] if isinstance(item_id, str) else None
