@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -36,21 +36,10 @@ def _split(value: Any) -> Any:
     return value
 
 
-_OTHER_NAMES: Final = {"WARN": "WARNING", "FATAL": "CRITICAL", "NOTSET": "DEBUG"}
-"""Names of Python's logging that mean one of the five levels."""
-
-
-def _level(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    name = value.upper()
-    return _OTHER_NAMES.get(name, name)
-
-
 LogLevel = Annotated[
-    Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_level)
+    Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
+    BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),
 ]
-
 
 _taking = as_field(partial(Option, Section.TAKING))
 _running = as_field(partial(Option, Section.RUNNING))

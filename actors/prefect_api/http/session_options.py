@@ -33,17 +33,6 @@ class Credentials:
         return frozenset(secret for secret in found if secret)
 
 
-def secrets_of(
-    credentials: Credentials, *, headers: Mapping[str, str], address: str
-) -> frozenset[str]:
-    """What must not be shown: credentials, secret headers, passwords in the address."""
-    found = set(credentials.secrets())
-    for name, value in headers.items():
-        if is_secret_name(name) or name.lower() in ("authorization", "cookie"):
-            found |= {value, value.rpartition(" ")[2]}
-    return frozenset(found.union(passwords_in_addresses(address)))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOptions:
     """Everything about a session but its clock."""
@@ -72,11 +61,12 @@ class SessionOptions:
     start_concurrency: int = 2
 
     def secrets(self) -> frozenset[str]:
-        return secrets_of(
-            self.credentials,
-            headers=self.custom_headers,
-            address=self.base_url,
-        )
+        """What must not be shown: credentials, secret headers, passwords in the address."""
+        found = {*self.credentials.secrets(), *passwords_in_addresses(self.base_url)}
+        for name, value in self.custom_headers.items():
+            if is_secret_name(name) or name.lower() in ("authorization", "cookie"):
+                found |= {value, value.rpartition(" ")[2]}
+        return frozenset(found)
 
     def headers(self, credentials: Credentials) -> dict[str, str]:
         """The headers of every request, without those for CSRF."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -13,10 +12,12 @@ from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    Json,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
@@ -27,7 +28,7 @@ from pydantic import (
 from ...domain.errors import SettingsError
 from ...domain.masking import secrets_in_environment
 from ..http.retry import RetryPolicy
-from ..http.session_options import Credentials, SessionOptions, secrets_of
+from ..http.session_options import Credentials, SessionOptions
 from .sources import read_sources
 
 CREDENTIALS: Final = ("PREFECT_API_KEY", "PREFECT_API_AUTH_STRING")
@@ -49,25 +50,19 @@ def _address(text: str) -> str:
     return address
 
 
-def _headers(text: str) -> Any:
-    try:
-        headers = json.loads(text)
-    except ValueError:
-        headers = None
-    if not isinstance(headers, dict):
-        raise ValueError('it must be a JSON object of HTTP headers, such as {"X-Team": "data"}')
+def _headers(headers: dict[str, str]) -> dict[str, str]:
     for name, value in headers.items():
-        usable = isinstance(value, str) and value.isascii() and value.isprintable()
-        if not usable or value != value.strip() or not _HEADER_NAME.fullmatch(name):
+        usable = value.isascii() and value.isprintable() and value == value.strip()
+        if not usable or not _HEADER_NAME.fullmatch(name):
             raise ValueError(f"the header {name!r} cannot be sent, or not with this value")
     return headers
 
 
 def _log_level(text: str) -> str:
-    """The name of a level of :mod:`logging`; ``text`` may be its number."""
+    """One of Python's five levels; ``text`` is its name, another name of it, or its number."""
     name = text.strip().upper()
-    if name.isdecimal():
-        name = logging.getLevelName(int(name))
+    level = int(name) if name.isdecimal() else logging.getLevelNamesMapping().get(name, -1)
+    name = logging.getLevelName(level or logging.DEBUG)
     if name not in logging.getLevelNamesMapping():
         raise ValueError("it must be a log level such as DEBUG, INFO or WARNING")
     return name
@@ -101,7 +96,7 @@ class PrefectSettings(BaseModel):
     client_retry_jitter_factor: NonNegativeFloat = 0.2
     client_retry_extra_codes: Statuses = frozenset()
     client_csrf_support_enabled: bool = True
-    client_custom_headers: Annotated[dict[str, str], BeforeValidator(_headers)] = Field(
+    client_custom_headers: Annotated[Json[dict[str, str]], AfterValidator(_headers)] = Field(
         default_factory=dict, repr=False
     )
 
@@ -156,11 +151,11 @@ class PrefectProfile(PrefectSettings):
     def secrets(self) -> frozenset[str]:
         """What must not be shown: credentials, secret headers, passwords in the address, and the
         settings of servers and engines that are named like secrets."""
-        own = secrets_of(
-            self.credentials(),
-            headers=self.client_custom_headers,
-            address=self.api_url or "",
-        )
+        own = SessionOptions(
+            base_url=self.api_url or "",
+            credentials=self.credentials(),
+            custom_headers=self.client_custom_headers,
+        ).secrets()
         return own | secrets_in_environment(self.variables)
 
     def session_options(self) -> SessionOptions:
