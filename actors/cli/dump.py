@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from typing import NoReturn
 
 from ..app.system import ActorSystem
 from ..runtime import dump
@@ -13,45 +14,20 @@ from .logs import asked_for
 log = asked_for("actors.dump")
 
 
-class Dumper:
-    """Calls ``write`` for each dump that is requested, one after the other.
+async def dump_on_request(
+    requested: asyncio.Event, write: Callable[[], Awaitable[None]]
+) -> NoReturn:
+    """Call ``write`` each time that ``requested`` is set, until it is cancelled.
 
-    Owns: _wanted (whether another dump is to begin) and _writing (the one under way). Requests
-    during a dump share the next one.
+    Requests during a dump share the next one.
     """
-
-    def __init__(self, write: Callable[[], Awaitable[None]]) -> None:
-        self._write = write
-        self._up = False
-        self._wanted = False
-        self._writing: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """From now on there is something to dump; earlier requests are served."""
-        self._up = True
-        self._go_on()
-
-    def request(self) -> None:
-        self._wanted = True
-        self._go_on()
-
-    async def finish(self) -> None:
-        """Return when every requested dump is written."""
-        while self._writing is not None and not self._writing.done():
-            await asyncio.wait([self._writing])
-
-    def _go_on(self) -> None:
-        if self._up and self._wanted and self._writing is None:
-            self._wanted = False
-            self._writing = asyncio.create_task(self._write_one(), name="dump")
-
-    async def _write_one(self) -> None:
+    while True:
+        await requested.wait()
+        requested.clear()
         try:
-            await self._write()
+            await write()
         except Exception:
             log.exception("dump.failed")
-        self._writing = None
-        self._go_on()
 
 
 async def dump_to_log(system: ActorSystem) -> None:

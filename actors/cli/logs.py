@@ -23,36 +23,34 @@ from .line_writer import FLUSH_SECONDS, LineWriter
 LogFormat = Literal["console", "json"]
 Mask = Callable[[str], str]
 
-
 _FIRST = ("timestamp", "level", "event")
 """The fields that every line has, and has first, for people who read it."""
 
 
-def no_mask(text: str) -> str:
-    """``text`` as it is: the mask of a program that has no secrets."""
-    return text
-
-
 class LogPipe:
-    """The installed pipe. ``mask`` and ``context`` may be replaced while it is in use.
+    """The pipe, installed in this process. ``mask`` and ``context`` may be replaced meanwhile.
 
-    ``context`` returns the fields to add to each line: the worker's name, its pool.
+    ``format`` None: pretty when ``stream`` (default: stderr) is a terminal, else JSON. ``level``
+    is a name of Python's logging. Pretty lines are coloured unless NO_COLOR is set
+    (https://no-color.org). ``context`` returns the fields to add to each line: the worker's name,
+    its pool.
     """
 
     def __init__(
         self,
         *,
-        format: LogFormat,
-        level: int,
-        stream: TextIO,
-        mask: Mask,
-        colors: bool,
+        format: LogFormat | None = None,
+        level: str = "INFO",
+        stream: TextIO | None = None,
+        mask: Mask = lambda text: text,
     ) -> None:
-        self.format = format
+        stream = sys.stderr if stream is None else stream
+        self.format = format or ("console" if stream.isatty() else "json")
         self.mask = mask
         self.context: Callable[[], Mapping[str, object]] = dict
         self._writer = LineWriter(stream, on_lost=_say_lost)
         self._people: LineWriter | None = None
+        number = logging.getLevelNamesMapping()[level]
         shared: list[Processor] = [
             structlog.contextvars.merge_contextvars,
             self._add_context,
@@ -64,15 +62,16 @@ class LogPipe:
         ]
         renderer: Processor = (
             structlog.processors.JSONRenderer()
-            if format == "json"
+            if self.format == "json"
             else structlog.dev.ConsoleRenderer(
-                colors=colors, exception_formatter=structlog.dev.plain_traceback
+                colors=stream.isatty() and "NO_COLOR" not in os.environ,
+                exception_formatter=structlog.dev.plain_traceback,
             )
         )
         structlog.configure(
             processors=[*shared, renderer],
-            wrapper_class=structlog.make_filtering_bound_logger(level),
-            logger_factory=self._logger,
+            wrapper_class=structlog.make_filtering_bound_logger(number),
+            logger_factory=lambda *_: self._writer,
             cache_logger_on_first_use=False,
         )
         self._handler = _Foreign(self._writer)
@@ -85,7 +84,7 @@ class LogPipe:
         root = logging.getLogger()
         self._previous_level = root.level
         root.addHandler(self._handler)
-        root.setLevel(level)
+        root.setLevel(number)
         logging.captureWarnings(True)
 
     @property
@@ -113,9 +112,6 @@ class LogPipe:
         for writer in filter(None, (self._people, self._writer)):
             writer.close()
 
-    def _logger(self, *names: object) -> LineWriter:
-        return self._writer
-
     def _add_context(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
         return {**self.context(), **event}
 
@@ -127,30 +123,6 @@ class LogPipe:
             for key, value in {**ordered, **event}.items()
             if value is not None
         }
-
-
-def configure(
-    *,
-    format: LogFormat | None = None,
-    level: str = "INFO",
-    stream: TextIO | None = None,
-    mask: Mask = no_mask,
-) -> LogPipe:
-    """Install the pipe for this process.
-
-    ``format`` None: pretty when ``stream`` (default: stderr) is a terminal, else JSON. ``level``
-    is a name of Python's logging. Pretty lines are coloured unless NO_COLOR is set
-    (https://no-color.org).
-    """
-    stream = sys.stderr if stream is None else stream
-    terminal = stream.isatty()
-    return LogPipe(
-        format=format or ("console" if terminal else "json"),
-        level=logging.getLevelNamesMapping()[level],
-        stream=stream,
-        mask=mask,
-        colors=terminal and "NO_COLOR" not in os.environ,
-    )
 
 
 def asked_for(name: str) -> FilteringBoundLogger:

@@ -15,24 +15,13 @@ from typing import Any, Final
 
 import click
 
-from .exit_codes import FAILURE, INTERRUPTED, USAGE
-
+FAILURE: Final = 1
+USAGE: Final = 2
+INTERRUPTED: Final = 130  # 128 and SIGINT, as shells have it
 EXIT_CODES: Final = """
 Exit codes: 0 stopped as asked, 1 something failed, 2 a wrong option or setting,
 130 interrupted before it had started.
 """
-
-
-def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            number = version("actor-worker")
-        except PackageNotFoundError:
-            number = "(run from its source, not installed)"
-        click.echo(f"actor-worker {number}")
-        context.exit()
 
 
 class _StartCommand(click.Command):
@@ -60,20 +49,13 @@ class _StartCommand(click.Command):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=EXIT_CODES,
 )
-@click.option(
-    "--version",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_show_version,
-    help="Show the version and exit.",
-)
+@click.version_option(package_name="actor-worker", message="%(prog)s %(version)s")
 def command() -> None:
     """Runs the flow runs of Prefect work pools as processes."""
 
 
 @command.command(cls=_StartCommand, epilog=EXIT_CODES)
-def start(install_policy: str | None, **given: Any) -> int:
+def start(install_policy: str | None, **given: Any) -> None:
     """Start a worker for a work pool.
 
     What is not given here is taken from ACTOR_WORKER_* in the environment (ACTOR_WORKER_LIMIT for
@@ -84,7 +66,7 @@ def start(install_policy: str | None, **given: Any) -> int:
     from .worker import run_worker
 
     values = {name: value for name, value in given.items() if value not in (None, ())}
-    return run_worker(CommandLineSettings(**values))
+    run_worker(CommandLineSettings(**values))
 
 
 @command.command()

@@ -6,25 +6,24 @@ import asyncio
 import faulthandler
 import os
 import signal
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
+import click
 import structlog
 
 from ..domain.masking import Masker, masker_of, secrets_in_environment
 from ..settings.sources import unknown_variables
-from . import logs
-from .exit_codes import INTERRUPTED
+from .logs import LogPipe
 from .loop_errors import LoopErrors
 from .reexec import block_signals, inherited_lock, reexec, unblock_signals
-from .signals import Step, on_signal, stop_signals
 from .systemd import Systemd
 
 if TYPE_CHECKING:
     from ..app.system import ActorSystem
     from ..settings.settings import Settings
-    from .dump import Dumper
 
 log = structlog.get_logger(__name__)
 
@@ -32,17 +31,16 @@ LAST_FLUSH_SECONDS = 0.5
 """How long a worker that is told to end at once waits for a reader of its log."""
 
 
-def run_worker(settings: Settings) -> int:
-    """Run a worker until it has stopped; its exit code. WorkerError: it could not do its job.
+def run_worker(settings: Settings) -> None:
+    """Run a worker until it has stopped.
 
-    After a SIGHUP it does not return: this process executes the program anew.
+    After a SIGHUP it does not return: this process executes the program anew. WorkerError: it
+    could not do its job. Abort: it was told to stop before it had started.
     """
     lock = inherited_lock()
     settings.prefect.session_options()  # a missing server address is an error before any log line
     secrets = settings.prefect.secrets() | secrets_in_environment(os.environ)
-    pipe = logs.configure(
-        format=settings.log_format, level=settings.log_level, mask=Masker(secrets).text
-    )
+    pipe = LogPipe(format=settings.log_format, level=settings.log_level, mask=Masker(secrets).text)
     if not faulthandler.is_enabled():
         # systemd's watchdog ends a worker that hangs by SIGABRT; its log then shows where
         faulthandler.enable()
@@ -55,27 +53,27 @@ def run_worker(settings: Settings) -> int:
         worker = _Worker(settings, pipe, lock)
         asyncio.run(worker.run())
     except asyncio.CancelledError:
-        return INTERRUPTED
+        raise click.Abort from None
     finally:
         pipe.close()
     if worker.handed_over_lock is not None:
         reexec(worker.handed_over_lock, worker.missed)
-    return 0
 
 
 class _Worker:
     """One worker in this process, and what signals do to it.
 
-    Owns: _up (whether it takes orders), _draining, handed_over_lock (for the program that is
-    executed next) and missed (stop signals that came too late for this program: the next one gets
-    them).
+    Owns: _up (whether it takes orders), _stops (stop signals so far), _draining, handed_over_lock
+    (for the program that is executed next) and missed (stop signals that came too late for this
+    program: the next one gets them).
     """
 
-    def __init__(self, settings: Settings, pipe: logs.LogPipe, lock: int | None) -> None:
+    def __init__(self, settings: Settings, pipe: LogPipe, lock: int | None) -> None:
         self._settings = settings
         self._pipe = pipe
         self._lock = lock
         self._up = False
+        self._stops = 0
         self._draining = False
         self._terminal = _has_terminal()
         self.handed_over_lock: int | None = None
@@ -85,63 +83,61 @@ class _Worker:
         """From the start of the actors to their end."""
         # imported here: a wrong setting is answered without it
         from ..app.system import ActorSystem
-        from .dump import Dumper, dump_to_log
+        from .dump import dump_on_request, dump_to_log
 
-        errors = LoopErrors()
-        asyncio.get_running_loop().set_exception_handler(errors)
-        notifier = Systemd.from_environment()
-        system = ActorSystem(self._settings, notifier=notifier, lock=self._lock)
+        asyncio.get_running_loop().set_exception_handler(LoopErrors())
+        system = ActorSystem(self._settings, notifier=Systemd.from_environment(), lock=self._lock)
         self._pipe.mask = lambda text: masker_of(system.secrets).text(text)
         self._pipe.context = lambda: {"worker": system.name or None, "pool": self._settings.pool}
-        dumper = Dumper(lambda: dump_to_log(system))
-        with ExitStack() as at_end:
-            at_end.callback(errors.log_counts)
-            for handling in (
-                stop_signals(self._steps(system)),
-                on_signal(signal.SIGHUP, lambda: self._hang_up(system)),
-                on_signal(signal.SIGUSR1, dumper.request),
-            ):
-                at_end.enter_context(handling)
+        dump_requested = asyncio.Event()
+        handlers = {
+            number: partial(self._stop, system, asyncio.current_task(), number)
+            for number in (signal.SIGTERM, signal.SIGINT)
+        }
+        for number, act in (
+            (signal.SIGHUP, partial(self._hang_up, system)),
+            (signal.SIGUSR1, dump_requested.set),
+        ):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup(1) has it
+                handlers[number] = partial(_log_and, act, number)
+        with _signal_handlers(handlers):
             if self._lock is not None:
                 unblock_signals()
-            await self._work(system, dumper)
-            if self.handed_over_lock is not None:
+            async with system:
+                self._up = True
+                self._announce("worker.started", f"Worker {system.name!r} started!")
+                dumps = asyncio.create_task(
+                    dump_on_request(dump_requested, lambda: dump_to_log(system)), name="dumps"
+                )
+                if self.missed:
+                    self._drain(system)
+                try:
+                    await system.wait()
+                finally:
+                    dumps.cancel()
+            if self.handed_over_lock is None:
+                self._announce("worker.stopped", f"Worker {system.name!r} stopped!")
+            else:
                 block_signals()
 
-    async def _work(self, system: ActorSystem, dumper: Dumper) -> None:
-        async with system:
-            self._up = True
-            announce(self._pipe, "worker.started", f"Worker {system.name!r} started!")
-            dumper.start()
-            if self.missed:
-                self._drain(system)
-            try:
-                await system.wait()
-            finally:
-                await dumper.finish()
-        if self.handed_over_lock is None:
-            announce(self._pipe, "worker.stopped", f"Worker {system.name!r} stopped!")
-
-    def _steps(self, system: ActorSystem) -> list[tuple[str, Step]]:
-        return [
-            ("finish the runs and stop", self._order(lambda: self._drain(system))),
-            ("do not wait for the runs any longer", self._order(system.stop_now)),
-            ("end at once", self._leave),
-        ]
-
-    def _order(self, give: Callable[[], None]) -> Step:
-        """``give`` the order to a worker that is up. Before that, the start is cancelled."""
-        main = asyncio.current_task()
-
-        def step(number: int) -> None:
-            if self._up and self.handed_over_lock is None:
-                give()
-            elif self._lock is not None or self.handed_over_lock is not None:
-                self.missed.append(number)  # there may be runs: it drains them once it is up
-            elif main is not None:
-                main.cancel()
-
-        return step
+    def _stop(
+        self, system: ActorSystem, main: asyncio.Task[None] | None, number: signal.Signals
+    ) -> None:
+        """SIGTERM and SIGINT: each further one asks more firmly."""
+        self._stops += 1
+        steps = (
+            ("finish the runs and stop", partial(self._drain, system)),
+            ("do not wait for the runs any longer", system.stop_now),
+            ("end at once", partial(self._leave, number)),
+        )
+        then, act = steps[min(self._stops, len(steps)) - 1]
+        log.info("worker.signal", signal=number.name, times=self._stops, then=then)
+        if self._stops >= len(steps) or (self._up and self.handed_over_lock is None):
+            act()
+        elif self._lock is not None or self.handed_over_lock is not None:
+            self.missed.append(number)  # there may be runs: it drains them once it is up
+        elif main is not None:
+            main.cancel()
 
     def _leave(self, number: int) -> None:
         """End this process at once, as the signal would; the keeper holds the runs."""
@@ -165,6 +161,31 @@ class _Worker:
         else:
             self.handed_over_lock = system.hand_over()
 
+    def _announce(self, event: str, words: str) -> None:
+        """Print to stdout what Prefect's worker prints; a log line where the log is JSON."""
+        if self._pipe.format == "json":
+            log.info(event, message=words)
+        else:
+            self._pipe.print(words)
+
+
+@contextmanager
+def _signal_handlers(handlers: dict[signal.Signals, partial[None]]) -> Iterator[None]:
+    """While inside, signals are handled so. Outside, they have their default effect."""
+    loop = asyncio.get_running_loop()
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        for number in handlers:
+            loop.remove_signal_handler(number)
+
+
+def _log_and(act: Callable[[], None], number: signal.Signals) -> None:
+    log.info("worker.signal", signal=number.name)
+    act()
+
 
 def _has_terminal() -> bool:
     """Whether the process has a controlling terminal (tty(4)); after a hang-up it has none."""
@@ -173,11 +194,3 @@ def _has_terminal() -> bool:
     except OSError:
         return False
     return True
-
-
-def announce(pipe: logs.LogPipe, event: str, words: str) -> None:
-    """Print to stdout what Prefect's worker prints there; a log line where the log is JSON."""
-    if pipe.format == "json":
-        log.info(event, message=words)
-    else:
-        pipe.print(words)

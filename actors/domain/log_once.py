@@ -51,11 +51,12 @@ class LogOnce:
         if isinstance(error, expected) or classify_failure(error) is not FailureKind.BUG:
             if self.report(str(error)):
                 log.warning(event, error=str(error), **fields)
-        elif self.report(_place(error)):
+        elif self.report(place_of(error)):
             log.error("run.unexpected_error", what=event, exc_info=error, **fields)
 
 
-def _place(error: Exception) -> str:
+def place_of(error: BaseException) -> str:
+    """The type of ``error`` and the line that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" in {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
     return type(error).__name__ + where

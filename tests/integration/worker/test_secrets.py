@@ -31,7 +31,7 @@ PRINTS = 'for s in "$A" "$B" "$C_PASSWORD" "$PREFECT_API_KEY"; do echo "it is $s
 def worker_log() -> Iterator[io.StringIO]:
     """The worker's log as JSON, as the command sets it up."""
     stream = io.StringIO()
-    pipe = logs.configure(format="json", level="DEBUG", stream=stream, mask=Masker([API_KEY]).text)
+    pipe = logs.LogPipe(format="json", level="DEBUG", stream=stream, mask=Masker([API_KEY]).text)
     yield stream
     pipe.close()
 

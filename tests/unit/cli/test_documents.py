@@ -6,7 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from actors.cli.exit_codes import FAILURE, INTERRUPTED, USAGE
+from actors.cli.main import FAILURE, INTERRUPTED, USAGE
 from actors.job.configuration import ProcessJobConfiguration
 from actors.settings.worker_settings import WorkerSettings
 from tests.support.reference import example_file, with_table

@@ -8,7 +8,7 @@ from typing import Any
 
 from structlog.testing import capture_logs
 
-from actors.cli.dump import Dumper
+from actors.cli.dump import dump_on_request
 from actors.testing.virtual_time import run_virtual
 
 
@@ -29,60 +29,45 @@ class Writer:
         self.written += 1
 
 
-Story = Callable[[Dumper, Writer], Coroutine[Any, Any, None]]
+Story = Callable[[asyncio.Event, Writer], Coroutine[Any, Any, None]]
 
 
 def play(story: Story) -> None:
     async def main() -> None:
-        writer = Writer()
-        dumper = Dumper(writer)
-        await story(dumper, writer)
-        await dumper.finish()
+        requested, writer = asyncio.Event(), Writer()
+        dumps = asyncio.create_task(dump_on_request(requested, writer))
+        await story(requested, writer)
+        dumps.cancel()
 
     run_virtual(main())
 
 
 def test_requests_while_one_is_written_get_another_one_together() -> None:
-    async def story(dumper: Dumper, writer: Writer) -> None:
-        dumper.start()
-        dumper.request()
+    async def story(requested: asyncio.Event, writer: Writer) -> None:
+        requested.set()
         await asyncio.sleep(1)
-        dumper.request()
-        dumper.request()
+        requested.set()
+        requested.set()
         await asyncio.sleep(1)
         assert writer.begun == 1
         writer.may_end.set()
-        await dumper.finish()
+        await asyncio.sleep(1)
         assert (writer.begun, writer.written) == (2, 2)
 
     play(story)
 
 
-def test_one_that_is_asked_for_before_there_is_anything_comes_later() -> None:
-    async def story(dumper: Dumper, writer: Writer) -> None:
-        writer.may_end.set()
-        dumper.request()
-        await asyncio.sleep(1)
-        assert writer.begun == 0
-        dumper.start()
-        await dumper.finish()
-        assert writer.written == 1
-
-    play(story)
-
-
 def test_one_that_fails_is_said_and_keeps_no_other_from_being_written() -> None:
-    async def story(dumper: Dumper, writer: Writer) -> None:
+    async def story(requested: asyncio.Event, writer: Writer) -> None:
         writer.may_end.set()
         writer.failure = OSError("broken")
-        dumper.start()
         with capture_logs() as logs:
-            dumper.request()
-            await dumper.finish()
+            requested.set()
+            await asyncio.sleep(1)
         assert [entry["event"] for entry in logs] == ["dump.failed"]
         writer.failure = None
-        dumper.request()
-        await dumper.finish()
+        requested.set()
+        await asyncio.sleep(1)
         assert writer.written == 1
 
     play(story)

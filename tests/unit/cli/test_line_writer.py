@@ -98,7 +98,7 @@ def test_a_pipe_that_others_made_non_blocking_costs_no_line() -> None:
 
 def test_the_log_says_how_many_lines_it_has_lost() -> None:
     with full_pipe() as (reading, stream):
-        pipe = logs.configure(stream=stream, format="json")
+        pipe = logs.LogPipe(stream=stream, format="json")
         log = structlog.get_logger()
         for _ in range(100):
             log.info("padding", text="x" * 200_000)
@@ -118,7 +118,7 @@ def test_the_log_says_how_many_lines_it_has_lost() -> None:
 def test_what_was_asked_for_comes_at_any_level() -> None:
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as reader, os.fdopen(writing, "w") as stream:
-        pipe = logs.configure(stream=stream, format="json", level="CRITICAL")
+        pipe = logs.LogPipe(stream=stream, format="json", level="CRITICAL")
         log = logs.asked_for("x")
         log.info("dump.run", claimed=True)
         structlog.get_logger().error("unasked")

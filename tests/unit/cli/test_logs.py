@@ -34,7 +34,7 @@ class Out(io.StringIO):
 
 @contextmanager
 def installed(stream: Any, **options: Any) -> Iterator[logs.LogPipe]:
-    pipe = logs.configure(stream=stream, **options)
+    pipe = logs.LogPipe(stream=stream, **options)
     try:
         yield pipe
     finally:
@@ -184,7 +184,7 @@ def test_a_reader_that_goes_away_does_not_change_the_exit_code() -> None:
     program = (
         "import sys, structlog\n"
         "from actors.cli import logs\n"
-        "pipe = logs.configure(stream=sys.stdout, format='json')\n"
+        "pipe = logs.LogPipe(stream=sys.stdout, format='json')\n"
         "sys.stdin.read()\n"
         "structlog.get_logger().info('run.exited')\n"
         "pipe.flush()\n"
