@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import socket
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,7 +14,7 @@ from typing import Final
 
 from ..domain.errors import SettingsError
 from ..messages.health_reporter import Health
-from .small_http_server import HEADER_SECONDS, Request, Response, SmallHttpServer
+from .small_http_server import Request, Response, SmallHttpServer
 
 Verdict = Callable[[], Awaitable[Health]]
 """Asks for the verdict now, and gives up in time: a probe waits as long as this does. Raising
@@ -27,27 +26,17 @@ milliseconds, not by the second after which a client tries again; see listen(2).
 
 UNRESPONSIVE = "Worker may be unresponsive at this time"
 
-_WHY_NOT_BOUND = {
-    errno.EADDRINUSE: "another program listens there",
-    errno.EACCES: "this user may not listen there",
-    errno.EADDRNOTAVAIL: "this machine has no such address",
-}
-
 
 class HealthServer:
     """Serves ``/health`` and ``/ready`` on ``host`` and ``port`` (0: any free one).
 
-    Every client that reaches the port may ask. A client that has not sent the whole header of
-    its request after ``header_seconds`` is cut off.
+    Every client that reaches the port may ask.
     """
 
-    def __init__(
-        self, verdict: Verdict, *, host: str, port: int, header_seconds: float = HEADER_SECONDS
-    ) -> None:
+    def __init__(self, verdict: Verdict, *, host: str, port: int) -> None:
         self._verdict = verdict
         self._host = host
         self._port = port
-        self._header_seconds = header_seconds
         self._server: SmallHttpServer | None = None
 
     @property
@@ -58,11 +47,7 @@ class HealthServer:
     def start(self) -> None:
         """Listen and answer from now on. SettingsError: the address cannot be used."""
         if self._server is None:
-            self._server = SmallHttpServer(
-                _listen(self._host, self._port),
-                self._respond,
-                header_seconds=self._header_seconds,
-            )
+            self._server = SmallHttpServer(_listen(self._host, self._port), self._respond)
             self._server.start()
 
     async def stop(self) -> None:
@@ -97,27 +82,15 @@ def _json(status: HTTPStatus, *, headers: Sequence[tuple[str, str]] = (), **body
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        return _bound(host, port)
-    except OSError as error:
-        cause = _WHY_NOT_BOUND.get(error.errno or 0, error.strerror or str(error))
-        reason: Exception = error
-    except (TypeError, UnicodeError) as error:  # what bind raises depends on the Python
-        cause, reason = "that is no name of a host", error
-    raise SettingsError(
-        f"The health server cannot listen on {host} port {port}: {cause}. Choose another"
-        " address with --health-host and --health-port (PREFECT_WORKER_WEBSERVER_HOST and"
-        " PREFECT_WORKER_WEBSERVER_PORT), or leave out --with-healthcheck."
-    ) from reason
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)  # fails on a machine without IPv6
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen(BACKLOG)
-    except BaseException:
-        listening.close()
-        raise
-    return listening
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+            listener.listen(BACKLOG)
+            return listener.dup()  # this one is closed whatever happens
+    except (OSError, TypeError, UnicodeError) as error:
+        raise SettingsError(
+            f"The health server cannot listen on {host} port {port}: {error}. Choose another"
+            " address with --health-host and --health-port (PREFECT_WORKER_WEBSERVER_HOST and"
+            " PREFECT_WORKER_WEBSERVER_PORT), or leave out --with-healthcheck."
+        ) from error
