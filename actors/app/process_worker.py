@@ -12,7 +12,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Protocol, Self
 
 import psutil
 import structlog
@@ -30,8 +30,6 @@ from ..runtime import LoopClock
 from ..settings.settings import Settings
 from .adapters import Adapters, open_adapters
 from .system import ActorSystem
-
-T = TypeVar("T")
 
 CHECK_SECONDS = 0.1  # between two looks whether a process that is being killed is gone
 
@@ -187,10 +185,11 @@ class ProcessWorker:
         identity = await adapters.launcher.spawn(order, watch.hear)
         if task_status is not None:
             task_status.started(f"{adapters.hostname}:{identity.pid}")
-        code = await _told(watch.exited, adapters)
+        assert adapters.keeper is not None  # no other launcher was passed in
+        code = await adapters.keeper.or_failure(watch.exited)
         explanation = explain(code)
         log.log(explanation.level, "process.exited", pid=identity.pid, text=explanation.text)
-        await _told(watch.gone, adapters)
+        await adapters.keeper.or_failure(watch.gone)
         with suppress(KeeperError):  # the keeper has ended with the block
             await adapters.launcher.forget(key)
         status_code = -1 if code is None else code
@@ -254,8 +253,3 @@ class _Watch:
                 self.exited.set_result(status.code)
             case TreeEnded() if not self.gone.done():
                 self.gone.set_result(None)
-
-
-async def _told(fact: asyncio.Future[T], adapters: Adapters) -> T:
-    """Wait for a fact about a process. KeeperError: the keeper will never tell it."""
-    return await (fact if adapters.keeper is None else adapters.keeper.or_failure(fact))

@@ -57,13 +57,14 @@ Respond = Callable[[Request], Awaitable[Response]]
 class SmallHttpServer:
     """Serves HTTP on ``listener``, a listening socket, which it closes when it stops.
 
-    A client must send its whole header within ``header_seconds``. When all connections are taken,
-    the client that has waited longest without one makes room, so that silent clients cannot keep
-    others out. The body of a request is not read; a connection ends with its response. While the
-    process has no descriptor left, clients wait for ``accept_pause_seconds`` at a time.
+    A client must send its whole header within ``header_seconds``. When all connections are taken
+    and another client comes, the one that has waited longest without a whole header makes room, so
+    that silent clients cannot keep others out. The body of a request is not read; a connection
+    ends with its response. While the process has no descriptor left, clients wait for
+    ``accept_pause_seconds`` at a time.
 
-    Owns: _clients (a task for each connection), _silent (those without a whole header, the oldest
-    first) and _pause (the timer that ends a lack of descriptors).
+    Owns: _acceptor (the task that accepts), _clients (a task for each connection) and _silent
+    (those without a whole header, the oldest first).
     """
 
     def __init__(
@@ -78,10 +79,9 @@ class SmallHttpServer:
         self._respond = respond
         self._header_seconds = header_seconds
         self._accept_pause_seconds = accept_pause_seconds
+        self._acceptor: asyncio.Task[None] | None = None
         self._clients: set[asyncio.Task[None]] = set()
         self._silent: dict[socket.socket, asyncio.Task[None]] = {}
-        self._pause: asyncio.TimerHandle | None = None
-        self._no_descriptors = LogOnce()
 
     @property
     def port(self) -> int:
@@ -92,64 +92,44 @@ class SmallHttpServer:
     def start(self) -> None:
         """Serve from now on."""
         self._listener.setblocking(False)
-        self._accept_clients()
+        self._acceptor = asyncio.create_task(self._accept(), name="health server")
 
     async def stop(self) -> None:
         """Close the listener and every connection."""
-        self._accept_no_clients()
+        tasks = {*filter(None, [self._acceptor]), *self._clients}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._listener.close()
-        for client in self._clients:
-            client.cancel()
-        await asyncio.gather(*self._clients, return_exceptions=True)
 
-    # -- who is let in -------------------------------------------------------------------------
-
-    def _accept_clients(self) -> None:
-        self._pause = None
-        asyncio.get_running_loop().add_reader(self._listener, self._accept)
-
-    def _accept_no_clients(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._listener)
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
-
-    def _accept(self) -> None:
-        """Take a client in, or see to it that there is room for the next."""
-        if len(self._clients) >= CONNECTIONS:
-            self._accept_no_clients()  # until one has ended
-            if (oldest := next(iter(self._silent.values()), None)) is not None:
-                oldest.cancel()
-            return
-        try:
-            client, _ = self._listener.accept()
-        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return
-        except OSError as error:  # EMFILE, ENFILE, ENOBUFS or ENOMEM: see accept(2)
-            self._wait_for_descriptors(error)
-            return
-        if self._no_descriptors.resolve():
-            log.info("health.accepts_again")
-        client.setblocking(False)
-        task = asyncio.create_task(self._serve(client), name="health client")
-        self._clients.add(task)
-        self._silent[client] = task
-        task.add_done_callback(partial(self._served, client))
-
-    def _wait_for_descriptors(self, error: OSError) -> None:
-        if self._no_descriptors.report(str(error)):
-            log.warning("health.accept_failed", cause=str(error))
-        self._accept_no_clients()
-        self._pause = asyncio.get_running_loop().call_later(
-            self._accept_pause_seconds, self._accept_clients
-        )
+    async def _accept(self) -> None:
+        no_descriptors = LogOnce()
+        while True:
+            try:
+                client, _ = await asyncio.get_running_loop().sock_accept(self._listener)
+            except ConnectionAbortedError:
+                continue
+            except OSError as error:  # EMFILE, ENFILE, ENOBUFS or ENOMEM: see accept(2)
+                if no_descriptors.report(str(error)):
+                    log.warning("health.accept_failed", cause=str(error))
+                await asyncio.sleep(self._accept_pause_seconds)
+                continue
+            if no_descriptors.resolve():
+                log.info("health.accepts_again")
+            task = asyncio.create_task(self._serve(client), name="health client")
+            self._clients.add(task)
+            self._silent[client] = task
+            task.add_done_callback(partial(self._served, client))
+            while len(self._clients) > CONNECTIONS:
+                oldest = next(iter(self._silent.values()), task)
+                if oldest is not task:
+                    oldest.cancel()
+                await asyncio.wait(self._clients, return_when=asyncio.FIRST_COMPLETED)
 
     def _served(self, client: socket.socket, task: asyncio.Task[None]) -> None:
         client.close()
         self._silent.pop(client, None)
         self._clients.discard(task)
-        if self._pause is None and self._listener.fileno() >= 0:
-            self._accept_clients()
 
     # -- one client ----------------------------------------------------------------------------
 

@@ -40,7 +40,7 @@ _HERE: Final = Path(__file__).parent
 
 
 class Program:
-    """A running program of ``folder``; it writes to ``NAME.log`` there, or where we write to."""
+    """A running program of ``folder``; its output goes to ``NAME.log`` there."""
 
     def __init__(
         self,
@@ -49,34 +49,29 @@ class Program:
         folder: QuickstartFolder,
         env: dict[str, str],
         *,
-        logs: bool = True,
         pass_fds: Sequence[int] = (),
     ) -> None:
         self.name = name
         self.log = folder.path / f"{name}.log"
-        with ExitStack() as opened:
+        with self.log.open("wb") as output:
             self._process = subprocess.Popen(
                 argv,
                 env=env,
                 cwd=folder.path,
                 stdin=subprocess.DEVNULL,
-                stdout=opened.enter_context(self.log.open("wb")) if logs else None,
-                stderr=subprocess.STDOUT if logs else None,
+                stdout=output,
+                stderr=subprocess.STDOUT,
                 start_new_session=True,
                 pass_fds=pass_fds,
             )
 
-    @property
-    def exit_code(self) -> int | None:
-        return self._process.poll()
-
     def must_live(self) -> None:
         """WorkerError: the program has ended by itself; with the end of its log."""
-        if self.exit_code is not None:
+        if (code := self._process.poll()) is not None:
             text = self.log.read_bytes()[-16_384:].decode(errors="replace")
             last = [f"\n  {line}" for line in text.splitlines() if line.strip()][-15:]
             raise WorkerError(
-                f"The {self.name} ended by itself with exit code {self.exit_code}. Its last words"
+                f"The {self.name} ended by itself with exit code {code}. Its last words"
                 f" (all of them in {self.log}):{''.join(last)}"
             )
 
@@ -125,9 +120,7 @@ def run(folder: QuickstartFolder, *, python: str | None = None, once: bool = Fal
 def _run(
     folder: QuickstartFolder, python: Path, version: str, once: bool, at_end: ExitStack
 ) -> int:
-    with listen(
-        folder
-    ) as listener:  # the server has its own descriptor: if it ends, nobody listens
+    with listen(folder) as listener:
         address = f"http://{HOST}:{listener.getsockname()[1]}"
         click.echo(f"Starting a Prefect {version} server at {address}")
         server = start_server(folder, python, listener)
@@ -135,18 +128,20 @@ def _run(
     worker = start_worker(folder, python, address)
     at_end.callback(worker.end)
     click.echo(f"Starting a worker for it; its log is {worker.log}")
-    samples = Program(
-        "sample runs",
-        [python, _HERE / "sample_runs.py", folder.flows],
-        folder,
-        _client_environment(folder, address)
-        | {"PREFECT_LOGGING_LEVEL": "ERROR", "PYTHONWARNINGS": "ignore"},
-        logs=False,
+    samples = at_end.enter_context(
+        subprocess.Popen(
+            [python, _HERE / "sample_runs.py", folder.flows],
+            env=_client_environment(folder, address)
+            | {"PREFECT_LOGGING_LEVEL": "ERROR", "PYTHONWARNINGS": "ignore"},
+            cwd=folder.path,
+            start_new_session=True,
+        )
     )
-    at_end.callback(samples.end)
-    while samples.exit_code is None:
+    at_end.callback(samples.kill)
+    while samples.poll() is None:
         _check_and_wait(server, worker)
-    if samples.exit_code != 0:
+    as_expected = samples.returncode == 0
+    if not as_expected:
         click.echo(f"Not every run ended as it should have: see {server.log} and {worker.log}.")
     if once:
         click.echo(f"To look at these pages, let it serve: {folder.command}")
@@ -160,7 +155,7 @@ def _run(
             while True:
                 _check_and_wait(server, worker)
     click.echo(f"To remove everything it has made: {folder.command} --remove")
-    return 0 if samples.exit_code == 0 else 1
+    return 0 if as_expected else 1
 
 
 def _check_and_wait(*programs: Program) -> None:
