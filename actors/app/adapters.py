@@ -10,20 +10,23 @@ from dataclasses import dataclass
 from typing import Final
 
 import platformdirs
+import psutil
 
 from ..domain.masking import secrets_in_environment
-from ..domain.ports import Clock, Journal, Launcher, Orchestrator
+from ..domain.ports import Clock, Journal, Launcher, Orchestrator, ServiceManager
 from ..journal.journal import FolderJournal
 from ..journal.state_folder import StateFolder
 from ..prefect_api.client import PrefectApi
 from ..prefect_api.http.session import Session
 from ..prefect_api.http.threads import ThreadPool
 from ..processes.launcher import KeeperLauncher, KeeperOptions
+from ..processes.resource_monitor import PsutilResourceMonitor
 from ..settings.settings import Settings
 from .identity import acquire_identity, identities
-from .job_preparer import JobPreparer
+from .job_preparer import JobPreparer, uses_runner
 from .live_profile import LiveProfile
 from .prefect_python import EnginePython, find
+from .wiring import WorkerPlan, WorkerPorts
 
 FILE_THREADS: Final = 4
 """How many files are read at a time."""
@@ -36,20 +39,15 @@ FILE_PATIENCE_SECONDS: Final = 1.0
 class Adapters:
     """The adapters of one worker."""
 
-    name: str
-    hostname: str
+    plan: WorkerPlan
+    ports: WorkerPorts
     folder: StateFolder
-    orchestrator: Orchestrator
-    launcher: Launcher
     keeper: KeeperLauncher | None
     """The launcher, unless it was passed in."""
-    journal: Journal
     python: EnginePython
     job_preparer: JobPreparer
     secrets: Callable[[], frozenset[str]]
     """What to mask in any case; a rotated key adds to it."""
-    maintenance_until: Callable[[], float | None]
-    """Until when, on the monotonic clock, the server has announced maintenance."""
 
 
 async def open_adapters(
@@ -60,6 +58,7 @@ async def open_adapters(
     orchestrator: Orchestrator | None = None,
     launcher: Launcher | None = None,
     journal: Journal | None = None,
+    notifier: ServiceManager | None = None,
     lock: int | None = None,
 ) -> Adapters:
     """Open the adapters that are not passed in; ``opened`` closes them, in reverse.
@@ -108,25 +107,39 @@ async def open_adapters(
     def secrets() -> frozenset[str]:
         return profile.secrets | inherited
 
-    return Adapters(
-        name=name,
-        hostname=hostname,
-        folder=folder,
+    job_preparer = JobPreparer(
         orchestrator=orchestrator,
-        launcher=launcher,
-        keeper=keeper,
-        journal=journal,
-        python=python,
-        job_preparer=JobPreparer(
-            orchestrator=orchestrator,
-            folder=journal.folder,
-            worker=name,
-            engine_python=python,
-            base_env=environment,
-            prefect_env=profile.environment,
-            secrets=secrets,
-            end_leftovers=settings.end_leftovers,
-        ),
+        folder=journal.folder,
+        worker=name,
+        engine_python=python,
+        base_env=environment,
+        prefect_env=profile.environment,
         secrets=secrets,
-        maintenance_until=lambda: None if session is None else session.maintenance_until,
+        end_leftovers=settings.end_leftovers,
+    )
+    return Adapters(
+        plan=WorkerPlan(
+            settings=settings,
+            prefect=settings.prefect,
+            name=name,
+            hostname=hostname,
+            version=python.version,
+        ),
+        ports=WorkerPorts(
+            orchestrator=orchestrator,
+            launcher=launcher,
+            journal=journal,
+            clock=clock,
+            prepare_job=job_preparer.prepare_job,
+            pid_exists=psutil.pid_exists,
+            uses_runner=uses_runner,
+            maintenance_until=lambda: None if session is None else session.maintenance_until,
+            resource_monitor=PsutilResourceMonitor(),
+            notifier=notifier,
+        ),
+        folder=folder,
+        keeper=keeper,
+        python=python,
+        job_preparer=job_preparer,
+        secrets=secrets,
     )

@@ -29,11 +29,11 @@ REMEDY: Final = (
     "pip install 'actor-worker[local]'."
 )
 
-_QUESTION: Final = (
-    "import importlib.metadata as m\n"
-    "try: print(m.version('prefect'))\n"
-    "except m.PackageNotFoundError: print('none')"
-)
+_QUESTION: Final = """
+import importlib.metadata
+found = [each.version for each in importlib.metadata.distributions(name='prefect')]
+print(found[0] if found else 'none')
+"""
 _SAFE_PATH: Final = {"PYTHONSAFEPATH": "1"}
 """Python 3.11 and newer then import nothing from the working directory, ``/`` or any other."""
 
@@ -93,14 +93,11 @@ def find(
         own_has_prefect = any(importlib.metadata.distributions(name="prefect"))
     if own_has_prefect:
         return Path(sys.executable)
-    unclear: list[Path] = []
-    for candidate in _candidates(path):
-        if versions := _versions(candidate):
-            return candidate
-        if versions is None:
-            unclear.append(candidate)
-    if unclear:
-        return unclear[0]
+    candidates = [(candidate, _versions(candidate)) for candidate in _candidates(path)]
+    having = [candidate for candidate, versions in candidates if versions]
+    unclear = [candidate for candidate, versions in candidates if versions is None]
+    if having or unclear:
+        return (having or unclear)[0]
     raise SettingsError(f"No Python with Prefect was found beside the worker or on PATH. {REMEDY}")
 
 
@@ -184,11 +181,8 @@ def _versions(python: Path) -> list[str] | None:
     if not (prefix / "pyvenv.cfg").exists():
         # not a virtual environment: the prefix is where the link finally points
         prefix = python.resolve().parent.parent
-    libraries = [
-        folder
-        for pattern in ("lib/python3*/site-packages", "lib/python3*/dist-packages")
-        for folder in prefix.glob(pattern)
-    ]
+    # site-packages; Debian's Python has dist-packages
+    libraries = list(prefix.glob("lib/python3*/*-packages"))
     if not libraries:
         return None
     return [

@@ -182,16 +182,16 @@ class ProcessWorker:
         watch = _Watch(job, Masker(job.secrets | adapters.secrets()))
         key = claim_key(flow_run.id, new_transition_id())
         order = await adapters.job_preparer.order(key, flow_run, job)
-        identity = await adapters.launcher.spawn(order, watch.hear)
+        identity = await adapters.ports.launcher.spawn(order, watch.hear)
         if task_status is not None:
-            task_status.started(f"{adapters.hostname}:{identity.pid}")
+            task_status.started(f"{adapters.plan.hostname}:{identity.pid}")
         assert adapters.keeper is not None  # no other launcher was passed in
         code = await adapters.keeper.or_failure(watch.exited)
         explanation = explain(code)
         log.log(explanation.level, "process.exited", pid=identity.pid, text=explanation.text)
         await adapters.keeper.or_failure(watch.gone)
         with suppress(KeeperError):  # the keeper has ended with the block
-            await adapters.launcher.forget(key)
+            await adapters.ports.launcher.forget(key)
         status_code = -1 if code is None else code
         return ProcessWorkerResult(identifier=str(identity.pid), status_code=status_code)
 
@@ -206,22 +206,31 @@ class ProcessWorker:
         where = InfrastructurePid.parse(infrastructure_pid)
         if where is None:
             raise InfrastructureNotFound(f"{infrastructure_pid!r} names no process.")
-        if where.host not in (None, adapters.hostname):
+        if where.host not in (None, adapters.plan.hostname):
             raise InfrastructureNotAvailable(
                 f"Process {where.pid} runs on host {where.host!r}: end it there."
             )
-        table = await adapters.launcher.table()
-        key = next((k.key for k in table if k.identity.pid == where.pid and k.exit is None), None)
+        launcher = adapters.ports.launcher
+        key = next(
+            (
+                kept.key
+                for kept in await launcher.table()
+                if kept.identity.pid == where.pid and kept.exit is None
+            ),
+            None,
+        )
         if key is None:
             if psutil.pid_exists(where.pid):
                 raise InfrastructureNotAvailable(
                     f"Process {where.pid} was not started by this worker, so it is left alone."
                 )
             raise InfrastructureNotFound(f"There is no process {where.pid}.")
-        await adapters.launcher.end_tree(key, signal=signal.SIGTERM, grace_seconds=grace_seconds)
+        await adapters.ports.launcher.end_tree(
+            key, signal=signal.SIGTERM, grace_seconds=grace_seconds
+        )
         # its facts go to the caller of run(), so this one has to look
         while any(  # noqa: ASYNC110
-            k.key == key and not k.tree_ended for k in await adapters.launcher.table()
+            kept.key == key and not kept.tree_ended for kept in await launcher.table()
         ):
             await asyncio.sleep(CHECK_SECONDS)
 

@@ -6,21 +6,17 @@ import os
 from contextlib import AsyncExitStack
 from typing import Self
 
-import psutil
-
 from ..domain.errors import WorkerError
 from ..domain.masking import secrets_in_environment
 from ..domain.ports import Clock, Journal, Launcher, Orchestrator, ServiceManager
 from ..messages.dispatcher import ListRuns, RunInfo
 from ..messages.guardian import Deadline, Drain, FatalError, Reexec
 from ..messages.health_reporter import CurrentHealth, Health
-from ..processes.resource_monitor import PsutilResourceMonitor
 from ..runtime import ActorDeadError, LoopClock, Ping, shut_down
 from ..settings.settings import Settings
 from ..web.health import HealthServer
 from .adapters import Adapters, open_adapters
-from .job_preparer import uses_runner
-from .wiring import Wiring, WorkerPlan, WorkerPorts, start_actors
+from .wiring import Wiring, start_actors
 
 HEALTH_TIMEOUT_SECONDS = 5.0
 
@@ -81,18 +77,18 @@ class ActorSystem:
 
     async def wait(self) -> None:
         """Return when the worker has stopped. WorkerError: it had to give up, and why."""
-        guardian = self._running().guardian
+        guardian = self.wiring.guardian
         await guardian.joined()
         if guardian.failure is not None:
             raise _as_worker_error(guardian.failure)
 
     def drain(self) -> None:
         """Take nothing new, wait for the runs (at most ``drain_seconds``), then stop."""
-        self._running().guardian.tell_if_alive(Drain())
+        self.wiring.guardian.tell_if_alive(Drain())
 
     def stop_now(self) -> None:
         """Wait no longer: end the runs or leave them, as ``on_deadline`` says, then stop."""
-        self._running().guardian.tell_if_alive(Deadline())
+        self.wiring.guardian.tell_if_alive(Deadline())
 
     def hand_over(self) -> int:
         """Stop at once and leave every run to the keeper, before a re-exec of this process.
@@ -100,7 +96,7 @@ class ActorSystem:
         Returns the descriptor of the state folder's lock. It stays locked and is the caller's.
         """
         lock = self.adapters.folder.hand_over()
-        self._running().guardian.tell_if_alive(Reexec())
+        self.wiring.guardian.tell_if_alive(Reexec())
         return lock
 
     async def health(self) -> Health:
@@ -108,17 +104,19 @@ class ActorSystem:
         if self._failure is not None:
             error = str(self._failure)
             return Health(healthy=False, ready=False, seconds_since_poll=0.0, last_error=error)
-        reporter = self._running().directory.address("health_reporter")
+        reporter = self.wiring.directory.address("health_reporter")
         return await reporter.request(CurrentHealth(), timeout=HEALTH_TIMEOUT_SECONDS)
 
     async def runs(self) -> tuple[RunInfo, ...]:
-        dispatcher = self._running().directory.address("dispatcher")
+        dispatcher = self.wiring.directory.address("dispatcher")
         return await dispatcher.request(ListRuns(), timeout=HEALTH_TIMEOUT_SECONDS)
 
     @property
     def wiring(self) -> Wiring:
         """The actors, for dumps and for programs that send messages of their own."""
-        return self._running()
+        if self._wiring is None:
+            raise RuntimeError("The system is not running: use it within `async with`.")
+        return self._wiring
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -144,32 +142,17 @@ class ActorSystem:
             orchestrator=self._orchestrator,
             launcher=self._launcher,
             journal=self._journal,
+            notifier=self._notifier,
             lock=self._lock,
         )
-        self.name, self._adapters = adapters.name, adapters
+        self.name, self._adapters = adapters.plan.name, adapters
         if settings.with_healthcheck:
-            self._serve_health(opened)
-        self._wiring = start_actors(
-            WorkerPlan(
-                settings=settings,
-                prefect=settings.prefect,
-                name=adapters.name,
-                hostname=adapters.hostname,
-                version=adapters.python.version,
-            ),
-            WorkerPorts(
-                orchestrator=adapters.orchestrator,
-                launcher=adapters.launcher,
-                journal=adapters.journal,
-                clock=self._clock,
-                prepare_job=adapters.job_preparer.prepare_job,
-                pid_exists=psutil.pid_exists,
-                uses_runner=uses_runner,
-                maintenance_until=adapters.maintenance_until,
-                resource_monitor=PsutilResourceMonitor(),
-                notifier=self._notifier,
-            ),
-        )
+            server = HealthServer(
+                self.health, host=settings.health_host, port=settings.health_port
+            )
+            server.start()
+            opened.push_async_callback(server.stop)
+        self._wiring = start_actors(adapters.plan, adapters.ports)
         guardian = self._wiring.guardian
         adapters.python.on_failure(self._give_up)
         if adapters.keeper is not None:
@@ -180,21 +163,9 @@ class ActorSystem:
         except ActorDeadError as error:  # it could not start, or gave up at once: it knows why
             raise _as_worker_error(guardian.failure or error) from error
 
-    def _serve_health(self, opened: AsyncExitStack) -> None:
-        server = HealthServer(
-            self.health, host=self.settings.health_host, port=self.settings.health_port
-        )
-        server.start()
-        opened.push_async_callback(server.stop)
-
     def _give_up(self, error: Exception) -> None:
         self._failure = error
-        self._running().guardian.tell_if_alive(FatalError(error=error))
-
-    def _running(self) -> Wiring:
-        if self._wiring is None:
-            raise RuntimeError("The system is not running: use it within `async with`.")
-        return self._wiring
+        self.wiring.guardian.tell_if_alive(FatalError(error=error))
 
 
 def _as_worker_error(failure: BaseException) -> WorkerError:

@@ -18,8 +18,6 @@ import structlog
 log = structlog.get_logger("actors.systemd")
 
 MAX_UNSENT: Final = 16
-"""How many messages are kept for a systemd that does not read."""
-
 MAX_STATUS: Final = 512
 """Characters; systemd refuses messages that are much longer than a page."""
 
@@ -27,11 +25,8 @@ MAX_STATUS: Final = 512
 class Systemd:
     """The ServiceManager port over systemd's socket. It never waits.
 
-    Owns: _unsent, messages that the socket had no room for. They go before the next one; only the
-    newest are kept.
-
-    Only the debug log says what could not be sent: a manager that has gone changes nothing for the
-    worker.
+    Owns: _unsent, the newest messages that the socket had no room for. They go before the next
+    one. A manager that has gone changes nothing for the worker, so only the debug log says so.
     """
 
     def __init__(self, address: str, *, watchdog_seconds: float | None = None) -> None:
@@ -48,7 +43,11 @@ class Systemd:
         address = environ.get("NOTIFY_SOCKET", "")
         if not address.startswith(("/", "@")) or len(address) < 2:
             return None
-        return cls(address, watchdog_seconds=_watchdog(environ, pid or os.getpid()))
+        watched = environ.get("WATCHDOG_PID") in (None, str(pid or os.getpid()))
+        microseconds = environ.get("WATCHDOG_USEC", "")
+        if not watched or not microseconds.isdecimal() or int(microseconds) == 0:
+            return cls(address)
+        return cls(address, watchdog_seconds=int(microseconds) / 1_000_000)
 
     def ready(self) -> None:
         self._send("READY=1")
@@ -81,12 +80,3 @@ class Systemd:
                     self._unsent.popleft()
         except OSError as error:
             log.debug("systemd.unreachable", error=str(error), message=assignments[0])
-
-
-def _watchdog(environ: Mapping[str, str], pid: int) -> float | None:
-    try:
-        microseconds = int(environ.get("WATCHDOG_USEC", ""))
-        meant = int(environ.get("WATCHDOG_PID", pid))
-    except ValueError:
-        return None
-    return microseconds / 1_000_000 if microseconds > 0 and meant == pid else None

@@ -123,12 +123,12 @@ def test_a_run_that_starts_after_the_old_key_was_refused_has_the_new_one(
 ) -> None:
     async def story() -> None:
         async with holder.adapters() as (adapters, settings):
-            await adapters.orchestrator.read_work_pool(POOL.name)
+            await adapters.ports.orchestrator.read_work_pool(POOL.name)
             before = await prepared(adapters, settings)
             assert before.order.env["PREFECT_API_KEY"] == OLD
             holder.write(NEW)
             holder.valid = NEW
-            await adapters.orchestrator.read_work_pool(POOL.name)
+            await adapters.ports.orchestrator.read_work_pool(POOL.name)
             after = await prepared(adapters, settings)
             assert after.order.env["PREFECT_API_KEY"] == NEW
             assert after.masker.text(f"{OLD} {NEW}") == "******** ********"
@@ -140,7 +140,7 @@ def test_a_run_that_starts_after_the_old_key_was_refused_has_the_new_one(
 def test_a_run_has_the_new_key_while_the_old_one_is_still_good(holder: Keyholder) -> None:
     async def story() -> None:
         async with holder.adapters() as (adapters, settings):
-            await adapters.orchestrator.read_work_pool(POOL.name)
+            await adapters.ports.orchestrator.read_work_pool(POOL.name)
             holder.write(NEW)
             preparation = await prepared(adapters, settings)
             assert preparation.order.env["PREFECT_API_KEY"] == NEW
@@ -188,7 +188,7 @@ def test_the_log_of_the_worker_masks_the_new_key_too(holder: Keyholder) -> None:
         async with system:
             holder.write(NEW)
             holder.valid = NEW
-            await system.adapters.orchestrator.read_work_pool(POOL.name)
+            await system.adapters.ports.orchestrator.read_work_pool(POOL.name)
             assert masker_of(system.secrets).text(f"{OLD} {NEW}") == "******** ********"
 
     with holder.server:

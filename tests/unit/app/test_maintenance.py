@@ -43,7 +43,7 @@ def test_a_worker_is_healthy_for_as_long_as_maintenance_was_announced(tmp_path: 
             asyncio.timeout(PATIENCE_SECONDS),
             ActorSystem(settings, launcher=launcher, clock=clock) as system,
         ):
-            while system.adapters.maintenance_until() is None:  # noqa: ASYNC110
+            while system.adapters.ports.maintenance_until() is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             clock.ahead = ANNOUNCED_SECONDS
             assert (await system.health()).healthy
