@@ -211,23 +211,15 @@ class ProcessWorker:
                 f"Process {where.pid} runs on host {where.host!r}: end it there."
             )
         launcher = adapters.ports.launcher
-        key = next(
-            (
-                kept.key
-                for kept in await launcher.table()
-                if kept.identity.pid == where.pid and kept.exit is None
-            ),
-            None,
-        )
+        alive = [kept for kept in await launcher.table() if kept.exit is None]
+        key = next((kept.key for kept in alive if kept.identity.pid == where.pid), None)
         if key is None:
             if psutil.pid_exists(where.pid):
                 raise InfrastructureNotAvailable(
                     f"Process {where.pid} was not started by this worker, so it is left alone."
                 )
             raise InfrastructureNotFound(f"There is no process {where.pid}.")
-        await adapters.ports.launcher.end_tree(
-            key, signal=signal.SIGTERM, grace_seconds=grace_seconds
-        )
+        await launcher.end_tree(key, signal=signal.SIGTERM, grace_seconds=grace_seconds)
         # its facts go to the caller of run(), so this one has to look
         while any(  # noqa: ASYNC110
             kept.key == key and not kept.tree_ended for kept in await launcher.table()

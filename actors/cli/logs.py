@@ -23,9 +23,6 @@ from .line_writer import FLUSH_SECONDS, LineWriter
 LogFormat = Literal["console", "json"]
 Mask = Callable[[str], str]
 
-_FIRST = ("timestamp", "level", "event")
-"""The fields that every line has, and has first, for people who read it."""
-
 
 class LogPipe:
     """The pipe, installed in this process. ``mask`` and ``context`` may be replaced meanwhile.
@@ -49,16 +46,15 @@ class LogPipe:
         self.mask = mask
         self.context: Callable[[], Mapping[str, object]] = dict
         self._writer = LineWriter(stream, on_lost=_say_lost)
-        self._people: LineWriter | None = None
+        self._people = LineWriter(sys.stdout)
         number = logging.getLevelNamesMapping()[level]
         shared: list[Processor] = [
             structlog.contextvars.merge_contextvars,
-            self._add_context,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.StackInfoRenderer(),
             structlog.processors.format_exc_info,
-            self._without_nulls_and_secrets,
+            self._complete,
         ]
         renderer: Processor = (
             structlog.processors.JSONRenderer()
@@ -75,10 +71,11 @@ class LogPipe:
             cache_logger_on_first_use=False,
         )
         self._handler = _Foreign(self._writer)
+        stdlib = structlog.stdlib
         self._handler.setFormatter(
-            structlog.stdlib.ProcessorFormatter(
-                foreign_pre_chain=[structlog.stdlib.ExtraAdder(), _logger_name, *shared],
-                processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            stdlib.ProcessorFormatter(
+                foreign_pre_chain=[stdlib.ExtraAdder(), stdlib.add_logger_name, *shared],
+                processors=[stdlib.ProcessorFormatter.remove_processors_meta, renderer],
             )
         )
         root = logging.getLogger()
@@ -93,13 +90,11 @@ class LogPipe:
 
     def print(self, words: str) -> None:
         """Write a line for people, to stdout."""
-        if self._people is None:
-            self._people = LineWriter(sys.stdout)
         self._people.line(words)
 
     def flush(self, seconds: float = FLUSH_SECONDS) -> None:
         """Wait at most ``seconds`` until every line is written or lost."""
-        for writer in filter(None, (self._people, self._writer)):
+        for writer in (self._people, self._writer):
             writer.flush(seconds)
 
     def close(self) -> None:
@@ -109,18 +104,15 @@ class LogPipe:
         root.setLevel(self._previous_level)
         logging.captureWarnings(False)
         structlog.reset_defaults()
-        for writer in filter(None, (self._people, self._writer)):
+        for writer in (self._people, self._writer):
             writer.close()
 
-    def _add_context(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
-        return {**self.context(), **event}
-
-    def _without_nulls_and_secrets(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
-        mask = self.mask
-        ordered = {key: event.pop(key) for key in _FIRST}
+    def _complete(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        """Adds the context, masks secrets, leaves out what is None, and puts the time first."""
+        first = {key: event.pop(key) for key in ("timestamp", "level", "event")}
         return {
-            key: value if key[0] == "_" else _masked(value, mask)
-            for key, value in {**ordered, **event}.items()
+            key: value if key.startswith("_") else _masked(value, self.mask)
+            for key, value in {**first, **self.context(), **event}.items()
             if value is not None
         }
 
@@ -154,12 +146,6 @@ class _Foreign(logging.Handler):
         except Exception as error:
             # the code that logs must not fail because its line cannot be formatted
             self._writer.line(f"a log line of {record.name} could not be formatted: {error!r}")
-
-
-def _logger_name(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    record: logging.LogRecord = event["_record"]
-    event["logger"] = record.name
-    return event
 
 
 def _masked(value: Any, mask: Mask) -> Any:
