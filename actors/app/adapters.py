@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from ..settings.settings import Settings
 from .identity import acquire_identity, identities
 from .job_preparer import JobPreparer, uses_runner
 from .live_profile import LiveProfile
-from .prefect_python import EnginePython, find
+from .prefect_python import check, find
 from .wiring import WorkerPlan, WorkerPorts
 
 FILE_THREADS: Final = 4
@@ -44,7 +45,6 @@ class Adapters:
     folder: StateFolder
     keeper: KeeperLauncher | None
     """The launcher, unless it was passed in."""
-    python: EnginePython
     job_preparer: JobPreparer
     secrets: Callable[[], frozenset[str]]
     """What to mask in any case; a rotated key adds to it."""
@@ -69,8 +69,9 @@ async def open_adapters(
     KeeperError: no keeper can be started.
     """
     hostname = socket.gethostname()
-    python = EnginePython(find(settings.python))
-    opened.push_async_callback(python.aclose)
+    python = find(settings.python)
+    checking = asyncio.create_task(check(python), name="check of Prefect's Python")
+    opened.push_async_callback(_end, checking)
     files = ThreadPool(FILE_THREADS, name="files")
     opened.push_async_callback(files.aclose, patience_seconds=FILE_PATIENCE_SECONDS)
     profile = LiveProfile(settings.prefect, files)
@@ -111,7 +112,7 @@ async def open_adapters(
         orchestrator=orchestrator,
         folder=journal.folder,
         worker=name,
-        engine_python=python,
+        engine_python=str(python),
         base_env=environment,
         prefect_env=profile.environment,
         secrets=secrets,
@@ -123,7 +124,7 @@ async def open_adapters(
             prefect=settings.prefect,
             name=name,
             hostname=hostname,
-            version=python.version,
+            version=await checking,
         ),
         ports=WorkerPorts(
             orchestrator=orchestrator,
@@ -139,7 +140,11 @@ async def open_adapters(
         ),
         folder=folder,
         keeper=keeper,
-        python=python,
         job_preparer=job_preparer,
         secrets=secrets,
     )
+
+
+async def _end(task: asyncio.Task[str]) -> None:
+    task.cancel()
+    await asyncio.wait([task])

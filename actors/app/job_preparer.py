@@ -20,7 +20,7 @@ from ..domain.record import RunRecord
 from ..domain.worker_events import run_related
 from ..job import job as jobs
 from ..job.environment import run_environment
-from ..job.job import Job, PreparedJob, build_job, is_engine, needs_engine
+from ..job.job import Job, PreparedJob, build_job, is_engine
 from ..job.template import (
     BlockIdRef,
     BlockRef,
@@ -47,15 +47,15 @@ async def _no_settings() -> Mapping[str, str]:
 class JobPreparer:
     """Prepares the jobs of one worker.
 
-    ``engine_python`` returns the interpreter that has Prefect, or raises WorkerError. ``base_env``
-    is the worker's own environment. ``prefect_env`` returns the Prefect settings for a run that
-    starts now, ``secrets`` what to mask besides the variables that are named like secrets.
+    ``engine_python`` is the interpreter that has Prefect, ``base_env`` the worker's own
+    environment. ``prefect_env`` returns the Prefect settings for a run that starts now,
+    ``secrets`` what to mask besides the variables that are named like secrets.
     """
 
     orchestrator: Orchestrator
     folder: Callable[[ClaimKey], Awaitable[Path]]
     worker: str
-    engine_python: Callable[[], Awaitable[str]]
+    engine_python: str
     base_env: Mapping[str, str]
     prefect_env: Callable[[], Awaitable[Mapping[str, str]]] = _no_settings
     secrets: Callable[[], frozenset[str]] = frozenset
@@ -72,13 +72,7 @@ class JobPreparer:
         run = record.run
         deployment, flow = await asyncio.gather(self._deployment(run), self._flow(run))
         resolved = await self._resolve(run, deployment, pool)
-        engine = needs_engine(resolved.configuration.get("command"))
-        job = build_job(
-            resolved,
-            run=run,
-            flow=flow,
-            engine_python=await self.engine_python() if engine else "",
-        )
+        job = build_job(resolved, run=run, flow=flow, engine_python=self.engine_python)
         order = await self.order(record.key, run, job, deployment=deployment, flow=flow)
         masker = Masker(
             job.secrets

@@ -1,9 +1,7 @@
 """Which interpreter runs ``python -m prefect.engine``.
 
-Prefect may be installed beside the worker or elsewhere. The search must not delay the start, so it
-has two steps. :func:`find` chooses the interpreter by files alone, in a few milliseconds.
-:func:`check` runs that interpreter once to ask for its Prefect while the system starts; a run that
-is due waits for the answer.
+Prefect may be installed beside the worker or elsewhere. :func:`find` chooses the interpreter by
+files alone. :func:`check` asks it for its Prefect, while the rest of the worker starts.
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ import importlib.metadata
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -36,38 +34,6 @@ print(found[0] if found else 'none')
 """
 _SAFE_PATH: Final = {"PYTHONSAFEPATH": "1"}
 """Python 3.11 and newer then import nothing from the working directory, ``/`` or any other."""
-
-
-class EnginePython:
-    """The interpreter that has Prefect: found at once, checked while the worker starts.
-
-    Owns: _check. Only runs wait for it.
-    """
-
-    def __init__(self, python: Path) -> None:
-        self.version = version_by_files(python) or "3"
-        """Of its Prefect; "3" where its files do not tell more."""
-        self._python = python
-        self._check = asyncio.create_task(check(python), name="check of Prefect's Python")
-
-    async def __call__(self) -> str:
-        """The interpreter's path. SettingsError: it has no Prefect, or does not work."""
-        await asyncio.shield(self._check)
-        return str(self._python)
-
-    def on_failure(self, tell: Callable[[Exception], object]) -> None:
-        """Call ``tell`` with the error if the check fails, now or later."""
-
-        def checked(check: asyncio.Task[str]) -> None:
-            error = None if check.cancelled() else check.exception()
-            if isinstance(error, Exception):
-                tell(error)
-
-        self._check.add_done_callback(checked)
-
-    async def aclose(self) -> None:
-        self._check.cancel()
-        await asyncio.wait([self._check])
 
 
 def find(
@@ -93,9 +59,9 @@ def find(
         own_has_prefect = any(importlib.metadata.distributions(name="prefect"))
     if own_has_prefect:
         return Path(sys.executable)
-    candidates = [(candidate, _versions(candidate)) for candidate in _candidates(path)]
-    having = [candidate for candidate, versions in candidates if versions]
-    unclear = [candidate for candidate, versions in candidates if versions is None]
+    candidates = [(candidate, _has_prefect(candidate)) for candidate in _candidates(path)]
+    having = [candidate for candidate, has_prefect in candidates if has_prefect]
+    unclear = [candidate for candidate, has_prefect in candidates if has_prefect is None]
     if having or unclear:
         return (having or unclear)[0]
     raise SettingsError(f"No Python with Prefect was found beside the worker or on PATH. {REMEDY}")
@@ -170,13 +136,8 @@ def _candidates(path: str | None) -> Iterator[Path]:
             yield Path(found).absolute()
 
 
-def version_by_files(python: Path) -> str | None:
-    """The version of the Prefect 3 in an interpreter, if the files around it show one."""
-    return next(iter(_versions(python) or ()), None)
-
-
-def _versions(python: Path) -> list[str] | None:
-    """The versions of Prefect 3 in the files around an interpreter; None: they tell nothing."""
+def _has_prefect(python: Path) -> bool | None:
+    """Whether the files around an interpreter show a Prefect 3; None: they tell nothing."""
     prefix = python.parent.parent
     if not (prefix / "pyvenv.cfg").exists():
         # not a virtual environment: the prefix is where the link finally points
@@ -185,8 +146,4 @@ def _versions(python: Path) -> list[str] | None:
     libraries = list(prefix.glob("lib/python3*/*-packages"))
     if not libraries:
         return None
-    return [
-        found.name.removeprefix("prefect-").removesuffix(".dist-info")
-        for folder in libraries
-        for found in folder.glob("prefect-3.*.dist-info")
-    ]
+    return any(any(folder.glob("prefect-3.*.dist-info")) for folder in libraries)

@@ -24,7 +24,7 @@ from ..domain.masking import Masker
 from ..domain.model import FlowRun, InfrastructurePid, Json
 from ..domain.process import OutputWritten, ProcessExited, ProcessFact, TreeEnded
 from ..job.configuration import ProcessJobConfiguration, default_base_job_template
-from ..job.job import Job, build_job, needs_engine
+from ..job.job import Job, build_job
 from ..job.template import Resolved
 from ..runtime import LoopClock
 from ..settings.settings import Settings
@@ -177,7 +177,7 @@ class ProcessWorker:
             Resolved(configuration.model_dump(mode="json")),
             run=flow_run,
             flow=None,
-            engine_python=await adapters.python() if needs_engine(configuration.command) else "",
+            engine_python=adapters.job_preparer.engine_python,
         )
         watch = _Watch(job, Masker(job.secrets | adapters.secrets()))
         key = claim_key(flow_run.id, new_transition_id())

@@ -154,7 +154,6 @@ class ActorSystem:
             opened.push_async_callback(server.stop)
         self._wiring = start_actors(adapters.plan, adapters.ports)
         guardian = self._wiring.guardian
-        adapters.python.on_failure(self._give_up)
         if adapters.keeper is not None:
             adapters.keeper.on_failure(self._give_up)
         opened.push_async_callback(shut_down, guardian, SHUTDOWN_SECONDS)

@@ -79,7 +79,7 @@ def start_worker(sim: Simulation, life: Life) -> Wiring:
                     orchestrator=api,
                     folder=sim.records.folder,
                     worker="w",
-                    engine_python=_python,
+                    engine_python="python",
                     base_env={},
                     monotonic=sim.clock.monotonic,
                 ),
@@ -90,10 +90,6 @@ def start_worker(sim: Simulation, life: Life) -> Wiring:
             resource_monitor=sim.measure if plan.measures else None,
         ),
     )
-
-
-async def _python() -> str:
-    return "python"
 
 
 def _uses_runner(run: FlowRun, deployment: Deployment | None, pool: WorkPool | None) -> bool:

@@ -34,10 +34,6 @@ PATIENCE_SECONDS = 7200.0
 """Virtual: how long a test waits for what must happen."""
 
 
-async def _engine_python() -> str:
-    return "python"
-
-
 class WorkerWorld:
     """Everything around one worker that may be killed and started again."""
 
@@ -75,7 +71,7 @@ class WorkerWorld:
                     orchestrator=self.orchestrator,
                     folder=self.journal.folder,
                     worker="w",
-                    engine_python=_engine_python,
+                    engine_python="python",
                     base_env={},
                     monotonic=self.clock.monotonic,
                 ).prepare_job,

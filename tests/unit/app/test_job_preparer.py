@@ -31,7 +31,7 @@ class Desk:
             orchestrator=self.orchestrator,
             folder=self._folder,
             worker="w",
-            engine_python=self._python,
+            engine_python="python",
             base_env={"DB_PASSWORD": "hunter22"},
             prefect_env=self._prefect_env,
             monotonic=lambda: self.time,
@@ -46,9 +46,6 @@ class Desk:
             phase=Phase.PREPARING,
         )
         return await self._preparer.prepare_job(record, self.server.pools[POOL.name].pool)
-
-    async def _python(self) -> str:
-        return "python"
 
     async def _folder(self, key: ClaimKey) -> Path:
         return Path("/state") / key

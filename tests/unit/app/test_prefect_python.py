@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.app.prefect_python import check, find, version_by_files
+from actors.app.prefect_python import check, find
 from actors.domain.errors import SettingsError
 from tests.support.trap import EVERYTHING, Trap
 
@@ -101,12 +101,6 @@ def test_a_given_interpreter_that_cannot_be_one_is_named(tmp_path: Path, given: 
 
 def checked(python: Path) -> str:
     return asyncio.run(check(python))
-
-
-def test_files_tell_the_version_where_they_tell_anything(tmp_path: Path) -> None:
-    assert version_by_files(environment(tmp_path / "new", prefect="3.8.8")) == "3.8.8"
-    assert version_by_files(environment(tmp_path / "old", prefect="2.20.3")) is None
-    assert version_by_files(script(tmp_path / "shims" / "python")) is None
 
 
 def test_checking_tells_the_version(tmp_path: Path) -> None:
