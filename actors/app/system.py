@@ -14,7 +14,7 @@ from ..messages.guardian import Deadline, Drain, FatalError, Reexec
 from ..messages.health_reporter import CurrentHealth, Health
 from ..runtime import ActorDeadError, LoopClock, Ping, shut_down
 from ..settings.settings import Settings
-from ..web.health import HealthServer
+from ..web.health import health_server
 from .adapters import Adapters, open_adapters
 from .wiring import Wiring, start_actors
 
@@ -147,7 +147,7 @@ class ActorSystem:
         )
         self.name, self._adapters = adapters.plan.name, adapters
         if settings.with_healthcheck:
-            server = HealthServer(
+            server = health_server(
                 self.health, host=settings.health_host, port=settings.health_port
             )
             server.start()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
@@ -24,55 +25,32 @@ BACKLOG: Final = 4096
 """Clients that the kernel holds until they are accepted, so that a crowd delays a probe by
 milliseconds, not by the second after which a client tries again; see listen(2)."""
 
-UNRESPONSIVE = "Worker may be unresponsive at this time"
 
+def health_server(verdict: Verdict, *, host: str, port: int) -> SmallHttpServer:
+    """A server of ``/health`` and ``/ready`` on ``host`` and ``port`` (0: any free one).
 
-class HealthServer:
-    """Serves ``/health`` and ``/ready`` on ``host`` and ``port`` (0: any free one).
-
-    Every client that reaches the port may ask.
+    Every client that reaches the port may ask. SettingsError: the address cannot be used.
     """
+    return SmallHttpServer(_listen(host, port), partial(_respond, verdict))
 
-    def __init__(self, verdict: Verdict, *, host: str, port: int) -> None:
-        self._verdict = verdict
-        self._host = host
-        self._port = port
-        self._server: SmallHttpServer | None = None
 
-    @property
-    def port(self) -> int:
-        """The port it listens on while it is started."""
-        return self._port if self._server is None else self._server.port
-
-    def start(self) -> None:
-        """Listen and answer from now on. SettingsError: the address cannot be used."""
-        if self._server is None:
-            self._server = SmallHttpServer(_listen(self._host, self._port), self._respond)
-            self._server.start()
-
-    async def stop(self) -> None:
-        """Stop answering and give the port back; harmless when not started."""
-        server, self._server = self._server, None
-        if server is not None:
-            await server.stop()
-
-    async def _respond(self, request: Request) -> Response:
-        if request.path not in ("/health", "/ready"):
-            return _json(HTTPStatus.NOT_FOUND, detail="Not Found")
-        if request.method not in ("GET", "HEAD"):
-            return _json(
-                HTTPStatus.METHOD_NOT_ALLOWED,
-                headers=(("Allow", "GET, HEAD"),),
-                detail="Method Not Allowed",
-            )
-        try:
-            health = await self._verdict()
-            well = health.healthy if request.path == "/health" else health.ready
-        except Exception:
-            well = False
-        if well:
-            return _json(HTTPStatus.OK, message="OK")
-        return _json(HTTPStatus.SERVICE_UNAVAILABLE, message=UNRESPONSIVE)
+async def _respond(verdict: Verdict, request: Request) -> Response:
+    if request.path not in ("/health", "/ready"):
+        return _json(HTTPStatus.NOT_FOUND, detail="Not Found")
+    if request.method not in ("GET", "HEAD"):
+        return _json(
+            HTTPStatus.METHOD_NOT_ALLOWED,
+            headers=(("Allow", "GET, HEAD"),),
+            detail="Method Not Allowed",
+        )
+    try:
+        health = await verdict()
+        well = health.healthy if request.path == "/health" else health.ready
+    except Exception:
+        well = False
+    if well:
+        return _json(HTTPStatus.OK, message="OK")
+    return _json(HTTPStatus.SERVICE_UNAVAILABLE, message="Worker may be unresponsive at this time")
 
 
 def _json(status: HTTPStatus, *, headers: Sequence[tuple[str, str]] = (), **body: str) -> Response:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from actors.domain.errors import SettingsError
-from actors.web.health import HealthServer
+from actors.web.health import health_server
+from actors.web.small_http_server import SmallHttpServer
 
 
 @dataclass
@@ -38,9 +39,9 @@ async def ask(port: int, target: str) -> tuple[int, Any]:
     return int(head.split()[1]), json.loads(body) if body else None
 
 
-def serving(verdict: Verdict, use: Callable[[HealthServer], Awaitable[None]]) -> None:
+def serving(verdict: Verdict, use: Callable[[SmallHttpServer], Awaitable[None]]) -> None:
     async def main() -> None:
-        server = HealthServer(verdict, host="127.0.0.1", port=0)
+        server = health_server(verdict, host="127.0.0.1", port=0)
         server.start()
         try:
             await use(server)
@@ -74,7 +75,7 @@ NOT_FOUND = {"detail": "Not Found"}
 def test_answers_as_the_probes_of_prefects_worker_expect(
     verdict: Verdict, target: str, status: int, body: Any
 ) -> None:
-    async def use(server: HealthServer) -> None:
+    async def use(server: SmallHttpServer) -> None:
         assert await ask(server.port, target) == (status, body)
 
     serving(verdict, use)
@@ -82,7 +83,7 @@ def test_answers_as_the_probes_of_prefects_worker_expect(
 
 def test_a_port_in_use_is_named_with_the_remedy() -> None:
     async def start(port: int) -> None:
-        HealthServer(Verdict(), host="127.0.0.1", port=port).start()
+        health_server(Verdict(), host="127.0.0.1", port=port)
 
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
@@ -104,7 +105,7 @@ def test_a_port_in_use_is_named_with_the_remedy() -> None:
 )
 def test_an_address_that_is_not_this_machines_is_named(host: str, cause: str) -> None:
     async def start() -> None:
-        HealthServer(Verdict(), host=host, port=0).start()
+        health_server(Verdict(), host=host, port=0)
 
     with pytest.raises(SettingsError) as caught:
         asyncio.run(start())
@@ -113,7 +114,7 @@ def test_an_address_that_is_not_this_machines_is_named(host: str, cause: str) ->
 
 def test_stopping_gives_the_port_back_even_when_a_probe_does_not_hang_up() -> None:
     async def main() -> int:
-        server = HealthServer(Verdict(), host="127.0.0.1", port=0)
+        server = health_server(Verdict(), host="127.0.0.1", port=0)
         server.start()
         port = server.port
         _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -130,7 +131,7 @@ def test_stopping_gives_the_port_back_even_when_a_probe_does_not_hang_up() -> No
 
 
 def test_signals_stay_the_workers() -> None:
-    async def use(server: HealthServer) -> None:
+    async def use(server: SmallHttpServer) -> None:
         assert signal.getsignal(signal.SIGTERM) is before
 
     before = signal.getsignal(signal.SIGTERM)
