@@ -40,10 +40,7 @@ def block_signals() -> None:
 
 
 def unblock_signals() -> None:
-    """Let the waiting signals in.
-
-    Call it once handlers are set, before any child is started: children inherit the mask.
-    """
+    """Let them in, once handlers are set and before any child is started: it inherits the mask."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED)
 
 

@@ -90,7 +90,7 @@ class QuickstartFolder:
             yield
 
     def exists(self) -> bool:
-        """Whether there is anything to remove."""
+        """Whether a quickstart has made it. StateFolderError: it holds something else."""
         self._refuse_what_is_not_ours()
         return self._mark.exists()
 
