@@ -6,8 +6,7 @@ import asyncio
 import faulthandler
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -85,40 +84,39 @@ class _Worker:
         from ..app.system import ActorSystem
         from .dump import dump_on_request, dump_to_log
 
-        asyncio.get_running_loop().set_exception_handler(LoopErrors())
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(LoopErrors())
         system = ActorSystem(self._settings, notifier=Systemd.from_environment(), lock=self._lock)
         self._pipe.mask = lambda text: masker_of(system.secrets).text(text)
         self._pipe.context = lambda: {"worker": system.name or None, "pool": self._settings.pool}
         dump_requested = asyncio.Event()
-        handlers = {
-            number: partial(self._stop, system, asyncio.current_task(), number)
-            for number in (signal.SIGTERM, signal.SIGINT)
-        }
+        main = asyncio.current_task()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop, system, main, number)
         for number, act in (
             (signal.SIGHUP, partial(self._hang_up, system)),
             (signal.SIGUSR1, dump_requested.set),
         ):
             if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup(1) has it
-                handlers[number] = partial(_log_and, act, number)
-        with _signal_handlers(handlers):
-            if self._lock is not None:
-                unblock_signals()
-            async with system:
-                self._up = True
-                self._announce("worker.started", f"Worker {system.name!r} started!")
-                dumps = asyncio.create_task(
-                    dump_on_request(dump_requested, lambda: dump_to_log(system)), name="dumps"
-                )
-                if self.missed:
-                    self._drain(system)
-                try:
-                    await system.wait()
-                finally:
-                    dumps.cancel()
-            if self.handed_over_lock is None:
-                self._announce("worker.stopped", f"Worker {system.name!r} stopped!")
-            else:
-                block_signals()
+                loop.add_signal_handler(number, _log_and, act, number)
+        if self._lock is not None:
+            unblock_signals()
+        async with system:
+            self._up = True
+            self._announce("worker.started", f"Worker {system.name!r} started!")
+            dumps = asyncio.create_task(
+                dump_on_request(dump_requested, lambda: dump_to_log(system)), name="dumps"
+            )
+            if self.missed:
+                self._drain(system)
+            try:
+                await system.wait()
+            finally:
+                dumps.cancel()
+        if self.handed_over_lock is None:
+            self._announce("worker.stopped", f"Worker {system.name!r} stopped!")
+        else:
+            block_signals()
 
     def _stop(
         self, system: ActorSystem, main: asyncio.Task[None] | None, number: signal.Signals
@@ -167,19 +165,6 @@ class _Worker:
             log.info(event, message=words)
         else:
             self._pipe.print(words)
-
-
-@contextmanager
-def _signal_handlers(handlers: dict[signal.Signals, partial[None]]) -> Iterator[None]:
-    """While inside, signals are handled so. Outside, they have their default effect."""
-    loop = asyncio.get_running_loop()
-    for number, handler in handlers.items():
-        loop.add_signal_handler(number, handler)
-    try:
-        yield
-    finally:
-        for number in handlers:
-            loop.remove_signal_handler(number)
 
 
 def _log_and(act: Callable[[], None], number: signal.Signals) -> None:
