@@ -20,9 +20,9 @@ from .turn import Turn
 
 def claim_answered(turn: Turn, verdict: Verdict) -> None:
     """Go on with a run that is ours; leave it alone otherwise."""
-    if not _is_ours(verdict):
+    if not is_ours(verdict):
         _leave_alone(turn, _why_not(verdict))
-    elif _may_have_been_over(verdict):
+    elif may_have_been_over(verdict):
         turn.do(effects.ReadHistory())
     else:
         _claimed(turn)
@@ -205,7 +205,7 @@ def end_unstarted(turn: Turn) -> None:
 # -- verdicts on a claim ---------------------------------------------------------------------
 
 
-def _is_ours(verdict: Verdict) -> bool:
+def is_ours(verdict: Verdict) -> bool:
     """Whether the run is Pending by our claim.
 
     The server rejects a repeated claim whose first copy it took, with the Pending state of that;
@@ -214,7 +214,7 @@ def _is_ours(verdict: Verdict) -> bool:
     return isinstance(verdict, Accepted | Rejected) and verdict.state.type is StateType.PENDING
 
 
-def _may_have_been_over(verdict: Verdict) -> bool:
+def may_have_been_over(verdict: Verdict) -> bool:
     """Whether the run was not Scheduled when it became Pending by our claim.
 
     A server takes Pending over Completed, Failed and Crashed, but only a Scheduled state hands

@@ -78,7 +78,7 @@ def exited(turn: Turn, exit_: Exited) -> None:
     record, status = turn.record, exit_.status
     if record.phase not in (Phase.SPAWNING, Phase.RUNNING):
         return
-    reason = record.reason or _reason_of(status, kernel_kill=exit_.kernel_kill)
+    reason = record.reason or reason_of_exit(status, kernel_kill=exit_.kernel_kill)
     turn.record = replace(record, exit=status, reason=reason)
     turn.run = replace(turn.run, tail_follows=exit_.tail_follows)
     turn.do(Emit(kind=EventKind.EXECUTED))
@@ -87,7 +87,8 @@ def exited(turn: Turn, exit_: Exited) -> None:
     _report_exit(turn, status, reason, exit_.tail)
 
 
-def _reason_of(status: ExitStatus, *, kernel_kill: bool) -> Reason:
+def reason_of_exit(status: ExitStatus, *, kernel_kill: bool) -> Reason:
+    """Returns why a process has ended that the worker did not end."""
     if status.lost:
         return Reason.LOST
     if kernel_kill and status.code in BY_SIGKILL:
