@@ -9,8 +9,6 @@ command; ``--apart 0`` makes all of them due at once.
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -86,29 +84,9 @@ def ours(place: Place, limit: int | None) -> Iterator[Processes]:
 
 @contextmanager
 def theirs(place: Place, limit: int | None) -> Iterator[Processes]:
-    options = ("--limit", str(limit)) if limit else ()
-    with (place.folder / "worker.log").open("wb") as log:
-        worker = subprocess.Popen(
-            [
-                *(place.python, "-m", "prefect", "worker", "start"),
-                *("--pool", place.pool, "--type", "process", *options),
-            ],
-            env={"PATH": os.environ["PATH"]} | place.variables(),
-            cwd=place.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
-    process = psutil.Process(worker.pid)
-    try:
+    with place.prefects_worker(*(("--limit", str(limit)) if limit else ())) as worker:
+        process = psutil.Process(worker.process.pid)
         yield lambda: [process]
-    finally:
-        family = [process, *process.children(recursive=True)]
-        for member in family:
-            with suppress(psutil.NoSuchProcess):
-                member.kill()
-        worker.wait()
-        psutil.wait_procs(family, timeout=10)
 
 
 CONTESTANTS = {"ours": ours, "prefect's": theirs}

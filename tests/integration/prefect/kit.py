@@ -196,6 +196,21 @@ class Place:
         finally:
             program.kill()
 
+    @contextmanager
+    def prefects_worker(
+        self, *options: str, variables: Mapping[str, str] | None = None
+    ) -> Iterator[WorkerProgram]:
+        """``prefect worker start`` as a process; killed at the end, with the runs it started."""
+        prefect = (self.python, "-m", "prefect", "worker", "start")
+        whole = [*prefect, "--pool", self.pool, "--type", "process", *options]
+        program = WorkerProgram(
+            self.folder, whole, self._environment(variables, None), self.folder
+        )
+        try:
+            yield program
+        finally:
+            program.kill_all()
+
     def _environment(self, variables: Mapping[str, str] | None, url: str | None) -> dict[str, str]:
         inherited = {
             name: value

@@ -13,6 +13,8 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 from actors import ActorSystem, Settings
 from actors.domain.ports import Orchestrator
 from tests.integration.prefect.waiting import PATIENCE, until
@@ -134,3 +136,14 @@ class WorkerProgram:
         """End it, if it is there, as a machine would: without a chance to say anything."""
         self.process.kill()
         self.process.wait()
+
+    def kill_all(self) -> None:
+        """The same with everything it started that is still its descendant."""
+        family: list[psutil.Process] = []
+        with suppress(psutil.NoSuchProcess):
+            family = psutil.Process(self.process.pid).children(recursive=True)
+        self.kill()
+        for member in family:
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
+        psutil.wait_procs(family, timeout=10)
