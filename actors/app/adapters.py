@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import platformdirs
@@ -75,13 +75,6 @@ async def open_adapters(
     files = ThreadPool(FILE_THREADS, name="files")
     opened.push_async_callback(files.aclose, patience_seconds=FILE_PATIENCE_SECONDS)
     profile = LiveProfile(settings.prefect, files)
-    session: Session | None = None
-    if orchestrator is None:
-        session = Session(
-            settings.prefect.session_options(), clock=clock, reread=profile.credentials
-        )
-        opened.push_async_callback(session.aclose)
-        orchestrator = PrefectApi(session)
     candidates = identities(
         api_url=settings.prefect.api_url or "",
         pool=settings.pool,
@@ -92,10 +85,16 @@ async def open_adapters(
     )
     name, folder = acquire_identity([*candidates], lock)
     opened.callback(folder.release)
+    session: Session | None = None
+    if orchestrator is None:
+        options = replace(settings.prefect.session_options(), worker=name)
+        session = Session(options, clock=clock, reread=profile.credentials)
+        opened.push_async_callback(session.aclose)
+        orchestrator = PrefectApi(session)
     keeper: KeeperLauncher | None = None
     if launcher is None:
-        options = KeeperOptions(embedded=settings.embedded)
-        keeper = KeeperLauncher(folder, options, run_blocking=files.run)
+        keeper_options = KeeperOptions(embedded=settings.embedded)
+        keeper = KeeperLauncher(folder, keeper_options, run_blocking=files.run)
         launcher = await opened.enter_async_context(keeper)
     if journal is None:
         writer = ThreadPool(1, name="journal")

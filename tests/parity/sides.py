@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -114,10 +115,10 @@ class Side:
         return f"{self.place.state(run)['name']}, after {patience:.0f} s"
 
     def in_words(self, run: str) -> str:
-        """The run's state with the first line of its message."""
+        """The run's state with the beginning of its message."""
         self.state_after(run)
         state = self.place.state(run)
-        message = (state["message"] or "no message").splitlines()[0]
+        message = textwrap.shorten(state["message"] or "no message", 150)
         return f"{state['name']}: {message}"
 
     def hooks(self, run: str) -> str:

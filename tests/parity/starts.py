@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Mapping
 from typing import Final
 
+from actors.job.configuration import default_base_job_template
 from tests.parity.sides import Side
 
 NOBODY: Final = "http://127.0.0.1:9/api"
@@ -37,7 +38,7 @@ def an_unknown_queue_once(side: Side) -> str:
 
 def a_push_pool(side: Side) -> str:
     side.place.pool = f"push {side.place.pool}"
-    template = {"job_configuration": {}, "variables": {"properties": {}, "type": "object"}}
+    template = default_base_job_template()
     side.place.create_pool(type="cloud-run:push", base_job_template=template)
     return _says(side)
 

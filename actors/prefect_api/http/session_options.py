@@ -6,12 +6,16 @@ from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import quote
 
 from ...domain.masking import is_secret_name, passwords_in_addresses
 from .retry import RetryPolicy
 
 API_VERSION: Final = "0.8.4"
-"""The API version of all servers from 3.0 to 3.8."""
+"""The API version of all servers from 3.0 to 3.9."""
+
+PRINTABLE: Final = bytes(range(0x20, 0x7F))
+"""What the value of a header holds as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +48,8 @@ class SessionOptions:
     """Sent with each request; User-Agent and the CSRF headers cannot be overridden."""
     user_agent: str = "actor-worker"
     """Not ``prefect/3.0.0``: servers enforce no deployment concurrency for such workers."""
+    worker: str = ""
+    """The worker's name, which access logs and proxies see as ``X-Prefect-Worker-Name``."""
     timeout_seconds: float = 60.0
     """To connect, and for each piece of a response (``PREFECT_API_REQUEST_TIMEOUT``).
 
@@ -79,5 +85,7 @@ class SessionOptions:
             "user-agent": self.user_agent,
             "x-prefect-api-version": API_VERSION,
         }
+        if self.worker:
+            base["x-prefect-worker-name"] = quote(self.worker, safe=PRINTABLE).strip()
         authorization = credentials.header()
         return base | ({"authorization": authorization} if authorization else {}) | custom

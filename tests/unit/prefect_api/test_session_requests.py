@@ -52,6 +52,18 @@ def test_a_request_has_the_headers_that_servers_expect() -> None:
     assert "content-type" not in headers
 
 
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("Worker 1", "Worker 1"),
+        ("Wörker\r\nX: 1", "W%C3%B6rker%0D%0AX: 1"),
+        (" padded ", "padded"),
+    ],
+)
+def test_a_request_names_its_worker(name: str, header: str) -> None:
+    assert sent_headers(ScriptedServer(), worker=name)["x-prefect-worker-name"] == header
+
+
 def test_the_path_is_relative_to_the_api_url() -> None:
     server = ScriptedServer()
     run(server, get)
