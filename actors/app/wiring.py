@@ -202,6 +202,7 @@ def _supervisors(
         resource=_resource(plan),
         hostname=plan.hostname,
         labels=lambda pool: _labels(plan, pool),
+        submitting_state=plan.settings.submitting_state,
         peers=Peers(directory),
     )
 

@@ -97,6 +97,9 @@ class Orchestrator(Protocol):
     async def propose_state(self, run_id: FlowRunId, proposal: Proposal) -> Verdict:
         """Propose a state. Retries inside repeat the same transition id, so it counts once."""
 
+    async def knows_submitting(self) -> bool:
+        """Whether a run is Submitting between Pending and Running there: from 3.6.22 on."""
+
     async def set_infrastructure_pid(self, run_id: FlowRunId, infrastructure_pid: str) -> None:
         """Record where the run's process is."""
 

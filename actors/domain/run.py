@@ -23,6 +23,8 @@ class Run:
     """Whether another supervisor began it, whose last records a full disk may have refused."""
     to_give_back: bool = False
     """Whether it is for other workers, if the claim turns out to have been accepted."""
+    says_submitting: bool = False
+    """Whether to propose Submitting before its process is started."""
     checking: bool = False
     """Whether the server is being asked for the run's state."""
     failure: str | None = None

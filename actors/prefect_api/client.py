@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -61,6 +62,9 @@ _log = structlog.get_logger(__name__)
 MAX_LIMIT: Final = 200
 """The largest ``limit`` that servers accept, unless they are told otherwise."""
 
+SUBMITTING_SINCE: Final = (3, 6, 22)
+"""The first server and worker of Prefect's that know this state."""
+
 MAX_PAGES: Final = 500
 """More pages mean that the listing never ends."""
 
@@ -74,6 +78,7 @@ class PrefectApi:
     def __init__(self, session: Session) -> None:
         self._request = session.request
         self._lists = ListReader()
+        self._version: tuple[int, ...] = ()
 
     async def read_work_pool(self, name: str) -> WorkPool:
         path = f"/work_pools/{_part(name)}"
@@ -178,6 +183,12 @@ class PrefectApi:
             return replace(verdict, delay_seconds=LONGEST_WAIT)
         return verdict
 
+    async def knows_submitting(self) -> bool:
+        """The server is asked for its version once."""
+        if not self._version:
+            self._version = _numbers(await self._request("GET", "/admin/version"))
+        return self._version >= SUBMITTING_SINCE
+
     async def set_infrastructure_pid(self, run_id: FlowRunId, infrastructure_pid: str) -> None:
         path = f"/flow_runs/{_part(run_id)}"
         body = {"infrastructure_pid": infrastructure_pid}
@@ -240,6 +251,14 @@ class PrefectApi:
                 break
             items += page
         return items
+
+
+def _numbers(version: Json) -> tuple[int, ...]:
+    """3, 6 and 22 of "3.6.22" and of "3.6.22+5.g1a2b3c4"."""
+    found = re.match(r"(\d+)\.(\d+)\.(\d+)", version) if isinstance(version, str) else None
+    if found is None:
+        raise Unavailable("the server's version has an unknown form")
+    return tuple(map(int, found.groups()))
 
 
 def _part(text: str) -> str:

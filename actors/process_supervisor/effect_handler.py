@@ -17,6 +17,7 @@ from ..messages.process_supervisor import SupervisorStart
 from ..runtime import AsyncioActor
 from . import messages
 from .machine import effects, stimuli
+from .machine.proposals import is_submitting
 from .output import RunOutput
 from .ports import SupervisorPorts
 from .preparation import Preparation
@@ -191,7 +192,12 @@ class EffectHandler:
         self._job = job
         waits_by_itself = job.summary.is_engine or job.summary.uses_runner
         due_in = 0.0 if waits_by_itself else record.run.due_in(self._ports.clock.now())
-        return stimuli.Prepared(job=job.summary, related=job.related, due_in=due_in)
+        return stimuli.Prepared(
+            job=job.summary,
+            related=job.related,
+            due_in=due_in,
+            says_submitting=self.preparation.says_submitting,
+        )
 
     def proposal_answered(
         self, answered: messages.ProposalAnswered, record: RunRecord
@@ -239,6 +245,8 @@ class EffectHandler:
         if not is_bug and (was_unfinished or isinstance(effect, effects.TellPid)):
             what = type(effect).__name__
             self._output.log.warning("aside.failed", what=what, error=str(error))
+        if not is_bug and isinstance(effect, effects.Propose) and is_submitting(effect.proposal):
+            self._output.log.debug("aside.failed", what="Submitting", error=str(error))
         cause = bug_in_words(error) if is_bug else self._output.mask(str(error))
         return stimulus_of_failure(effect, error, cause)
 

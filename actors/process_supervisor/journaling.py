@@ -14,6 +14,7 @@ from ..domain.ports import Journal
 from ..domain.record import RunRecord
 from ..runtime import AsyncioActor, Timer
 from .machine import effects
+from .machine.proposals import is_submitting
 from .messages import Closed, SaveEnded, SaveIsLate
 from .output import RunOutput
 
@@ -42,9 +43,16 @@ class Step:
         )
 
     @property
-    def only_reads(self) -> bool:
-        """Whether it changes nothing outside, so that no successor need know of it."""
-        return all(isinstance(effect, effects.PrepareJob) for effect in self.effects)
+    def needs_no_record(self) -> bool:
+        """Whether no successor need know of it.
+
+        It changes nothing outside, or proposes Submitting, which shows whose claim it follows.
+        """
+        return all(
+            isinstance(effect, effects.PrepareJob)
+            or (isinstance(effect, effects.Propose) and is_submitting(effect.proposal))
+            for effect in self.effects
+        )
 
 
 class RecordKeeping:
@@ -57,7 +65,8 @@ class RecordKeeping:
 
     The effects follow a save that fails, too: it costs what a crash would need, never the run. A
     save that is late is treated as failed, except for a claim or a start: these wait for as long
-    as it takes, and so does what follows them. A job is prepared while its record is saved.
+    as it takes, and so does what follows them. A job is prepared while its record is saved,
+    and so is Submitting proposed.
 
     Owns: _held (steps whose effects wait, the oldest first), _saving (the record that is being
     saved), _covered (how many of the held steps that is for), _unsaved (the newest record, until
@@ -88,7 +97,7 @@ class RecordKeeping:
         step = Step(record, list(effects))
         if is_news:
             self._unsaved = record
-        if step.only_reads and not self._held:
+        if step.needs_no_record and not self._held:
             return [step]
         self._held.append(step)
         return self._free()

@@ -28,4 +28,6 @@ class SupervisorPorts:
     """The worker, in the events about its runs."""
     hostname: str
     labels: Callable[[WorkPool], Mapping[str, str]]
+    submitting_state: bool
+    """Whether runs are Submitting before they start, where the server knows that."""
     peers: Peers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 
+from ..domain.errors import OrchestratorError
 from ..domain.model import WorkPool
 from ..domain.record import RunRecord
 from ..job.job import PreparedJob
@@ -20,12 +21,14 @@ POOL_PAUSE_SECONDS = 1.0
 
 
 class Preparation:
-    """A part of ProcessSupervisor, owns: pool, in which the run was found."""
+    """A part of ProcessSupervisor, owns: pool, in which the run was found, and says_submitting."""
 
     def __init__(self, ports: SupervisorPorts, pool: WorkPool | None) -> None:
         self._ports = ports
         self._adopted = pool is None
         self.pool = pool
+        self.says_submitting = False
+        """Whether the server, and this worker's settings, want the run to be Submitting."""
 
     async def prepare_job(self, record: RunRecord) -> PreparedJob:
         """Read what the job depends on and put it together.
@@ -33,6 +36,9 @@ class Preparation:
         Waits until the Heartbeater knows the pool. Errors: see Orchestrator; ``InvalidJob``.
         """
         pool = self.pool = self.pool or await self._known_pool()
+        if self._ports.submitting_state:
+            with contextlib.suppress(OrchestratorError):
+                self.says_submitting = await self._ports.orchestrator.knows_submitting()
         if self._adopted:  # records are kept without what may be secret
             fresh = await self._ports.orchestrator.read_flow_run(record.run.id)
             record = replace(record, run=replace(fresh, due=record.run.due or fresh.due))

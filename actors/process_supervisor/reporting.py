@@ -10,12 +10,12 @@ from ..domain.model import Aborted, FlowRun, StateType, Verdict, Wait
 from ..domain.ports import Clock, Orchestrator
 from ..domain.record import RunRecord
 from .machine.effects import Propose
-from .machine.proposals import foreseen
+from .machine.proposals import foreseen, foreseen_submitting, is_submitting
 from .messages import ProposalAnswered
 from .output import RunOutput
 
 FRESH_SECONDS = 2.0
-"""For how long a poll's answer that a run is scheduled is believed."""
+"""For how long an answer that a run is Scheduled, or Pending by our claim, is believed."""
 
 
 class Proposals:
@@ -36,7 +36,7 @@ class Proposals:
         self._orchestrator = orchestrator
         self._clock = clock
         self._output = output
-        self._scheduled_at = asked_at
+        self._seen_at = asked_at
         self._newest: Propose | None = None
         self._under_way: Propose | None = None
         self._looked_for: Propose | None = None
@@ -68,10 +68,11 @@ class Proposals:
         """
         proposal = effect.proposal
         before = await self._look(effect)
-        verdict = None if before is None else self._foresee(effect, before)
+        verdict = None if before is None else self._foresee(effect, before, record)
         if verdict is None:
             self._is_sent = True
             verdict = await self._orchestrator.propose_state(self._run_id, proposal)
+            self._seen_at = self._clock.monotonic()
         state = None if isinstance(verdict, Wait) else verdict.state
         is_set = state is not None and state.transition_id == proposal.transition_id
         if is_set and not self._could_log(effect, record, was_seen=before is not None):
@@ -79,11 +80,11 @@ class Proposals:
         return ProposalAnswered(effect, verdict)
 
     async def _look(self, effect: Propose) -> FlowRun | None:
-        """The run as the server holds it, for all but the first try of a claim.
+        """The run as the server holds it, for all but the first try of a claim, and Submitting.
 
-        That needs no look if a poll has just brought the run.
+        They need no look if a poll, or the answer to the claim, has just shown the run.
         """
-        age, self._scheduled_at = self._clock.monotonic() - self._scheduled_at, -math.inf
+        age, self._seen_at = self._clock.monotonic() - self._seen_at, -math.inf
         if effect.proposal.type is StateType.PENDING and age <= FRESH_SECONDS:
             return None
         run = await self._orchestrator.read_flow_run(self._run_id)
@@ -91,11 +92,13 @@ class Proposals:
             self._looked_for, self._before = effect, run.state.type
         return run
 
-    def _foresee(self, effect: Propose, run: FlowRun) -> Verdict | None:
+    def _foresee(self, effect: Propose, run: FlowRun, record: RunRecord) -> Verdict | None:
         """A claim that was refused is given up, unless the server has taken it all the same.
 
         A refused look is no refusal of the claim: an earlier copy of it may still arrive.
         """
+        if is_submitting(effect.proposal):
+            return foreseen_submitting(record, run)
         verdict = foreseen(effect.proposal, run)
         if verdict is None and effect.proposal.type is StateType.PENDING and self._was_refused:
             return Aborted(state=run.state, reason="the claim was refused")

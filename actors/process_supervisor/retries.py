@@ -16,6 +16,7 @@ from ..domain.policy import Backoff
 from ..domain.ports import Clock
 from ..domain.record import Phase, RunRecord
 from .machine import effects, stimuli
+from .machine.proposals import is_submitting
 
 BACKOFF: Final = Backoff(initial=0.5, ceiling=30.0)
 
@@ -38,7 +39,8 @@ def tries(effect: effects.Request, error: Exception, record: RunRecord) -> float
     have taken it all the same, the run must not be left Pending.
     """
     kind = classify_failure(error)
-    if isinstance(effect, effects.AddLabels):
+    is_optional = isinstance(effect, effects.Propose) and is_submitting(effect.proposal)
+    if is_optional or isinstance(effect, effects.AddLabels):
         return 0
     if kind is FailureKind.PASSING:
         return FORGET_TRIES if isinstance(effect, effects.Settle) else math.inf

@@ -125,6 +125,11 @@ class WorkerSettings(BaseModel):
         metavar="S",
         prefect="worker_heartbeat_seconds",
     )
+    submitting_state: bool = _running(
+        True,
+        "Have a run be Submitting before its process starts, as Prefect's worker does, with"
+        " servers from 3.6.22 on.",
+    )
     end_leftovers: bool = _running(True, "End processes that a run leaves behind when it is over.")
     embedded: bool = _running(
         False,

@@ -132,6 +132,10 @@ class InMemoryOrchestrator:
         return self.world.propose(run_id, proposal)
 
     @operation
+    def knows_submitting(self) -> bool:
+        return self.world.server >= (3, 6, 22)
+
+    @operation
     def set_infrastructure_pid(self, run_id: FlowRunId, infrastructure_pid: str) -> None:
         run = self.world.run(run_id)
         run.run = replace(run.run, infrastructure_pid=infrastructure_pid)

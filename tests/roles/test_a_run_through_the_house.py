@@ -24,6 +24,7 @@ def test_a_due_run_is_claimed_started_and_left_completed() -> None:
         assert world.server.types_of(run) == [
             StateType.SCHEDULED,
             StateType.PENDING,
+            StateType.PENDING,
             StateType.RUNNING,
             StateType.COMPLETED,
         ]

@@ -21,6 +21,7 @@ RULES = Rules(
     on_write=(
         invariants.no_end_is_overwritten,
         invariants.claimed_only_what_is_recorded,
+        invariants.submitting_follows_our_claim,
         invariants.force_only_where_allowed,
         invariants.a_transition_is_made_once,
         endings.exits_are_told_as_they_were,

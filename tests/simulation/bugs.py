@@ -11,6 +11,7 @@ from actors.domain.ids import FlowRunId
 from actors.domain.model import Proposal, StateType, WorkPool
 from actors.domain.record import RunRecord
 from actors.job.job import PreparedJob
+from actors.process_supervisor.machine.proposals import is_submitting
 
 from .plan import Program
 
@@ -74,6 +75,8 @@ def name_of(operation: str, args: tuple[object, ...]) -> str | None:
     if operation == "propose_state":
         proposal = args[1]
         assert isinstance(proposal, Proposal)
+        if is_submitting(proposal):
+            return "submitting"
         return "claim" if proposal.type is StateType.PENDING else "report"
     return NAMES.get(operation)
 

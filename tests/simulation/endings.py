@@ -10,11 +10,12 @@ import re
 from actors.domain.ids import ClaimKey, FlowRunId, TransitionId, claim_key
 from actors.domain.model import StateType
 from actors.domain.record import MEBIBYTE, Limits, Phase, Reason, RunRecord
+from actors.process_supervisor.machine.proposals import is_pending_by
 from actors.testing.processes import ScriptedProcess
 from tests.support.builders import flow_run_id_of
 
 from .invariants import SLACK_SECONDS, has_lost_hold
-from .server import Write
+from .server import Write, claim_before
 from .simulation import Simulation
 from .truth import WISHED
 
@@ -61,7 +62,7 @@ def what_is_ours_has_a_reason_in_the_end(sim: Simulation, record: RunRecord) -> 
         return None
     if record.key in sim.truth.processes:
         return f"{record.key} had a process, and is settled without a reason"
-    ours = run.state.type is StateType.PENDING and run.state.transition_id == record.claim
+    ours = run.state.transition_id and is_pending_by(record.claim, run.state)
     if ours and not sim.truth.late.get(record.run.id):
         return f"{record.key} is Pending by our claim, and is settled without a reason"
     return None
@@ -203,7 +204,7 @@ def exits_are_told_as_they_were(sim: Simulation, write: Write) -> str | None:
     if write.author != "worker" or write.after.type is not StateType.CRASHED or write.late:
         return None
     process = _last_process(sim, write.run_id)
-    if process is None or _is_put_back(sim, write) or _is_of_later_claim(write, process):
+    if process is None or _is_put_back(sim, write) or _is_of_later_claim(sim, write, process):
         return None
     message = write.after.message or ""
     if has_lost_hold(sim, process.key):
@@ -218,9 +219,9 @@ def exits_are_told_as_they_were(sim: Simulation, write: Write) -> str | None:
     return None
 
 
-def _is_of_later_claim(write: Write, process: ScriptedProcess) -> bool:
+def _is_of_later_claim(sim: Simulation, write: Write, process: ScriptedProcess) -> bool:
     """Whether the run was claimed again since, and has no process of that claim yet."""
-    claim = TransitionId(write.before.transition_id or "")
+    claim = claim_before(sim.server.runs[write.run_id].history, write.before)
     is_claimed = write.before.type is StateType.PENDING
     return is_claimed and claim_key(write.run_id, claim) != process.key
 

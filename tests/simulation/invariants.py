@@ -12,10 +12,11 @@ from collections.abc import Iterator
 
 from actors.dispatcher.dispatcher import Dispatcher
 from actors.domain.errors import StateFolderError
-from actors.domain.ids import ClaimKey, claim_key
+from actors.domain.ids import ClaimKey, TransitionId, claim_key
 from actors.domain.model import StateType
 from actors.domain.record import Phase, RunRecord
 from actors.guardian import Guardian
+from actors.process_supervisor.machine.proposals import is_pending_by, is_submitting
 from actors.process_supervisor.process_supervisor import ProcessSupervisor, SupervisorView
 from actors.runtime import (
     ActorKilled,
@@ -30,7 +31,7 @@ from tests.support.builders import flow_run_id_of
 
 from .bugs import LOSES_HOLD, Surprise
 from .life import Killed
-from .server import Write
+from .server import Write, is_claim
 from .simulation import Simulation
 
 MAILBOX_BOUND = 12
@@ -217,12 +218,24 @@ def no_end_is_overwritten(sim: Simulation, write: Write) -> str | None:
 
 def claimed_only_what_is_recorded(sim: Simulation, write: Write) -> str | None:
     """A claim is on the disk before it is made, unless the disk is full."""
-    if write.author != "worker" or write.proposal.type is not StateType.PENDING:
+    if write.author != "worker" or not is_claim(write.proposal):
         return None
     key = claim_key(write.run_id, write.proposal.transition_id)
     if key in sim.records.records or key in sim.truth.unsaved or key in sim.strays:
         return None
     return f"{key} was claimed without a record"
+
+
+def submitting_follows_our_claim(sim: Simulation, write: Write) -> str | None:
+    """A server takes Submitting over nearly everything, so nobody else's state may be there."""
+    if _is_not_to_blame(write) or not is_submitting(write.proposal):
+        return None
+    claim = write.before.transition_id
+    if claim is None or not is_pending_by(TransitionId(claim), write.after):
+        return f"the worker put Submitting over {write.before.name}, which is not its claim"
+    if claim_key(write.run_id, claim) in sim.truth.processes:
+        return f"the worker put Submitting over {write.before.name} after its process was started"
+    return None
 
 
 def force_only_where_allowed(sim: Simulation, write: Write) -> str | None:

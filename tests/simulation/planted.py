@@ -228,6 +228,9 @@ def _polls_pile_up(receive: Any) -> Any:
 BUGS: tuple[Planted, ...] = (
     Planted("reports without a look", proposing, "foreseen", lambda _: _nothing),
     Planted(
+        "says Submitting without a look", proposing, "foreseen_submitting", lambda _: _nothing
+    ),
+    Planted(
         "guesses lost exits",
         ProcessSupervisor,
         "on_receive",

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from actors.domain.ids import FlowRunId
+from actors.domain.ids import FlowRunId, TransitionId
 from actors.domain.model import Proposal, State, StateType, Verdict
 from actors.domain.ports import Clock
+from actors.process_supervisor.machine.proposals import is_pending_by, is_submitting
 from actors.testing.prefect_world import PrefectWorld
 
 Author = Literal["worker", "others"]
@@ -23,6 +24,18 @@ class Look:
 
     at: float
     states: int
+
+
+def is_claim(proposal: Proposal) -> bool:
+    """Whether it is Pending, and not Submitting."""
+    return proposal.type is StateType.PENDING and not is_submitting(proposal)
+
+
+def claim_before(history: Iterable[State], state: State) -> TransitionId:
+    """The claim by which ``state`` is Pending or Submitting; its own id if it is neither."""
+    ids = [s.transition_id for s in history if s.transition_id]
+    own = state.transition_id or TransitionId("")
+    return next((claim for claim in ids if own and is_pending_by(claim, state)), own)
 
 
 @dataclass(slots=True)
@@ -46,7 +59,7 @@ class Request:
 
     @property
     def is_claim(self) -> bool:
-        return self.is_proposal and self.args[1].type is StateType.PENDING
+        return self.is_proposal and is_claim(self.args[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

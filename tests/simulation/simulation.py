@@ -27,7 +27,7 @@ from .plan import Plan, Program
 from .programs import Performance
 from .rival import overtake
 from .rules import Check, Rules
-from .server import Request, WatchedServer, Write
+from .server import Request, WatchedServer, Write, is_claim
 from .trace import Trace
 from .truth import WISHED, Truth
 from .wire import FaultyNetwork
@@ -194,7 +194,7 @@ class Simulation:
         if write.after.type is StateType.CANCELLING:
             self.truth.cancelled.add(write.run_id)
         self.truth.late[write.run_id] = write.after.id if write.late else None
-        claims = write.author == "worker" and write.proposal.type is StateType.PENDING
+        claims = write.author == "worker" and is_claim(write.proposal)
         if claims and write.before.type.is_terminal and not write.late:
             key = claim_key(write.run_id, write.proposal.transition_id)
             self.truth.revived[key] = write.before

@@ -11,7 +11,15 @@ from ...domain.model import Aborted, Accepted, Rejected, State, StateType, Verdi
 from ...domain.record import Phase, Reason
 from ...domain.worker_events import EventKind
 from . import effects
-from .proposals import cancelled, crashed, put_back, running, scheduled
+from .proposals import (
+    cancelled,
+    crashed,
+    is_pending_by,
+    put_back,
+    running,
+    scheduled,
+    submitting,
+)
 from .stimuli import Prepared
 from .turn import Turn
 
@@ -52,15 +60,10 @@ def history_seen(turn: Turn, states: tuple[State, ...]) -> None:
 
 def state_seen_after_a_failed_claim(turn: Turn, state: State | None) -> None:
     """A claim that the server took all the same would leave the run Pending for ever."""
-    if state is None or not _is_pending_by_us(turn, state):
+    if state is None or not is_pending_by(turn.record.claim, state):
         _leave_alone(turn, "its claim has failed")
     else:
         claim_answered(turn, Accepted(state=state))
-
-
-def _is_pending_by_us(turn: Turn, state: State) -> bool:
-    ours = (turn.record.claim, None)
-    return state.type is StateType.PENDING and state.transition_id in ours
 
 
 def _leave_alone(turn: Turn, why: str) -> None:
@@ -101,13 +104,14 @@ def prepared(turn: Turn, job: Prepared) -> None:
     if turn.record.phase is not Phase.PREPARING:
         return
     turn.record = replace(turn.record, job=job.job, related=job.related)
+    turn.run = replace(turn.run, says_submitting=job.says_submitting)
     if job.due_in > 0:
         turn.remark(
             logging.INFO, f"The command waits {job.due_in:.1f} s until the flow run is due."
         )
         turn.do(effects.WaitUntilDue(seconds=job.due_in))
-    elif turn.run.adopted:
-        turn.check_state()
+    elif turn.run.adopted or job.says_submitting:
+        _look(turn)
     else:
         _spawn(turn)
 
@@ -131,6 +135,14 @@ def could_not_prepare(turn: Turn, cause: str, *, deployment_missing: bool) -> No
 def due(turn: Turn) -> None:
     """Look at the run first: it has waited, and somebody may have cancelled it meanwhile."""
     if turn.record.phase is Phase.PREPARING:
+        _look(turn)
+
+
+def _look(turn: Turn) -> None:
+    """Submitting takes the place of a look: the answer shows the run as it is then."""
+    if turn.run.says_submitting:
+        turn.propose(submitting(turn.record))
+    else:
         turn.check_state()
 
 
@@ -138,7 +150,7 @@ def state_seen_before_start(turn: Turn, state: State | None) -> None:
     """Start the run if it is still Pending by our claim."""
     if state is None:
         _leave_alone(turn, "it was deleted")
-    elif not _is_pending_by_us(turn, state):
+    elif not is_pending_by(turn.record.claim, state):
         _leave_alone(turn, f"it is {state.name} by now")
     elif turn.run.to_give_back:
         turn.report(scheduled(turn.record))

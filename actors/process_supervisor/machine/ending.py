@@ -30,7 +30,7 @@ def cancel_wanted(turn: Turn, state: State) -> None:
     record = turn.record
     if record.cancelling is not None or record.phase is Phase.OVER:
         return
-    if record.job is not None and record.job.uses_runner and not _runner_had_its_time(turn):
+    if _runner_cancels(turn) and not _runner_had_its_time(turn):
         return
     turn.record = replace(record, cancelling=state)
     if record.phase is not Phase.REPORTING:
@@ -41,6 +41,12 @@ def cancel_wanted(turn: Turn, state: State) -> None:
     elif record.phase is Phase.RUNNING:
         turn.remark(logging.INFO, "Cancelling: ending the process and all it started.")
         turn.end_tree()
+
+
+def _runner_cancels(turn: Turn) -> bool:
+    """Whether there is, or was, a process that cancels by itself."""
+    job, phase = turn.record.job, turn.record.phase
+    return job is not None and job.uses_runner and phase is not Phase.PREPARING
 
 
 def _runner_had_its_time(turn: Turn) -> bool:

@@ -7,15 +7,34 @@ between sending a report and noting it sends the very same transition again.
 from __future__ import annotations
 
 import uuid
+from typing import Final
 
 from ...domain.ids import TransitionId
 from ...domain.model import Aborted, FlowRun, Json, Proposal, Rejected, State, StateType, Verdict
 from ...domain.record import RunRecord
 
+SUBMITTING: Final = "Submitting"
+
 
 def claim(record: RunRecord) -> Proposal:
     """Pending: makes the run ours."""
     return Proposal(type=StateType.PENDING, name="Pending", transition_id=record.claim)
+
+
+def submitting(record: RunRecord) -> Proposal:
+    """Pending by another name: its process is about to be started."""
+    return _submitting(record.claim)
+
+
+def is_submitting(proposal: Proposal) -> bool:
+    """Whether it is that, of any claim."""
+    return proposal.type is StateType.PENDING and proposal.name == SUBMITTING
+
+
+def is_pending_by(claim: TransitionId, state: State) -> bool:
+    """Whether the run is Pending or Submitting by this claim. Old servers send no ids."""
+    ours = (claim, _submitting(claim).transition_id, None)
+    return state.type is StateType.PENDING and state.transition_id in ours
 
 
 def running(record: RunRecord) -> Proposal:
@@ -82,7 +101,10 @@ def foreseen(proposal: Proposal, run: FlowRun) -> Verdict | None:
     is ours, since the server never offers it again.
     """
     state = run.state
-    if state.transition_id == proposal.transition_id and not proposal.force:
+    is_set = state.transition_id == proposal.transition_id and not proposal.force
+    if proposal.type is StateType.PENDING and state.transition_id is not None:
+        is_set = is_pending_by(proposal.transition_id, state)
+    if is_set:
         return Rejected(state=state, reason="This state was set already.")
     if proposal.type is StateType.PENDING:
         stays = state.type is not StateType.SCHEDULED
@@ -93,12 +115,24 @@ def foreseen(proposal: Proposal, run: FlowRun) -> Verdict | None:
     return Aborted(state=state, reason=f"it is {state.name} already") if stays else None
 
 
+def foreseen_submitting(record: RunRecord, run: FlowRun) -> Verdict | None:
+    """Likewise for Submitting, which a server takes over Scheduled and over most ends, too."""
+    is_ours = is_pending_by(record.claim, run.state) and run.state.name != SUBMITTING
+    return None if is_ours else Aborted(state=run.state, reason=f"it is {run.state.name}")
+
+
 def _is_for_others(run: FlowRun) -> bool:
     state = run.state
     if state.type is StateType.PAUSED:
         return state.details.get("pause_reschedule") is True
     waits_here = run.retries_in_process and state.name == "AwaitingRetry"
     return state.type is StateType.SCHEDULED and not waits_here
+
+
+def _submitting(claim: TransitionId) -> Proposal:
+    return Proposal(
+        type=StateType.PENDING, name=SUBMITTING, transition_id=_derived(claim, SUBMITTING)
+    )
 
 
 def _proposal(

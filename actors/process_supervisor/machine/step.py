@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
-from ...domain.model import State, StateType
+from ...domain.model import State, StateType, Verdict, Wait
 from ...domain.process import TreeEnded
 from ...domain.record import Phase
 from ...domain.run import CancelRun, EndRun, Run
@@ -43,6 +43,10 @@ def _decide(turn: Turn, stimulus: stimuli.Stimulus) -> None:
             adoption.worker_failed(turn, cause)
         case stimuli.Answered(proposal=proposal, verdict=verdict) if turn.is_claim(proposal):
             beginning.claim_answered(turn, verdict)
+        case stimuli.Answered(proposal=proposal, verdict=verdict) if turn.is_submitting(proposal):
+            _submitting_answered(turn, verdict)
+        case stimuli.ProposalFailed(proposal=proposal) if turn.is_submitting(proposal):
+            turn.check_state()  # it is not tried again; the run starts without
         case stimuli.Answered(proposal=proposal, verdict=verdict) if turn.is_report(proposal):
             ending.report_answered(turn, proposal, verdict)
         case stimuli.ProposalFailed(proposal=proposal) if turn.is_claim(proposal):
@@ -81,6 +85,14 @@ def _decide(turn: Turn, stimulus: stimuli.Stimulus) -> None:
             _state_unknown(turn, cause)
         case _:
             assert_never(stimulus)
+
+
+def _submitting_answered(turn: Turn, verdict: Verdict) -> None:
+    """What the answer shows of the run decides, be Submitting taken or not."""
+    if isinstance(verdict, Wait) or verdict.state is None:
+        turn.check_state()
+    else:
+        _state_seen(turn, verdict.state)
 
 
 def _state_seen(turn: Turn, state: State | None) -> None:

@@ -52,6 +52,8 @@ class Prepared:
     job: JobSummary
     related: tuple[Resource, ...]
     due_in: float = 0.0
+    says_submitting: bool = False
+    """Whether the run is to be Submitting before its process is started."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

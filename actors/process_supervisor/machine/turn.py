@@ -10,6 +10,7 @@ from ...domain.model import Proposal, StateType
 from ...domain.record import Phase, RunRecord
 from ...domain.run import Run
 from .effects import CheckState, Effect, EndTree, FreeSlot, Propose, Remark, Settle, StartTimeout
+from .proposals import submitting
 
 REPORTS_WITH_OUTPUT: Final = (StateType.CRASHED, StateType.FAILED)
 """The reports whose message has the last lines of output."""
@@ -47,6 +48,9 @@ class Turn:
     def is_claim(self, proposal: Proposal) -> bool:
         record = self.record
         return record.phase is Phase.CLAIMING and proposal.transition_id == record.claim
+
+    def is_submitting(self, proposal: Proposal) -> bool:
+        return self.record.phase is Phase.PREPARING and proposal == submitting(self.record)
 
     def is_report(self, proposal: Proposal) -> bool:
         report = self.record.report

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
 from actors.domain.ids import FlowRunId
-from actors.domain.model import Proposal, StateType, Verdict
+from actors.domain.model import Proposal, Verdict
 from actors.prefect_api.client import PrefectApi
 from actors.prefect_api.http.session import Session
 from actors.runtime import LoopClock
@@ -61,22 +62,21 @@ def test_a_run_without_a_deployment_is_run_from_the_pools_template(place: Place)
     assert place.started_by("runs") == [flow]
 
 
-def deleting(place: Place, deployment: str) -> Connect:
-    """An orchestrator for which the deployment is deleted right after the claim of its run."""
+def right_after_the_claim(place: Place, method: str, path: str, body: Any = None) -> Connect:
+    """An orchestrator for which somebody does something right after the claim of a run."""
 
-    class Deleting(PrefectApi):
+    class Meddled(PrefectApi):
         async def propose_state(self, run_id: FlowRunId, proposal: Proposal) -> Verdict:
             verdict = await super().propose_state(run_id, proposal)
-            if proposal.type is StateType.PENDING:
-                path = f"/deployments/{deployment}"
-                await asyncio.to_thread(place.admin.request, "DELETE", path)
+            if proposal.name == "Pending":
+                await asyncio.to_thread(place.admin.request, method, path, body)
             return verdict
 
     @asynccontextmanager
     async def connect() -> AsyncIterator[PrefectApi]:
         session = Session(place.settings().prefect.session_options(), clock=LoopClock())
         try:
-            yield Deleting(session)
+            yield Meddled(session)
         finally:
             await session.aclose()
 
@@ -87,11 +87,46 @@ def deleting(place: Place, deployment: str) -> Connect:
 def test_a_run_whose_deployment_is_deleted_under_it_is_cancelled_in_words(place: Place) -> None:
     deployment = place.deploy(shell('touch "$1"/started', str(place.folder)))
     run = place.admin.create_run(deployment)
-    with place.worker(connect=deleting(place, deployment)):
+    with place.worker(
+        connect=right_after_the_claim(place, "DELETE", f"/deployments/{deployment}")
+    ):
         state = place.state_once(run)
     assert state["type"] == "CANCELLED"
     assert "no longer exists" in state["message"]
     assert not (place.folder / "started").exists()
+
+
+@EVERY_SERIES
+def test_a_run_is_submitting_before_its_process_starts_where_the_server_knows_that(
+    place: Place,
+) -> None:
+
+    run = place.run("true", report_states=True)
+    with place.worker():
+        assert place.state_once(run)["type"] == "COMPLETED"
+    knows_it = place.server_series >= (3, 7)
+    names = [state["name"] for state in place.history(run)]
+    between = ["Submitting"] if knows_it else []
+    assert names == ["Scheduled", "Pending", *between, "Running", "Completed"]
+
+
+def test_submitting_can_be_switched_off(place: Place) -> None:
+    run = place.run("true", report_states=True)
+    with place.worker(submitting_state=False):
+        assert place.state_once(run)["type"] == "COMPLETED"
+    names = [state["name"] for state in place.history(run)]
+    assert names == ["Scheduled", "Pending", "Running", "Completed"]
+
+
+@EVERY_SERIES
+def test_a_run_that_is_cancelled_before_its_process_starts_has_none(place: Place) -> None:
+    run = place.run(shell('touch "$1"/started', str(place.folder)))
+    cancel = {"state": {"type": "CANCELLING", "name": "Cancelling"}, "force": True}
+    meddled = right_after_the_claim(place, "POST", f"/flow_runs/{run}/set_state", cancel)
+    with place.worker(connect=meddled):
+        assert place.state_once(run)["type"] == "CANCELLED"
+    if place.server_series >= (3, 7):  # else it has begun, and is ended
+        assert not (place.folder / "started").exists()
 
 
 def test_a_run_that_is_deleted_before_its_turn_disturbs_nobody(place: Place) -> None:

@@ -11,7 +11,7 @@ from actors.domain.model import Aborted, FlowRun, Json, Proposal, Rejected, Stat
 from actors.process_supervisor.machine.proposals import foreseen
 from tests.support.builders import a_run
 
-OURS = TransitionId("ours")
+OURS = TransitionId("0b1e4a6e-1111-4222-8333-444455556666")
 LIVE = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING, StateType.PAUSED)
 ENDS = (StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED, StateType.CRASHED)
 

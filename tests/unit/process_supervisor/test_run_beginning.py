@@ -33,6 +33,7 @@ from tests.unit.process_supervisor.scripted_run import (
     CLAIM,
     COMMAND,
     COMPLETED,
+    ENGINE,
     PENDING,
     ScriptedRun,
     state,
@@ -96,6 +97,53 @@ def test_what_was_taken_away_while_it_waited_is_not_started(seen: State | None) 
     assert not life.all(Spawn)
     assert life.proposed() == [(StateType.PENDING, False)]
     assert life.all(Settle) == [Settle(reason=None)]
+
+
+def waits_for_submitting() -> ScriptedRun:
+    job = on.Prepared(job=ENGINE, related=(), says_submitting=True)
+    return ScriptedRun().claimed().after(job)
+
+
+def test_submitting_is_proposed_once_before_the_spawn() -> None:
+    life = waits_for_submitting()
+    proposal = life.last_proposal()
+    assert (proposal.type, proposal.name, proposal.force) == (PENDING.type, "Submitting", False)
+    assert not life.all(Spawn)
+    ours = replace(PENDING, name="Submitting", details={"transition_id": proposal.transition_id})
+    life.answer(Accepted(state=ours))
+    assert len(life.all(Spawn)) == 1
+    life.after(on.Spawned(pid=42)).exited(0)
+    assert len(life.proposed()) == 2
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        Aborted(state=state(StateType.CANCELLED)),
+        Aborted(state=state(StateType.RUNNING)),
+        Accepted(state=replace(PENDING, details={"transition_id": "another worker's"})),
+    ],
+)
+def test_only_a_run_that_is_still_pending_by_our_claim_is_spawned(verdict: Verdict) -> None:
+    life = waits_for_submitting().answer(verdict)
+    assert not life.all(Spawn)
+    assert life.all(Settle) == [Settle(reason=None)]
+
+
+def test_a_run_that_is_being_cancelled_when_it_is_to_be_submitted_is_cancelled() -> None:
+    life = waits_for_submitting().answer(Rejected(state=CANCELLING))
+    assert life.last_proposal().type is StateType.CANCELLED
+    life.answer(Accepted(state=state(StateType.CANCELLED)))
+    assert not life.all(Spawn)
+    assert life.all(Settle) == [Settle(reason=Reason.CANCELLED)]
+
+
+def test_a_run_starts_without_submitting_when_that_cannot_be_said() -> None:
+    life = waits_for_submitting()
+    failed = on.ProposalFailed(proposal=life.last_proposal(), cause="away", was_refused=False)
+    life.after(failed, on.StateSeen(state=PENDING))
+    assert len(life.all(Spawn)) == 1
+    assert len(life.proposed()) == 2
 
 
 def revived(end: State | None) -> ScriptedRun:
