@@ -29,6 +29,15 @@ class ExitStatus:
     """How a process ended. ``code`` follows subprocess: negative for a signal, None when lost."""
 
     code: int | None
+    reported: str | None = None
+    """What its engine said came of the flow run: the state's name, or ABORTED by the server."""
+    acknowledged: bool = False
+    """Whether its engine acknowledged that it was cancelled."""
+
+    @property
+    def status_code(self) -> int | None:
+        """0 if the engine itself concluded its attempt, which tells more than the code."""
+        return 0 if self.reported is not None or self.acknowledged else self.code
 
     @property
     def lost(self) -> bool:

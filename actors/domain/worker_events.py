@@ -101,7 +101,7 @@ def run_event(
     match kind:
         case EventKind.EXECUTED:
             facts["identifier"] = record.pid
-            facts["status-code"] = record.exit.code if record.exit else None
+            facts["status-code"] = record.exit.status_code if record.exit else None
             follows = _follows(
                 _event_id(EventKind.SUBMITTED, record), record.submitted_at, occurred
             )

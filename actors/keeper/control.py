@@ -1,7 +1,8 @@
 """The control channel of a run's engine, which hears of its cancellation before the signal.
 
-It is version 1 of the protocol of Prefect's runner: the engine connects to a loopback port and
-sends a token and a newline. It answers our one byte; all else that it sends is discarded.
+It is the protocol of Prefect's runner: the engine connects to a loopback port and sends a token
+and a newline. It acknowledges our one byte, or sends a receipt when it is through (see
+``engine_words``). The first of the two is the conclusion: it tells more than the exit code.
 
 Every user of the machine can reach the port. So only the run's own user may connect, and when too
 many connections have not sent the token, the oldest of them is closed.
@@ -11,14 +12,16 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from _operator import _compare_digest as compare_digest  # hmac's, without OpenSSL
 from collections.abc import Callable
 
 from . import procfs
+from .engine_words import ACKNOWLEDGED, HELLO_ANSWER, MAX_RECEIPT, RECEIPT_TAKEN, EngineWords, Word
 from .loop import READ, Loop, Timer
+from .protocol import Frame
 
 CANCEL = b"c"
-ACKNOWLEDGED = b"a"
 ANSWER_SECONDS = 10.0
 """An engine answers within milliseconds, unless the machine is busy. One that gets SIGTERM before
 it has read our byte reports Crashed."""
@@ -30,7 +33,8 @@ BACKLOG = 64
 
 
 class ControlChannel:
-    """Owns: _listener, _strangers (no token yet, by age), _child (the engine's connection).
+    """Owns: _listener, _strangers (no token yet, by age), _child (the engine's connection), _words
+    (what it says there), _announced (whether it was told that it is cancelled).
 
     ``pid``: the run's own process, once it exists. Its user may differ from ours.
     """
@@ -45,6 +49,9 @@ class ControlChannel:
         self._answered: Callable[[], None] | None = None
         self._patience: Timer | None = None
         self.on_connected: Callable[[], None] = lambda: None
+        self.on_conclusion: Callable[[Frame], None] = lambda _: None
+        self._words = EngineWords(takes_receipts=listener is None)  # it may have said hello before
+        self._announced = False
         if listener is not None:
             listener.setblocking(False)
             loop.watch(listener.fileno(), READ, lambda _: self._accept(listener))
@@ -93,6 +100,7 @@ class ControlChannel:
             if self._child is None:
                 self._settle()
             else:
+                self._announced = True
                 self._child.send(CANCEL)
                 patience = min(ANSWER_SECONDS, grace / 2)
                 self._patience = self._loop.call_later(patience, self._settle)
@@ -100,8 +108,13 @@ class ControlChannel:
             self._leave()
 
     def close(self) -> None:
-        """Closes everything; a pending announcement counts as answered."""
+        """Hears the engine's last words and closes everything.
+
+        A pending announcement counts as answered.
+        """
         self._stop_listening()
+        if self._child is not None:
+            self._said(self._child)
         self._leave()
 
     def _accept(self, listener: socket.socket) -> None:
@@ -145,7 +158,7 @@ class ControlChannel:
         except OSError:
             data = b""
         heard += data
-        line, newline, _ = bytes(heard).partition(b"\n")
+        line, newline, rest = bytes(heard).partition(b"\n")
         if newline and compare_digest(line.strip(), self.token.encode("ascii")):
             patience.cancel()
             del self._strangers[number]
@@ -153,6 +166,8 @@ class ControlChannel:
             self._stop_listening()
             self._welcome(connection)
             self.on_connected()
+            if rest:
+                self._take_in(connection, rest)
         elif newline or not data or len(heard) > 256:
             self._dismiss(number)
 
@@ -163,14 +178,36 @@ class ControlChannel:
 
     def _said(self, connection: socket.socket) -> None:
         try:
-            data = connection.recv(4096)
+            data = connection.recv(2 * MAX_RECEIPT)
         except BlockingIOError:
             return
         except OSError:
             data = b""
-        if not data:
+        if data:
+            self._take_in(connection, data)
+        else:
             self._leave()
-        elif ACKNOWLEDGED in data:
+
+    def _take_in(self, connection: socket.socket, data: bytes) -> None:
+        try:
+            for word in self._words.feed(data):
+                self._hear(connection, word)
+        except (OSError, ValueError, RecursionError) as error:
+            print(f"an engine's control channel is closed: {error}", file=sys.stderr)
+            self._leave()
+
+    def _hear(self, connection: socket.socket, word: Word) -> None:
+        if isinstance(word, dict):
+            self.on_conclusion(word)
+            connection.send(RECEIPT_TAKEN)
+            self._settle()
+        elif word == HELLO_ANSWER:
+            connection.send(HELLO_ANSWER)
+        elif not self._announced:
+            raise ValueError("it acknowledges what it was not told")
+        else:
+            assert word == ACKNOWLEDGED
+            self.on_conclusion({"disposition": "INTENT_ACKNOWLEDGED", "state_name": None})
             self._settle()
 
     def _settle(self) -> None:

@@ -66,8 +66,7 @@ class Runs:
                 former.pid_given_away = former.pid_given_away or former.pid == run.pid
             self._by_pid[run.pid] = run
         self.table[run.key] = run
-        if run.control is not None:
-            run.control.on_connected = lambda: self.keep_control(run)
+        self._listen(run)
         self._watch_pipe(run)
 
     def keep(self, run: Run) -> None:
@@ -93,7 +92,21 @@ class Runs:
                 self._loop, frame["token"], connection, listening=frame["what"] == "listener"
             )
             run.control.pid = run.pid
+            self._listen(run)
+
+    def _listen(self, run: Run) -> None:
+        """Notes what the engine says on its control channel."""
+        if run.control is not None:
             run.control.on_connected = lambda: self.keep_control(run)
+            run.control.on_conclusion = lambda said: self._concluded(run, said)
+
+    def _concluded(self, run: Run, said: Frame) -> None:
+        if run.conclusion is None:
+            run.conclusion = said
+            try:
+                run.save_conclusion()
+            except OSError as error:  # only a next keeper would need it
+                print(f"{run.key}: its conclusion is not recorded: {error}", file=sys.stderr)
 
     def _adopt_pipe(self, run: Run, position: int, descriptor: int) -> None:
         if run.output.pipe is None:
@@ -108,14 +121,21 @@ class Runs:
     def end_tree(self, run: Run, number: int, grace: float, *, announce: bool) -> None:
         """Ends all processes of ``run``, also those that may outlive it.
 
-        SIGKILL follows ``grace`` seconds from now, however long the announcement takes.
+        SIGKILL follows ``grace`` seconds from now, however long the announcement takes. An engine
+        that has sent its receipt is not cancelled any more, and may use that time to end.
         """
         if run.swept and run.ends_leftovers:
             return
         deadline = self._loop.now() + grace
-        if announce and run.exit is None and run.control is not None:
+        if announce and run.has_receipt:
+            self._order_end(run, 0, deadline)
+        elif announce and run.exit is None and run.control is not None:
             self._wake(run)
-            run.control.announce_cancel(grace, lambda: self._order_end(run, number, deadline))
+
+            def announced() -> None:
+                self._order_end(run, 0 if run.has_receipt else number, deadline)
+
+            run.control.announce_cancel(grace, announced)
         else:
             self._order_end(run, number, deadline)
 
@@ -156,11 +176,11 @@ class Runs:
             return
         self._by_pid.pop(run.pid, None)
         self._pump(run)
-        run.exit = {"code": code}
-        run.exit_position = run.output.position
         if run.control is not None:
             run.control.close()
             run.control = None
+        run.exit = {"code": code}
+        run.exit_position = run.output.position
         self.record(run)
         self._tell({"fact": "exited", "run": run.row()}, None)
         self.go_on(run)

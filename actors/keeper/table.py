@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 
 from . import cgroup, files, procfs
-from .constants import EXIT_FILE, FORGOTTEN_FILE, PROCESS_FILE, RECORD_FORMAT
+from .constants import CONCLUSION_FILE, EXIT_FILE, FORGOTTEN_FILE, PROCESS_FILE, RECORD_FORMAT
 from .control import ControlChannel
 from .output import Output
 from .protocol import Frame
@@ -49,6 +49,8 @@ class Run:
         self.ours = ours
         """Whether it is the keeper's own child; a former keeper's child is only watched."""
         self.exit: Frame | None = None
+        self.conclusion = conclusion_of(folder)
+        """What the engine said came of its run; the first word counts."""
         self.exit_position = 0
         """The position of the output when the process ended: all that it printed itself."""
         self.swept = False
@@ -65,6 +67,12 @@ class Run:
         """Whether the kernel has given the pid to another process since."""
 
     @property
+    def has_receipt(self) -> bool:
+        """Whether the engine is through with its run and only its process has yet to end."""
+        said = self.conclusion
+        return said is not None and said["disposition"] != "INTENT_ACKNOWLEDGED"
+
+    @property
     def ends_leftovers(self) -> bool:
         """Whether processes that outlive it are ended."""
         return self.note.get("end_leftovers", True) is not False
@@ -79,6 +87,7 @@ class Run:
             "boot_id": self.note["boot_id"],
             "pid_namespace": self.note["pid_namespace"],
             "exit": self.exit,
+            "conclusion": self.conclusion,
             "exit_position": self.exit_position,
             "swept": self.swept,
             "rebooted": self.rebooted,
@@ -94,6 +103,11 @@ class Run:
         self.swept = content.get("swept") is True
         self.rebooted = content.get("rebooted") is True
         self.leftovers = {(pid, 0): name for pid, name in content.get("leftovers", ())}
+
+    def save_conclusion(self) -> None:
+        """Records what the engine said. Raises OSError."""
+        content = {"format": RECORD_FORMAT, **(self.conclusion or {})}
+        files.replace(self.folder, CONCLUSION_FILE, content)
 
     def save_exit(self) -> None:
         """Records the end on disk. Raises OSError."""
@@ -151,6 +165,13 @@ def exit_of_former(folder: str) -> Frame | None:
     if ended is None or "code" not in ended:
         return None
     return ended if all(map(_is_leftover, ended.get("leftovers", ()))) else None
+
+
+def conclusion_of(folder: str) -> Frame | None:
+    """The folder's ``conclusion.json``; None when there is none, or it is not valid."""
+    kinds: Kinds = {"disposition": str, "state_name": (str, type(None))}
+    said = _read(folder, CONCLUSION_FILE, kinds)
+    return said if said is not None and kinds.keys() <= said.keys() else None
 
 
 def _is_leftover(entry: object) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import structlog
 
 from ..domain.ids import ClaimKey
+from ..domain.plain_text import plain
 from ..domain.ports import FactListener
 from ..domain.process import (
     ExitStatus,
@@ -205,8 +206,19 @@ def identity(row: TableRow) -> ProcessIdentity:
 
 
 def exit_status(row: TableRow) -> ExitStatus:
-    """How the run's own process ended. Keepers of older versions told more than the code."""
-    return ExitStatus(code=row["exit"]["code"])
+    """How the run's own process ended, and what its engine said before."""
+    said = row.get("conclusion") or {"disposition": None}  # older keepers have none
+    reported = None
+    match said["disposition"]:
+        case "STATE_REPORTED":
+            reported = plain(said["state_name"])
+        case "ORCHESTRATION_ABORTED":
+            reported = "ABORTED"
+    return ExitStatus(
+        code=row["exit"]["code"],
+        reported=reported,
+        acknowledged=said["disposition"] == "INTENT_ACKNOWLEDGED",
+    )
 
 
 def kept_run(row: TableRow) -> KeptRun:

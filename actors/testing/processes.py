@@ -75,12 +75,15 @@ class ScriptedProcess:
         """Write lines to its output."""
         self._tell(OutputWritten(key=self.key, lines=lines))
 
-    def end(self, code: int) -> None:
-        """Exit with ``code``; the rest of its tree goes soon after. A dead one stays dead."""
+    def end(self, code: int, *, reported: str | None = None) -> None:
+        """Exit with ``code``; the rest of its tree goes soon after. A dead one stays dead.
+
+        ``reported``: the state that its engine's receipt names.
+        """
         if self.exit is None:
             known = None if self.exit_is_lost else code
             self.ended_at = self.clock.monotonic()
-            self.exit = ExitStatus(code=known)
+            self.exit = ExitStatus(code=known, reported=reported)
             self._tell(ProcessExited(key=self.key, status=self.exit))
             if self.lingers_seconds:
                 left = ((self.identity.pid + 100_000, "daemon"),)

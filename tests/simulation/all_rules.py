@@ -25,6 +25,7 @@ RULES = Rules(
         invariants.force_only_where_allowed,
         invariants.a_transition_is_made_once,
         endings.exits_are_told_as_they_were,
+        endings.nothing_is_put_over_a_receipt,
     ),
     on_spawn=(
         invariants.spawned_only_what_is_ours,

@@ -98,7 +98,7 @@ def _ended_by_itself(sim: Simulation, process: ScriptedProcess, reason: Reason) 
     if process.exit is None:
         return False
     ended_by_us = bool(process.end_orders) and not is_forgotten(sim, process.key)
-    code = process.exit.code
+    code = process.exit.code if process.exit.reported is None else 0
     match reason:
         case Reason.MACHINE_RESTARTED:
             return process.rebooted
@@ -217,6 +217,21 @@ def exits_are_told_as_they_were(sim: Simulation, write: Write) -> str | None:
     if process.exit.code == 0 and not process.signals and not _SAID_ZERO.search(message):
         return f"{process.key} exited with 0 and was called crashed: {message}"
     return None
+
+
+def nothing_is_put_over_a_receipt(sim: Simulation, write: Write) -> str | None:
+    """What an engine has reported counts, unless the server wants the run cancelled."""
+    if write.author != "worker" or write.late or write.before.type is StateType.CANCELLING:
+        return None
+    process = _last_process(sim, write.run_id)
+    exit_ = None if process is None else process.exit
+    if process is None or exit_ is None or exit_.reported is None:
+        return None
+    if _is_put_back(sim, write) or _is_of_later_claim(sim, write, process):
+        return None
+    if write.after.type not in (StateType.CRASHED, StateType.CANCELLED):
+        return None
+    return f"{process.key} had reported {exit_.reported}, and was called {write.after.name}"
 
 
 def _is_of_later_claim(sim: Simulation, write: Write, process: ScriptedProcess) -> bool:

@@ -59,6 +59,8 @@ class Program:
     holds_mb: float = 50.0
     prints: int = 0
     """How many lines, all at once."""
+    ends_badly: bool = False
+    """Whether its process exits with ``code`` although its engine is through with the flow."""
     bug: Bug | None = None
     """What the worker cannot do for this run, whenever it tries, until it is mended."""
 
@@ -149,7 +151,16 @@ def draw(seed: int) -> Plan:
         overtaken=more.choice((0.0, 0.0, 0.0, 0.2, 0.5)),
         killed_when_ending=more.random() < 0.15,
     )
+    plan = _with_bad_exits(plan, Random(f"{seed}/exits"))
     return with_bugs(plan, Random(f"{seed}/bugs"))
+
+
+def _with_bad_exits(plan: Plan, rng: Random) -> Plan:
+    def drawn(program: Program) -> Program:
+        return replace(program, ends_badly=rng.random() < 0.2)
+
+    runs = tuple(replace(run, program=drawn(run.program)) for run in plan.runs)
+    return replace(plan, runs=runs)
 
 
 def with_bugs(plan: Plan, rng: Random) -> Plan:

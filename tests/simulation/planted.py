@@ -162,6 +162,15 @@ def _settled_with_its_tree_alive(step: Any) -> Any:
     return changed
 
 
+def _heard_without_receipts(step: Any) -> Any:
+    def changed(run: Any, stimulus: Any, *, now: Any) -> Any:
+        if isinstance(stimulus, Exited):
+            stimulus = replace(stimulus, status=replace(stimulus.status, reported=None))
+        return step(run, stimulus, now=now)
+
+    return changed
+
+
 def _without(kind: type[Any], when: type[Any] | None = None) -> Change:
     """Steps that lose an effect, always or after one kind of stimulus."""
 
@@ -285,6 +294,7 @@ BUGS: tuple[Planted, ...] = (
     Planted("runs what others ended", machine, "may_have_been_over", lambda _: _nothing),
     Planted("sends its own signal", supervising, "step", _changed(EndTree, signal=1)),
     Planted("gives no reason", ending, "reason_of_exit", lambda _: _lost_always),
+    Planted("takes no receipts", supervising, "step", _heard_without_receipts),
     Planted("retries bugs for ever", retries, "classify_failure", lambda _: _always_passing),
     Planted("readopts for ever", takeover, "MAX_FAILURES", lambda _: 1_000_000),
     Planted("waits with what it abandons", supervising, "step", _without(Abandon)),

@@ -58,14 +58,21 @@ class Performance:
         match self._program.outcome:
             case "completes":
                 self._report(StateType.COMPLETED)
-                self._process.end(0)
+                self._leave("Completed")
+            case "fails" if self._is_engine and self._server.server >= (3, 8):
+                self._report(StateType.FAILED)
+                self._leave("Failed")
             case "fails":
                 self._report(StateType.FAILED)
-                # Engines of 3.0 and 3.1 exit with 1 then, newer ones with 0.
-                old = self._server.server < (3, 2)
-                self._process.end(1 if old or not self._is_engine else 0)
+                self._process.end(1)
             case _:
                 self._process.end(self._program.code)
+
+    def _leave(self, state: str) -> None:
+        """Engines from 3.8.4 on send a receipt first, whatever their process ends with."""
+        sends_receipt = self._is_engine and self._server.server >= (3, 8)
+        code = self._program.code if sends_receipt and self._program.ends_badly else 0
+        self._process.end(code, reported=state if sends_receipt else None)
 
     def _signalled(self, process: ScriptedProcess, number: int) -> None:
         """Contract 10.4."""

@@ -91,4 +91,4 @@ def _is_of_others(sim: Simulation, run_id: FlowRunId, state: State) -> bool:
 
 def _codes(sim: Simulation, run_id: FlowRunId) -> set[str]:
     mine = [p for p in sim.processes if flow_run_id_of(p.key) == run_id]
-    return {str(p.exit.code) for p in mine if p.exit is not None}
+    return {str(p.exit.status_code) for p in mine if p.exit is not None}

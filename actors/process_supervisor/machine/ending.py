@@ -88,13 +88,22 @@ def exited(turn: Turn, exit_: Exited) -> None:
     turn.record = replace(record, exit=status, reason=reason)
     turn.run = replace(turn.run, tail_follows=exit_.tail_follows)
     turn.do(Emit(kind=EventKind.EXECUTED))
-    explanation = explain(status.code)
-    turn.remark(explanation.level, f"Process {record.pid}: {explanation.text}")
+    if status.reported is not None and status.code != 0:
+        turn.remark(
+            logging.INFO,
+            f"Process {record.pid}: {explain(status.code).summary} Its engine had said before "
+            f"what came of this flow run ({status.reported}), and that counts.",
+        )
+    else:
+        explanation = explain(status.code)
+        turn.remark(explanation.level, f"Process {record.pid}: {explanation.text}")
     _report_exit(turn, status, reason, exit_.tail)
 
 
 def reason_of_exit(status: ExitStatus, *, kernel_kill: bool) -> Reason:
     """Returns why a process has ended that the worker did not end."""
+    if status.reported is not None:
+        return Reason.EXITED
     if status.lost:
         return Reason.LOST
     if kernel_kill and status.code in BY_SIGKILL:
@@ -116,17 +125,16 @@ def tail_known(turn: Turn, tail: tuple[str, ...]) -> None:
 
 def _report_exit(turn: Turn, status: ExitStatus, reason: Reason, tail: tuple[str, ...]) -> None:
     record = turn.record
-    if record.cancelling is not None:
+    if status.reported is not None:
+        _leave_to_engine(turn)
+    elif record.cancelling is not None:
         turn.report(cancelled(record, record.cancelling))
     elif reason is Reason.EXITED and record.job is None:
         # Without its job it is not known who reports its end. A state that an engine set stays.
         cause = "The worker's record of it was lost, so what came of it is not known."
         turn.report(crashed(record, crash_message(reason, status, tail, cause=cause)))
     elif reason is Reason.EXITED and not turn.worker_reports_states:
-        # The engine has told the server how the flow ended.
-        turn.record = replace(record, phase=Phase.REPORTING, report=None)
-        turn.free_slot()
-        turn.check_state()
+        _leave_to_engine(turn)
     elif turn.worker_reports_states and reason in (Reason.EXITED, Reason.FAILED):
         message = None if reason is Reason.EXITED else crash_message(reason, status, tail)
         turn.report(outcome(record, ok=reason is Reason.EXITED, message=message))
@@ -134,6 +142,13 @@ def _report_exit(turn: Turn, status: ExitStatus, reason: Reason, tail: tuple[str
         turn.report(
             crashed(record, crash_message(reason, status, tail, limits=turn.record.limits))
         )
+
+
+def _leave_to_engine(turn: Turn) -> None:
+    """The engine has told the server how the flow ended."""
+    turn.record = replace(turn.record, phase=Phase.REPORTING, report=None)
+    turn.free_slot()
+    turn.check_state()
 
 
 def tree_ended(turn: Turn, leftovers: int) -> None:

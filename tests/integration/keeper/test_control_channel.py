@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+from actors.domain.process import ExitStatus
 from actors.journal.state_folder import StateFolder
 from actors.processes.launcher import KeeperLauncher
 from tests.integration.keeper.kit import (
@@ -31,6 +32,7 @@ port, token = os.environ.pop('PREFECT__CONTROL_PORT'), os.environ.pop('PREFECT__
 channel = socket.create_connection(('127.0.0.1', int(port)))
 channel.sendall(token.encode() + b'\\n')
 channel.sendall(b'\\0PF\\x02\\x01')
+assert channel.recv(5, socket.MSG_WAITALL) == b'\\0PF\\x02\\x01'
 print('ready')
 """
 
@@ -53,6 +55,13 @@ told.append(channel.recv(1).decode())
 channel.sendall(b'a')
 while 'signal' not in told: signal.pause()
 print(*told)
+"""
+
+REPORTS = """
+receipt = b'{"disposition":"STATE_REPORTED","state_name":"Suspended"}'
+channel.sendall(b'\\x01' + len(receipt).to_bytes(4, 'big') + receipt)
+assert channel.recv(1) == b'\\x02'
+print('reported')
 """
 
 HANGS_UP = """
@@ -157,6 +166,52 @@ async def test_silent_connections_do_not_keep_the_engine_out(state: StateFolder)
 @on_loop
 async def test_an_engine_may_connect_with_a_socket_of_ipv6(state: StateFolder) -> None:
     assert await cancelled(state, MAPPED + ENGINE + ANSWERS) == ["c signal"]
+
+
+@on_loop
+async def test_what_an_engine_reports_counts_beside_its_exit_code(state: StateFolder) -> None:
+    wanted = replace(python(state, ENGINE + REPORTS + "sys.exit(7)"), control_channel=True)
+    async with embedded(state) as launcher:
+        facts = Facts()
+        await launcher.spawn(wanted, facts)
+        assert await facts.exited() == ExitStatus(code=7, reported="Suspended")
+
+
+@on_loop
+async def test_what_an_engine_reports_survives_worker_and_keeper(state: StateFolder) -> None:
+    waits = "told.clear()\nwhile not told: signal.pause()\nsys.exit(7)"
+    wanted = replace(python(state, ENGINE + REPORTS + waits), control_channel=True)
+    async with lasting(state) as launcher:
+        facts = Facts()
+        await launcher.spawn(wanted, facts)
+        await facts.line("reported")
+        keeper = launcher.keeper_pid
+    assert keeper is not None
+    os.kill(keeper, signal.SIGKILL)
+    assert ended(keeper)
+    async with lasting(state) as launcher:
+        facts = Facts()
+        await launcher.watch(wanted.key, facts)
+        await launcher.end_tree(wanted.key, signal=signal.SIGTERM, grace_seconds=PATIENCE)
+        assert await facts.exited() == ExitStatus(code=None, reported="Suspended")
+        await facts.gone()
+        await launcher.forget(wanted.key)
+
+
+@on_loop
+async def test_an_engine_that_has_reported_is_not_cancelled_but_given_time_to_end(
+    state: StateFolder,
+) -> None:
+    ends = "while 'signal' not in told: time.sleep(0.01)\n"
+    wanted = replace(python(state, ENGINE + REPORTS + ends), control_channel=True)
+    async with embedded(state) as launcher:
+        facts = Facts()
+        await launcher.spawn(wanted, facts)
+        await facts.line("reported")
+        await launcher.end_tree(
+            wanted.key, signal=signal.SIGTERM, grace_seconds=1.0, announce_cancel=True
+        )
+        assert await facts.exited() == ExitStatus(code=-9, reported="Suspended")
 
 
 @as_root

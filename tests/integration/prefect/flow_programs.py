@@ -47,6 +47,11 @@ def succeeds():
 
 
 @watched
+def completes_and_exits_with_7():
+    atexit.register(lambda: os._exit(7))
+
+
+@watched
 def fails():
     raise ValueError("as planned")
 

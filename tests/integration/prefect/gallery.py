@@ -20,6 +20,8 @@ from tests.integration.prefect.waiting import PATIENCE, until
 CANCELLED: Final = ("sleeps", "ignores_sigterm")
 """Flows that are cancelled once they are running."""
 
+ENDS_BY_ITSELF: Final = ("is_killed", "is_terminated", "fails", "completes_and_exits_with_7")
+
 AHEAD_SECONDS: Final = 8.0
 """How far in the future ``succeeds`` is scheduled: within the time that runs are taken early."""
 
@@ -80,8 +82,7 @@ def take_pictures(place: Place) -> Gallery:
     """Run every flow to its end. A flow that does not end is left to the tests to complain of."""
     place.create_pool()
     pictures = {
-        name: _scheduled(place, name)
-        for name in ("is_killed", "is_terminated", "fails", BROKEN_FLOW, *CANCELLED)
+        name: _scheduled(place, name) for name in (*ENDS_BY_ITSELF, BROKEN_FLOW, *CANCELLED)
     }
     pictures["succeeds"] = _scheduled(place, "succeeds", ahead=AHEAD_SECONDS)
     with place.worker() as worker:

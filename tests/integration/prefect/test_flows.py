@@ -88,3 +88,15 @@ def test_runs_are_labelled_where_the_server_knows_labels(gallery: Gallery) -> No
         "prefect.work-pool.name": place.pool,
         "prefect.work-pool.id": place.read_pool()["id"],
     }
+
+
+@pytest.mark.series
+def test_what_an_engine_has_reported_counts_more_than_its_exit_code(gallery: Gallery) -> None:
+    """Engines from 3.8.4 on send a receipt; of older ones the server's state decides."""
+    picture = gallery["completes_and_exits_with_7"]
+    assert picture.types[-1] == "COMPLETED"
+    has_receipt = gallery.place.server_series >= (3, 8)
+    [run] = [r for r in picture.event("executed")["related"] if "status-code" in str(r)]
+    assert run["prefect.infrastructure.status-code"] == ("0" if has_receipt else "7")
+    if has_receipt:
+        gallery.place.log_once(picture.id, "(Completed), and that counts")

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.series()
 
 NEW_ENGINE = {
     "succeeds": ["running RUNNING", "completion COMPLETED"],
+    "completes_and_exits_with_7": ["running RUNNING", "completion COMPLETED"],
     "fails": ["running RUNNING", "failure FAILED"],
     "raises_at_import": [],
     "is_killed": ["running RUNNING"],

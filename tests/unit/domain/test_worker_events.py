@@ -152,6 +152,12 @@ def test_a_lost_exit_code_is_not_made_up() -> None:
     }
 
 
+@pytest.mark.parametrize("said", [{"reported": "Completed"}, {"acknowledged": True}])
+def test_what_an_engine_has_concluded_is_no_failure(said: dict[str, Any]) -> None:
+    event = event_of(EventKind.EXECUTED, record(pid=5, exit=ExitStatus(code=7, **said)))
+    assert run_resource(event.related)["prefect.infrastructure.status-code"] == "0"
+
+
 def test_cancelled_tells_the_whole_infrastructure_pid() -> None:
     event = event_of(EventKind.CANCELLED, record(pid=19988))
     assert event.event == "prefect.worker.cancelled-flow-run"

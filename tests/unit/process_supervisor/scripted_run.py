@@ -106,8 +106,9 @@ class ScriptedRun:
         self.claimed().after(on.Prepared(job=job, related=()))
         return self.after(on.Spawned(pid=42))
 
-    def exited(self, code: int | None) -> ScriptedRun:
-        return self.after(on.Exited(status=ExitStatus(code=code), tail=("last words",)))
+    def exited(self, code: int | None, *, reported: str | None = None) -> ScriptedRun:
+        status = ExitStatus(code=code, reported=reported)
+        return self.after(on.Exited(status=status, tail=("last words",)))
 
     def gone(self) -> ScriptedRun:
         return self.after(TreeEnded(key=self.run.record.key))

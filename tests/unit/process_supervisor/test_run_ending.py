@@ -10,7 +10,7 @@ from actors.domain.model import (
 )
 from actors.domain.process import TreeEnded
 from actors.domain.record import JobSummary, Limits, Phase, Reason
-from actors.domain.run import EndRun
+from actors.domain.run import CancelRun, EndRun
 from actors.process_supervisor.machine import stimuli as on
 from actors.process_supervisor.machine.effects import (
     CheckState,
@@ -21,6 +21,7 @@ from actors.process_supervisor.machine.effects import (
     StartTimeout,
 )
 from tests.unit.process_supervisor.scripted_run import (
+    CANCELLING,
     CLAIM,
     COMMAND,
     COMPLETED,
@@ -43,6 +44,23 @@ def test_a_flow_that_failed_by_itself_keeps_its_state() -> None:
     life = ScriptedRun().running().exited(1)
     life.answer(Aborted(state=state(StateType.FAILED), reason="terminal")).gone()
     assert life.proposed() == [(StateType.PENDING, False), (StateType.CRASHED, False)]
+    assert life.phase() is Phase.OVER
+
+
+def test_what_an_engine_has_reported_counts_more_than_its_exit_code() -> None:
+    life = ScriptedRun().running().exited(7, reported="Suspended")
+    assert life.proposed() == [(StateType.PENDING, False)]
+    [ended] = [r for r in life.all(Remark) if "exited" in r.text]
+    assert "code 7" in ended.text
+    assert "Suspended" in ended.text
+    life.after(on.StateSeen(state=state(StateType.PAUSED))).gone()
+    assert life.all(Settle) == [Settle(reason=Reason.EXITED)]
+
+
+def test_a_run_that_has_reported_is_not_cancelled_any_more() -> None:
+    life = ScriptedRun().running().after(CancelRun(state=CANCELLING))
+    life.exited(-9, reported="Completed").after(on.StateSeen(state=COMPLETED)).gone()
+    assert life.proposed() == [(StateType.PENDING, False)]
     assert life.phase() is Phase.OVER
 
 
