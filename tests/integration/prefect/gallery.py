@@ -84,8 +84,10 @@ def take_pictures(place: Place) -> Gallery:
     pictures = {
         name: _scheduled(place, name) for name in (*ENDS_BY_ITSELF, BROKEN_FLOW, *CANCELLED)
     }
-    pictures["succeeds"] = _scheduled(place, "succeeds", ahead=AHEAD_SECONDS)
     with place.worker() as worker:
+        # only once the worker takes runs: a busy machine takes its time to start one
+        place.state_once(pictures["is_killed"].id, "PENDING", "RUNNING", "CRASHED")
+        pictures["succeeds"] = _scheduled(place, "succeeds", ahead=AHEAD_SECONDS)
         to_cancel = set(CANCELLED)
         end = time.monotonic() + 2 * PATIENCE
 
