@@ -11,9 +11,9 @@ from typing import Any, TypeVarTuple, Unpack
 
 import pytest
 from pykka import ActorDeadError
-from pykka._envelope import Envelope
 
 from actors.runtime import AsyncioFuture, Inbox
+from actors.runtime.pykka_internals import Envelope
 from tests.runtime.kinds import SECONDS, stranded
 from tests.support.virtual import virtual
 
@@ -111,20 +111,23 @@ def test_a_put_after_closing_is_never_silent() -> None:
 
 
 def test_a_put_and_the_last_look_hold_the_same_lock() -> None:
-    """A race that no number of threads shows reliably: a put between last look and closing."""
+    """A race that no number of threads shows reliably: a put between last look and closing.
+
+    Only the private lock and queue tell whether one is held whenever the other changes.
+    """
     inbox = Inbox()
     held: list[tuple[str, bool]] = []
 
     class Watched(deque[Envelope[Any]]):
         def append(self, envelope: Envelope[Any], /) -> None:
-            held.append(("append", inbox._lock.locked()))
+            held.append(("append", inbox._lock.locked()))  # noqa: SLF001
             super().append(envelope)
 
         def clear(self) -> None:
-            held.append(("clear", inbox._lock.locked()))
+            held.append(("clear", inbox._lock.locked()))  # noqa: SLF001
             super().clear()
 
-    inbox._envelopes = Watched()
+    inbox._envelopes = Watched()  # noqa: SLF001
     inbox.put(Envelope("told"))
     inbox.close("It is over")
     assert held == [("append", True), ("clear", True)]

@@ -23,7 +23,7 @@ def test_a_thread_is_seen() -> None:
     before, gate = Snapshot.take(), threading.Event()
     thread = threading.Thread(target=gate.wait, name="left behind")
     thread.start()
-    [words] = before._new(())
+    [words] = before.leftovers_now()
     assert "left behind" in words
     gate.set()
     assert before.leftovers() == []

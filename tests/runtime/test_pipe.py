@@ -11,13 +11,16 @@ from tests.support.virtual import virtual
 
 
 class Piper(AsyncioActor):
-    """Pipes what it is told to, and keeps what it hears of it."""
+    """Pipes what it is told to, and keeps what it hears of it.
 
-    def __init__(self) -> None:
+    ``ended`` gets a word for each wait that is over when the actor stops.
+    """
+
+    def __init__(self, ended: list[str] | None = None) -> None:
         super().__init__()
         self.heard: list[Any] = []
         self.waits: list[asyncio.Task[Any]] = []
-        self.waits_when_stopped: list[bool] = []
+        self.ended = [] if ended is None else ended
 
     def on_receive(self, message: Any) -> list[Any] | None:
         match message:
@@ -38,7 +41,7 @@ class Piper(AsyncioActor):
         return None
 
     def on_stop(self) -> None:
-        self.waits_when_stopped = [wait.done() for wait in self.waits]
+        self.ended.extend("known to be over" for wait in self.waits if wait.done())
 
 
 async def after_a_second(value: Any = None) -> Any:
@@ -139,16 +142,13 @@ async def test_waits_are_over_before_on_stop_and_nothing_is_left_when_joined() -
             await forever()
         finally:
             await asyncio.sleep(1)
-            ended.append("wait")
+            ended.append("over")
 
-    ref = Piper.start()
-    actor = ref._actor_weakref()
-    assert isinstance(actor, Piper)
+    ref = Piper.start(ended)
     ref.tell(("pipe", slow_to_cancel()))
     await turns()
     await ref.stop(block=False)
-    assert ended == ["wait"]
-    assert actor.waits_when_stopped == [True]
+    assert ended == ["over", "known to be over"]
 
 
 @virtual

@@ -10,7 +10,7 @@ import gc
 from collections import Counter
 from collections.abc import Iterator
 
-from actors.dispatcher.dispatcher import Dispatcher
+from actors.dispatcher.dispatcher import DispatcherView
 from actors.domain.errors import StateFolderError
 from actors.domain.ids import ClaimKey, TransitionId, claim_key
 from actors.domain.model import StateType
@@ -21,7 +21,6 @@ from actors.process_supervisor.process_supervisor import ProcessSupervisor, Supe
 from actors.runtime import (
     ActorKilled,
     ActorState,
-    AsyncioActor,
     AsyncioRef,
     ChildDidNotStart,
     dump,
@@ -97,10 +96,10 @@ def never_more_than_the_limit(sim: Simulation) -> str | None:
 def slots_are_exact(sim: Simulation) -> str | None:
     """Invariant 2: the Dispatcher's table is what the supervisors know, no more and no less."""
     dispatcher = _dispatcher(sim)
-    if dispatcher is None or sim.blocked_actors or not dispatcher.inspect().keeper_answered:
+    if dispatcher is None or sim.blocked_actors or not dispatcher.keeper_answered:
         return None
     supervisors = {view.key: view for view in _supervisors(sim)}
-    in_hand = {info.key: info for info in dispatcher.inspect().runs}
+    in_hand = {info.key: info for info in dispatcher.runs}
     for key, view in supervisors.items():
         if key not in in_hand:
             return f"{key} has a supervisor that the Dispatcher does not know"
@@ -145,16 +144,13 @@ def mailboxes_are_bounded(sim: Simulation) -> str | None:
     if sim.wiring is None or sim.life.over:
         return None
     runs = sum(1 for _ in _supervisors(sim))
-    reports = dump(sim.wiring.directory)
-    # while the Guardian waits for a service that it starts again, others may ask it for the stage
-    is_restarting = any(report.handling == "_StartAgain" for report in reports)
-    for report in reports:
+    for report in dump(sim.wiring.directory):
         if report.state is ActorState.STOPPING:
             continue
         name, size, waiting = report.actor_class, report.mailbox, report.waits + report.timers
-        starts = report.state is ActorState.STARTING or (
-            name == Guardian.__name__ and is_restarting
-        )
+        # while the Guardian waits for a service to start, others may ask it for the stage
+        waits_for_service = name == Guardian.__name__ and report.state is ActorState.WAITING
+        starts = report.state is ActorState.STARTING or waits_for_service
         if size > 1 and not sim.blocked_actors and not starts:
             return f"{name} has {size} messages waiting"
         if size > MAILBOX_BOUND + 3 * runs + _printed(sim, report.view):
@@ -173,7 +169,7 @@ def output_is_not_kept(sim: Simulation) -> str | None:
         return None
     # The traceback of what has ended a supervisor refers to what it held, until the next one.
     dispatcher = _dispatcher(sim)
-    runs = max(runs, 0 if dispatcher is None else len(dispatcher.inspect().runs))
+    runs = max(runs, 0 if dispatcher is None else len(dispatcher.runs))
     gc.collect()
     if sim.life.lines <= (PIECES_HELD + PRINTED_AT_ONCE) * runs:
         return None
@@ -274,26 +270,18 @@ def _ours_to_watch(sim: Simulation) -> list[ScriptedProcess]:
     return [process for process in sim.keeper.alive() if not has_lost_hold(sim, process.key)]
 
 
-def _actors(sim: Simulation) -> Iterator[AsyncioActor]:
-    if sim.wiring is None or sim.life.over:
-        return
-    for _, ref in sim.wiring.directory:
-        actor = ref._actor_weakref()
-        if actor is not None and ref.is_alive():
-            yield actor
+def _views(sim: Simulation) -> Iterator[object]:
+    """What the living actors show of themselves."""
+    if sim.wiring is not None and not sim.life.over:
+        yield from (ref.inspect() for _, ref in sim.wiring.directory if ref.is_alive())
 
 
 def _supervisors(sim: Simulation) -> Iterator[SupervisorView]:
-    views = (actor.inspect() for actor in _actors(sim))
-    return (view for view in views if isinstance(view, SupervisorView))
+    return (view for view in _views(sim) if isinstance(view, SupervisorView))
 
 
-def _dispatcher(sim: Simulation) -> Dispatcher | None:
-    """The Dispatcher, where it is through with its start."""
-    for actor in _actors(sim):
-        if isinstance(actor, Dispatcher) and actor._actor_life.is_up:
-            return actor
-    return None
+def _dispatcher(sim: Simulation) -> DispatcherView | None:
+    return next((view for view in _views(sim) if isinstance(view, DispatcherView)), None)
 
 
 def _was_stuck(sim: Simulation) -> bool:

@@ -50,16 +50,17 @@ class Snapshot:
         What nobody refers to any more is collected and threads about to end are awaited first,
         but only if there is something to complain about.
         """
-        found = self._new(keeping)
+        found = self.leftovers_now(keeping)
         if not found:
             return []
         gc.collect()
         for thread in threading.enumerate():
             if thread not in self.threads:
                 thread.join(_ENDING_THREAD_SECONDS)
-        return self._new(keeping)
+        return self.leftovers_now(keeping)
 
-    def _new(self, keeping: Collection[str]) -> list[str]:
+    def leftovers_now(self, keeping: Collection[str] = ()) -> list[str]:
+        """As of this moment: nothing is collected or awaited first."""
         now = Snapshot.take()
         return [
             words

@@ -28,5 +28,5 @@ def scheduler(config: pytest.Config, log: Any) -> Any:
     """Hands out whole groups."""
     # pytest-xdist has no types to inherit from, and is there only when it is asked for
     made = importlib.import_module("xdist.scheduler").LoadScopeScheduling(config, log)
-    made._split_scope = group_of
+    made._split_scope = group_of  # noqa: SLF001 - xdist asks nothing else
     return made
