@@ -37,6 +37,7 @@ class Doze(Order):
             await asyncio.sleep(self._seconds)
         finally:
             self._sim.blocked_actors -= 1
+            self._sim.note_trouble()  # it has yet to hear what happened meanwhile
 
 
 class Acts:

@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterable, Iterator
 from itertools import count, islice
 
-from .planted import BUGS, Planted
+from .planted import BUGS
+from .planting import Planted
 from .play import Outcome, play
 
 TRIES_PER_BUG = 500

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.simulation.many import run_seeds
-from tests.simulation.planted import BUGS, Planted
+from tests.simulation.planted import BUGS
+from tests.simulation.planting import Planted
 from tests.simulation.play import Outcome, play
 
 SEEDS = int(os.environ.get("ACTOR_WORKER_TEST_SEEDS", "200"))
