@@ -78,6 +78,7 @@ class Guardian(Supervisor):
         new_id: Callable[[], str],
         drain_seconds: float | None = None,
         on_deadline: OnDeadline = OnDeadline.TERMINATE,
+        on_started: Callable[[], None],
         peers: Peers,
     ) -> None:
         super().__init__(children, budget=BUDGET, directory=directory, backoff=BACKOFF.bare_delay)
@@ -86,6 +87,7 @@ class Guardian(Supervisor):
         self._new_id = new_id
         self._drain_seconds = drain_seconds
         self._on_deadline = on_deadline
+        self._on_started = on_started
         self._peers = peers
         self._stage = Stage.WORKING
         self._rounds: frozenset[Round] = frozenset()
@@ -182,6 +184,7 @@ class Guardian(Supervisor):
             now = self._clock.now()
             self._started = started(self._worker, pool, id=self._new_id(), occurred=now)
             self._peers.event_emitter.tell(self._started)
+            self._on_started()
 
     def _emit_stopped(self) -> None:
         if self._started is not None:

@@ -120,7 +120,18 @@ class Heartbeater(PeriodicActor[PoolSnapshot]):
             queues = await self._orchestrator.read_work_queues(pool.name, settings.queues)
         except Refused:  # not worth a failed round
             queues = []
+        else:
+            self._check_queues({queue.name for queue in queues})
         return PoolSnapshot(pool=pool, queues=tuple(queues))
+
+    def _check_queues(self, names: set[str]) -> None:
+        """A worker that polls once does not wait for queues that are not there yet."""
+        missing = sorted(set(self._settings.queues) - names)
+        if missing and self._settings.once:
+            raise NotFound(
+                f"Work pool {self._settings.pool!r} has no queue {', '.join(map(repr, missing))}. "
+                "Create it, or choose others with --work-queue."
+            )
 
     def round_ended(self, result: PoolSnapshot) -> None:
         super().round_ended(result)

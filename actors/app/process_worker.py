@@ -137,17 +137,19 @@ class ProcessWorker:
         """Work until stopped (by cancelling this call), or for a single round with ``run_once``.
 
         ``with_healthcheck`` serves /health and /ready meanwhile. ``printer`` is told when the
-        worker has started and stopped. WorkerError: it had to give up.
+        worker has started, with a pool that fits, and then when it has stopped. WorkerError: it
+        had to give up.
         """
         settings = self._settings(run_once=run_once, with_healthcheck=with_healthcheck)
-        async with ActorSystem(settings) as system:
+        system = ActorSystem(
+            settings, announce=lambda what: printer(f"Worker {system.name!r} {what}!")
+        )
+        async with system:
             self._adapters = system.adapters
             try:
-                printer(f"Worker {system.name!r} started!")
                 await system.wait()
             finally:
                 self._adapters = None
-        printer(f"Worker {system.name!r} stopped!")
 
     async def __aenter__(self) -> Self:
         settings = self._settings(embedded=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Self
 
 from ..domain.errors import WorkerError
@@ -31,7 +33,8 @@ class ActorSystem:
     ``launcher`` and ``journal`` (default: the keeper and the files in the state folder),
     ``clock``. What is passed in is not closed. ``notifier`` is the service manager to report to,
     if the worker is a service of its own; ``lock`` is what :meth:`hand_over` of the program that
-    ran before in this process returned.
+    ran before in this process returned. ``announce`` is told "started" once the work pool is known
+    to fit, and then "stopped" at the end, unless the worker was handed over.
 
     Entering raises SettingsError (no server address, no Prefect, wrong health address) and
     StateFolderError. Leaving ends the actors; runs that are still there stay with the keeper.
@@ -47,6 +50,7 @@ class ActorSystem:
         clock: Clock | None = None,
         notifier: ServiceManager | None = None,
         lock: int | None = None,
+        announce: Callable[[str], object] = lambda what: None,
     ) -> None:
         self.settings = settings
         self.name = settings.name or ""
@@ -57,6 +61,8 @@ class ActorSystem:
         self._clock = clock or LoopClock()
         self._notifier = notifier
         self._lock = lock
+        self._announce = announce
+        self._is_announced = False
         self._adapters: Adapters | None = None
         self._wiring: Wiring | None = None
         self._resources = AsyncExitStack()
@@ -96,6 +102,7 @@ class ActorSystem:
         Returns the descriptor of the state folder's lock. It stays locked and is the caller's.
         """
         lock = self.adapters.folder.hand_over()
+        self._is_announced = False
         self.wiring.guardian.tell_if_alive(Reexec())
         return lock
 
@@ -135,6 +142,7 @@ class ActorSystem:
 
     async def _start(self, opened: AsyncExitStack) -> None:
         settings = self.settings
+        opened.callback(self._announce_stop)
         adapters = await open_adapters(
             settings,
             opened,
@@ -152,7 +160,9 @@ class ActorSystem:
             )
             server.start()
             opened.push_async_callback(server.stop)
-        self._wiring = start_actors(adapters.plan, adapters.ports)
+        self._wiring = start_actors(
+            adapters.plan, replace(adapters.ports, on_started=self._announce_start)
+        )
         guardian = self._wiring.guardian
         if adapters.keeper is not None:
             adapters.keeper.on_failure(self._give_up)
@@ -161,6 +171,15 @@ class ActorSystem:
             await guardian.request(Ping(), timeout=None)
         except ActorDeadError as error:  # it could not start, or gave up at once: it knows why
             raise _as_worker_error(guardian.failure or error) from error
+
+    def _announce_start(self) -> None:
+        self._is_announced = True
+        self._announce("started")
+
+    def _announce_stop(self) -> None:
+        if self._is_announced:
+            self._is_announced = False
+            self._announce("stopped")
 
     def _give_up(self, error: Exception) -> None:
         self._failure = error

@@ -70,6 +70,8 @@ class WorkerPorts:
     """None: memory is not measured, so its limits have no effect."""
     notifier: ServiceManager | None = None
     """None: there is no service manager to notify."""
+    on_started: Callable[[], None] = lambda: None
+    """Called once, when the work pool is known to fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ def start_actors(plan: WorkerPlan, ports: WorkerPorts) -> Wiring:
         new_id=lambda: str(uuid.UUID(int=ports.rng.getrandbits(128), version=4)),
         drain_seconds=plan.settings.drain_seconds,
         on_deadline=plan.settings.on_deadline,
+        on_started=ports.on_started,
         peers=Peers(directory),
     )
     directory.register("guardian", guardian)

@@ -86,7 +86,14 @@ class _Worker:
 
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(LoopErrors())
-        system = ActorSystem(self._settings, notifier=Systemd.from_environment(), lock=self._lock)
+        system = ActorSystem(
+            self._settings,
+            notifier=Systemd.from_environment(),
+            lock=self._lock,
+            announce=lambda what: self._announce(
+                f"worker.{what}", f"Worker {system.name!r} {what}!"
+            ),
+        )
         self._pipe.mask = lambda text: masker_of(system.secrets).text(text)
         self._pipe.context = lambda: {"worker": system.name or None, "pool": self._settings.pool}
         dump_requested = asyncio.Event()
@@ -103,7 +110,7 @@ class _Worker:
             unblock_signals()
         async with system:
             self._up = True
-            self._announce("worker.started", f"Worker {system.name!r} started!")
+            log.info("worker.up", server=self._settings.prefect.api_url)
             dumps = asyncio.create_task(
                 dump_on_request(dump_requested, lambda: dump_to_log(system)), name="dumps"
             )
@@ -113,9 +120,7 @@ class _Worker:
                 await system.wait()
             finally:
                 dumps.cancel()
-        if self.handed_over_lock is None:
-            self._announce("worker.stopped", f"Worker {system.name!r} stopped!")
-        else:
+        if self.handed_over_lock is not None:
             block_signals()
 
     def _stop(

@@ -78,6 +78,10 @@ class EffectHandler:
                 self._actor.after(seconds, EndRun(reason=Reason.TIMED_OUT))
             case effects.Emit() | effects.Remark():
                 self._publish(effect, record)
+            case effects.Introduce():
+                who, host = record.worker, self._ports.hostname
+                text = f"Worker {who!r} submitting flow run {self._run_id!r} on host {host!r}."
+                self._publish(effects.Remark(level=logging.INFO, text=text), record)
             case effects.Abandon(cause=cause):
                 hint = "Its record is kept, and the next worker tries again."
                 self._output.log.error("run.abandoned", cause=cause, hint=hint)

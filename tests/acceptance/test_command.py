@@ -112,25 +112,23 @@ def test_no_prefect_anywhere_is_a_clear_error_with_exit_code_2(
         assert "pip install 'actor-worker[local]'" in command.said
 
 
-def test_it_starts_and_stops_in_words_while_the_server_is_away(env: dict[str, str]) -> None:
-    with start("--name", "blue", "--log-format", "console", env=env) as command:
-        command.until("Worker 'blue' started!\n")
-        command.terminate()
-        assert command.exit_code() == 0
-        assert "Worker 'blue' stopped!\n" in command.said
-
-
-def test_in_json_every_line_is_an_object_and_the_words_are_in_one_of_them(
+def test_it_does_not_say_that_it_has_started_while_the_server_is_away(
     env: dict[str, str],
 ) -> None:
+    with start("--name", "blue", "--log-format", "console", env=env) as command:
+        command.until("pool.sync_failed")
+        command.terminate()
+        assert command.exit_code() == 0
+        assert "started!" not in command.said
+        assert "stopped!" not in command.said
+
+
+def test_in_json_every_line_is_an_object(env: dict[str, str]) -> None:
     with start("--name", "blue", env=env) as command:
-        command.until("Worker 'blue' started!")
+        command.until("worker.up")
         command.interrupt()
         assert command.exit_code() == 0
     lines = [json.loads(line) for line in command.said.splitlines()]
-    messages = [line.get("message") for line in lines]
-    assert "Worker 'blue' started!" in messages
-    assert "Worker 'blue' stopped!" in messages
     assert all(line["pool"] == "p" for line in lines)
 
 
@@ -139,18 +137,18 @@ def test_a_second_worker_takes_the_next_number_and_a_restarted_one_its_own(
 ) -> None:
     host = socket.gethostname()
     with start(env=env) as first, start_after(first, host, env) as second:
-        second.until(f"Worker '{host}-2' started!")
+        second.until(f'"worker": "{host}-2"')
         for command in (first, second):
             command.terminate()
             assert command.exit_code() == 0
     with start(env=env) as again:
-        again.until(f"Worker '{host}' started!")
+        again.until(f'"worker": "{host}"')
         again.terminate()
         assert again.exit_code() == 0
 
 
 def start_after(first: Command, host: str, env: dict[str, str]) -> Command:
-    first.until(f"Worker '{host}' started!")
+    first.until(f'"worker": "{host}"')
     return start(env=env)
 
 
@@ -159,7 +157,7 @@ def test_a_state_folder_in_use_is_a_clear_error_with_exit_code_1(
 ) -> None:
     folder = str(tmp_path / "mine")
     with start("--state-dir", folder, env=env) as first:
-        first.until("started!")
+        first.until("worker.up")
         with start("--state-dir", folder, env=env) as second:
             assert second.exit_code() == 1
             assert folder in second.said
@@ -196,7 +194,7 @@ def test_the_health_server_answers_while_the_server_is_away(
 ) -> None:
     address = ("--health-host", "127.0.0.1", "--health-port", str(port))
     with start("--with-healthcheck", *address, env=env) as command:
-        command.until("started!")
+        command.until("worker.up")
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(f"http://127.0.0.1:{port}/health", timeout=30) as answer:
             assert json.load(answer) == {"message": "OK"}
@@ -211,7 +209,7 @@ def test_the_health_server_answers_while_the_server_is_away(
 
 def test_a_reader_that_goes_away_does_not_stop_the_worker(env: dict[str, str]) -> None:
     with start(env=env) as command:
-        command.until("started!")
+        command.until("worker.up")
         command.stop_reading()
         command.terminate()
         assert command.exit_code() == 0
@@ -257,11 +255,11 @@ def test_a_dump_comes_at_any_log_level_for_it_was_asked_for(
 def test_under_nohup_sighup_is_ignored(env: dict[str, str]) -> None:
     nohup = ["nohup", *ACTOR_WORKER, "start", "--pool", "p", "--log-format", "json"]
     with Command(nohup, env=env) as command:
-        command.until("worker.started")
+        command.until("worker.up")
         os.kill(command.pid, signal.SIGHUP)
         os.kill(command.pid, signal.SIGUSR1)  # is handled after the other
         command.until("dump.complete")
         assert "SIGHUP" not in command.said
-        assert command.said.count("worker.started") == 1
+        assert command.said.count("worker.up") == 1
         command.terminate()
         assert command.exit_code() == 0

@@ -86,7 +86,7 @@ def _claimed(turn: Turn) -> None:
         turn.report(scheduled(turn.record))
     else:
         turn.record = replace(turn.record, phase=Phase.PREPARING)
-        turn.do(effects.PrepareJob())
+        turn.do(effects.Introduce(), effects.PrepareJob())
 
 
 def give_back_wanted(turn: Turn) -> None:

@@ -94,6 +94,11 @@ class Remark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Introduce:
+    """Remark which worker on which host has claimed the run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckState:
     """Read the run's state at the server and take ``StateSeen``."""
 
@@ -140,7 +145,7 @@ Request = (
 )
 """An effect that waits for the keeper or the server, may fail and be tried again."""
 
-Local = WaitUntilDue | StartTimeout | Emit | Remark | Abandon
+Local = WaitUntilDue | StartTimeout | Emit | Remark | Introduce | Abandon
 """An effect that is carried out at once."""
 
 Effect = Request | Local | FreeSlot

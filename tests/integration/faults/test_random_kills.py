@@ -77,7 +77,7 @@ def disturb(scene: Scene, stream: Stream, chance: random.Random) -> None:
         worker = scene.start_worker("--limit", str(LIMIT))
         with day.around(scene.proxy):
             if chance.random() < GROWN_UP:
-                worker.said("worker.started")
+                worker.said("worker.up")
             life = chance.uniform(0, LONGEST_LIFE)
             scene.proxy.wait_for_requests(chance.randint(0, MOST_REQUESTS), life)
             scene.kill(worker)

@@ -84,7 +84,7 @@ def test_start_works_until_it_is_cancelled_and_serves_its_health_meanwhile(
             place.state_once(place.run("true", report_states=True))
         answer = until(lambda: get(f"http://127.0.0.1:{port}/health"), lambda it: it[0] == 200)
         assert answer == (200, {"message": "OK"})
-    assert printed == ["Worker 'library' started!"]
+    assert printed == ["Worker 'library' started!", "Worker 'library' stopped!"]
 
 
 def test_start_serves_no_health_unless_it_is_told_to(place: Place, port: int) -> None:
@@ -98,4 +98,4 @@ def test_a_single_round_without_a_server_raises_what_is_the_matter(place: Place)
     printed: list[str] = []
     with pytest.raises(OrchestratorError, match="is the server running"):
         asyncio.run(worker.start(run_once=True, printer=printed.append))
-    assert printed == ["Worker 'library' started!"]
+    assert printed == []

@@ -40,6 +40,7 @@ def test_run_once_against_a_dead_server_ends_with_an_error_in_words(place: Place
         assert worker.ended() == 1
     assert "Error:" in worker.printed
     assert NOBODY in worker.printed
+    assert "started!" not in worker.printed
     assert "Traceback" not in worker.printed
 
 

@@ -183,3 +183,26 @@ def test_an_unknown_queue_is_tried_until_it_is_there_and_said_once(place: Place)
         place.create_queue("later")
         place.state_once(scheduled(place, "a run", "later"))
     assert len([log for log in logs if log["event"] == "poll.failed"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("type_", "options", "words"),
+    [
+        ("process", ("--run-once", "--work-queue", "elsewhere"), "has no queue 'elsewhere'"),
+        ("cloud-run:push", (), "needs no worker"),
+        (None, ("--run-once", "--no-create-pool-if-not-found"), "may not be created"),
+    ],
+    ids=["unknown queue", "push pool", "missing pool"],
+)
+def test_a_worker_that_is_refused_does_not_say_that_it_has_started(
+    bare_place: Place, type_: str | None, options: tuple[str, ...], words: str
+) -> None:
+    place = bare_place
+    if type_ is not None:
+        template = default_base_job_template()
+        place.admin.create_pool(place.pool, type=type_, base_job_template=template)
+    with place.worker_program(*options) as worker:
+        assert worker.ended() != 0
+    assert words in worker.printed
+    assert "started!" not in worker.printed
+    assert "stopped!" not in worker.printed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 
 import pytest
 
@@ -20,6 +21,9 @@ def test_the_log_tells_of_the_process_and_its_end(gallery: Gallery) -> None:
         for line in gallery.place.admin.logs_of(picture.id)
         if line["name"] == "prefect.flow_runs.worker"
     ]
+    host = socket.gethostname()
+    name = f"worker of {gallery.place.pool}"
+    assert log[0] == f"Worker {name!r} submitting flow run {picture.id!r} on host {host!r}."
     assert f"Process {picture.pid} started." in log
     assert any(str(picture.pid) in line and "SIGKILL" in line for line in log)
     assert "Reported this flow run as crashed." in log
