@@ -46,10 +46,11 @@ class Step:
     def needs_no_record(self) -> bool:
         """Whether no successor need know of it.
 
-        It changes nothing outside, or proposes Submitting, which shows whose claim it follows.
+        It changes nothing outside but the run's log, or proposes Submitting, which shows whose
+        claim it follows.
         """
         return all(
-            isinstance(effect, effects.PrepareJob)
+            isinstance(effect, effects.PrepareJob | effects.Introduce)
             or (isinstance(effect, effects.Propose) and is_submitting(effect.proposal))
             for effect in self.effects
         )

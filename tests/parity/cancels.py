@@ -48,7 +48,7 @@ def a_cancelled_command_and_its_child(side: Side) -> str:
     run = side.place.run(shell(script, str(side.place.folder)))
     with side.worker():
         [child] = until(lambda: side.place.started_by("child"), patience=LONG)
-        until(lambda: side.place.admin.read_run(run)["infrastructure_pid"])
+        until(lambda: side.place.admin.read_run(run)["infrastructure_pid"], patience=LONG)
         cancel(side, run)
         side.over(run)
         state = side.state_after(run, patience=5)
@@ -73,7 +73,7 @@ def a_command_whose_worker_is_told_to_stop(side: Side) -> str:
     run = side.place.run(shell(script, str(side.place.folder)))
     with side.worker() as worker:
         until(lambda: side.place.started_by("pid"), patience=LONG)
-        until(lambda: side.place.admin.read_run(run)["infrastructure_pid"])
+        until(lambda: side.place.admin.read_run(run)["infrastructure_pid"], patience=LONG)
         worker.terminate()
         code = worker.process.wait(LONG)
     ran = "ran to its end" if side.place.started_by("done") else "was ended"
@@ -86,7 +86,7 @@ def a_command_whose_worker_is_killed(side: Side) -> str:
     run = side.place.run(shell(script, str(side.place.folder)))
     with side.worker() as first:
         until(lambda: side.place.started_by("pid"), patience=LONG)
-        until(lambda: side.place.admin.read_run(run)["infrastructure_pid"])
+        until(lambda: side.place.admin.read_run(run)["infrastructure_pid"], patience=LONG)
         first.kill()
         (side.place.folder / "go").touch()
         with side.worker():

@@ -70,7 +70,7 @@ def first_lines_of_the_runs_log(side: Side) -> str:
     run = side.place.run("true")
     with side.worker():
         side.over(run)
-        log = until(lambda: side.place.run_log(run), lambda lines: len(lines) >= 2)
+        log = until(lambda: side.place.run_log(run), lambda lines: len(lines) >= 2, patience=LONG)
     return " | ".join(log[:2])
 
 

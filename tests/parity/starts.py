@@ -12,7 +12,7 @@ from tests.parity.sides import Side
 NOBODY: Final = "http://127.0.0.1:9/api"
 """Port 9 is discard's: nothing listens there."""
 
-ENDS_WITHIN: Final = 45.0
+ENDS_WITHIN: Final = 120.0
 
 
 def _says(side: Side, *options: str, variables: Mapping[str, str] | None = None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from itertools import takewhile
+from typing import Final
 
 from ...domain.exit_status import crash_message
 from ...domain.model import Aborted, Accepted, Rejected, State, StateType, Verdict, Wait
@@ -19,6 +20,7 @@ from .proposals import (
     running,
     scheduled,
     submitting,
+    unrunnable,
 )
 from .stimuli import Prepared
 from .turn import Turn
@@ -26,9 +28,20 @@ from .turn import Turn
 # -- claim -----------------------------------------------------------------------------------
 
 
+DEPLOYMENT_GONE: Final = "Deployment not found."
+"""Why a server aborts the claim of a run that nobody can run any more."""
+
+
 def claim_answered(turn: Turn, verdict: Verdict) -> None:
-    """Go on with a run that is ours; leave it alone otherwise."""
-    if not is_ours(verdict):
+    """Go on with a run that is ours; leave it alone otherwise.
+
+    One whose deployment is gone would be offered again with every poll.
+    """
+    if isinstance(verdict, Aborted) and verdict.reason == DEPLOYMENT_GONE:
+        turn.remark(logging.ERROR, "Cancelling: this flow run's deployment no longer exists.")
+        turn.record = replace(turn.record, reason=Reason.COULD_NOT_START)
+        turn.report(unrunnable(turn.record))
+    elif not is_ours(verdict):
         _leave_alone(turn, _why_not(verdict))
     elif may_have_been_over(verdict):
         turn.do(effects.ReadHistory())

@@ -67,6 +67,11 @@ def cancelled(record: RunRecord, state: State, *, force: bool = False) -> Propos
     )
 
 
+def unrunnable(record: RunRecord) -> Proposal:
+    """Cancelling: over a Scheduled run without a process the server sets Cancelled by itself."""
+    return _proposal(record, StateType.CANCELLING, "Cancelling")
+
+
 def scheduled(record: RunRecord) -> Proposal:
     """What it was before our claim: another worker may start it."""
     due = record.run.due
@@ -106,7 +111,7 @@ def foreseen(proposal: Proposal, run: FlowRun) -> Verdict | None:
         is_set = is_pending_by(proposal.transition_id, state)
     if is_set:
         return Rejected(state=state, reason="This state was set already.")
-    if proposal.type is StateType.PENDING:
+    if proposal.type in (StateType.PENDING, StateType.CANCELLING):
         stays = state.type is not StateType.SCHEDULED
     elif proposal.force:
         stays = state.type not in (StateType.CANCELLING, StateType.CRASHED)

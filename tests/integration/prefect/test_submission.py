@@ -129,6 +129,21 @@ def test_a_run_that_is_cancelled_before_its_process_starts_has_none(place: Place
         assert not (place.folder / "started").exists()
 
 
+@pytest.mark.series("3.1", "3.8", "3.9")
+def test_a_resumed_run_whose_deployment_was_deleted_is_cancelled_in_words(place: Place) -> None:
+    """The server refuses its claim: it would be offered with every poll."""
+    deployment = place.deploy(shell('touch "$1"/started', str(place.folder)))
+    run = place.admin.create_run(deployment)
+    suspended = {"name": "Suspended", "state_details": {"pause_reschedule": True}}
+    place.admin.set_state(run, "PAUSED", force=True, **suspended)
+    place.admin.request("DELETE", f"/deployments/{deployment}")
+    place.admin.set_state(run, "SCHEDULED", name="Resuming", force=True)
+    with place.worker():
+        assert place.state_once(run)["type"] == "CANCELLED"
+        place.log_once(run, "no longer exists")
+    assert not (place.folder / "started").exists()
+
+
 def test_a_run_that_is_deleted_before_its_turn_disturbs_nobody(place: Place) -> None:
     deployment = place.deploy("true")
     runs = [place.admin.create_run(deployment) for _ in range(3)]

@@ -17,6 +17,7 @@ from actors.domain.model import (
 from actors.domain.record import Phase, Reason
 from actors.domain.worker_events import EventKind
 from actors.process_supervisor.machine import stimuli as on
+from actors.process_supervisor.machine.beginning import DEPLOYMENT_GONE
 from actors.process_supervisor.machine.effects import (
     CheckState,
     Emit,
@@ -50,6 +51,14 @@ def test_a_clean_engine_run_needs_one_proposal_and_is_settled_once_its_tree_is_g
     assert [e.kind for e in life.all(Emit)] == [EventKind.SUBMITTED, EventKind.EXECUTED]
     assert life.all(Settle) == [Settle(reason=Reason.EXITED)]
     assert life.all(TellPid) == [TellPid(pid=42)]
+
+
+def test_a_run_whose_deployment_is_gone_is_cancelled_instead_of_offered_for_ever() -> None:
+    life = ScriptedRun().after(on.Begun())
+    life.answer(Aborted(state=state(StateType.SCHEDULED), reason=DEPLOYMENT_GONE))
+    assert life.proposed()[-1] == (StateType.CANCELLING, False)
+    life.answer(Rejected(state=state(StateType.CANCELLED)))
+    assert life.all(Settle) == [Settle(reason=Reason.COULD_NOT_START)]
 
 
 @pytest.mark.parametrize(
