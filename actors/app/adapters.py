@@ -107,11 +107,13 @@ async def open_adapters(
     def secrets() -> frozenset[str]:
         return profile.secrets | inherited
 
+    version = await checking
     job_preparer = JobPreparer(
         orchestrator=orchestrator,
         folder=journal.folder,
         worker=name,
         engine_python=str(python),
+        engine_version=version,
         base_env=environment,
         prefect_env=profile.environment,
         secrets=secrets,
@@ -123,7 +125,7 @@ async def open_adapters(
             prefect=settings.prefect,
             name=name,
             hostname=hostname,
-            version=await checking,
+            version=version,
         ),
         ports=WorkerPorts(
             orchestrator=orchestrator,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import assert_never
 
@@ -19,8 +20,9 @@ from ..domain.process import SpawnOrder
 from ..domain.record import RunRecord
 from ..domain.worker_events import run_related
 from ..job import job as jobs
+from ..job.engine import engine_start
 from ..job.environment import run_environment
-from ..job.job import Job, PreparedJob, build_job, is_engine
+from ..job.job import Job, PreparedJob, build_job, is_engine, needs_engine
 from ..job.template import (
     BlockIdRef,
     BlockRef,
@@ -47,15 +49,16 @@ async def _no_settings() -> Mapping[str, str]:
 class JobPreparer:
     """Prepares the jobs of one worker.
 
-    ``engine_python`` is the interpreter that has Prefect, ``base_env`` the worker's own
-    environment. ``prefect_env`` returns the Prefect settings for a run that starts now,
-    ``secrets`` what to mask besides the variables that are named like secrets.
+    ``engine_python`` is the interpreter that has Prefect of ``engine_version``, ``base_env`` the
+    worker's own environment. ``prefect_env`` returns the Prefect settings for a run that starts
+    now, ``secrets`` what to mask besides the variables that are named like secrets.
     """
 
     orchestrator: Orchestrator
     folder: Callable[[ClaimKey], Awaitable[Path]]
     worker: str
     engine_python: str
+    engine_version: str = "3"
     base_env: Mapping[str, str]
     prefect_env: Callable[[], Awaitable[Mapping[str, str]]] = _no_settings
     secrets: Callable[[], frozenset[str]] = frozenset
@@ -74,6 +77,20 @@ class JobPreparer:
         resolved = await self._resolve(run, deployment, pool)
         job = build_job(resolved, run=run, flow=flow, engine_python=self.engine_python)
         order = await self.order(record.key, run, job, deployment=deployment, flow=flow)
+        start = None
+        if needs_engine(job.configuration.command):
+            start = engine_start(
+                job.argv,
+                order.env,
+                deployment=deployment,
+                working_dir=order.working_dir,
+                prefect_version=self.engine_version,
+                has_uv=shutil.which("uv", path=order.env.get("PATH")) is not None,
+            )
+            job = replace(job, argv=start.argv)
+            order = replace(
+                order, argv=start.argv, env=start.env, on_python_path=start.on_python_path
+            )
         masker = Masker(
             job.secrets
             | self.secrets()
@@ -84,6 +101,7 @@ class JobPreparer:
             order=order,
             summary=job.summary(masker),
             related=run_related(run=run, deployment=deployment, flow=flow, pool=pool),
+            remarks=() if start is None else start.remarks,
             masker=masker,
         )
 

@@ -142,6 +142,9 @@ class Deployment:
     id: DeploymentId
     name: str
     flow_id: FlowId | None = None
+    has_pull_steps: bool = False
+    local_entrypoint: str | None = None
+    """The file and flow to run, where nothing brings the code: it is there already."""
     job_variables: Mapping[str, Json] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
 

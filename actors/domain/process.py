@@ -58,6 +58,8 @@ class SpawnOrder:
     argv: tuple[str, ...]
     env: Mapping[str, str]
     working_dir: Path | None = None
+    on_python_path: bool = False
+    """Whether the working directory comes first on PYTHONPATH."""
     control_channel: bool = False
     nice: int = 0
     max_output_bytes: int = 16 * 1024 * 1024

@@ -61,6 +61,8 @@ class PreparedJob:
     summary: JobSummary
     related: tuple[Resource, ...]
     """Related resources of the run's events."""
+    remarks: tuple[tuple[int, str], ...] = ()
+    """Lines for the run's log, with their levels."""
     masker: Masker = field(default_factory=Masker)
 
 

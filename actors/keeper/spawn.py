@@ -98,7 +98,7 @@ def _environment(order: Frame, control: ControlChannel | None) -> dict[str, str]
 
 def _become(
     order: Frame,
-    env: Mapping[str, str],
+    env: dict[str, str],
     inherited: InheritedState,
     resources: RunResources,
     output: int,
@@ -125,6 +125,8 @@ def _become(
         record = _record(order, resources, 1, os.getpid())
         stage = "directory"
         os.chdir(order["working_dir"] or record["temp_dir"])
+        if order.get("on_python_path"):  # orders of older workers do not say
+            env["PYTHONPATH"] = os.pathsep.join(filter(None, [os.getcwd(), env.get("PYTHONPATH")]))
         stage = "nice"
         if order["nice"]:
             os.nice(order["nice"])

@@ -92,7 +92,18 @@ def to_work_queue(value: Json) -> WorkQueue:
 
 def to_deployment(value: Json) -> Deployment:
     """``GET /deployments/{id}``."""
-    return _DEPLOYMENT.validate_python({"name": ""} | _object(value, "id", "flow_id"))
+    deployment = _object(value, "id", "flow_id")
+    brings_code = any(map(deployment.get, ("pull_steps", "storage_document_id", "path")))
+    entrypoint = str(deployment.get("entrypoint", ""))
+    is_file = ":" in entrypoint  # else it is a module
+    return _DEPLOYMENT.validate_python(
+        {"name": ""}
+        | deployment
+        | {
+            "has_pull_steps": bool(deployment.get("pull_steps")),
+            "local_entrypoint": entrypoint if is_file and not brings_code else None,
+        }
+    )
 
 
 def to_flow(value: Json) -> Flow:

@@ -199,6 +199,7 @@ class EffectHandler:
         return stimuli.Prepared(
             job=job.summary,
             related=job.related,
+            remarks=job.remarks,
             due_in=due_in,
             says_submitting=self.preparation.says_submitting,
         )

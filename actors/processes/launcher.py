@@ -113,6 +113,7 @@ class KeeperLauncher:
             "argv": list(order.argv),
             "env": dict(order.env),
             "working_dir": None if directory is None else str(directory.absolute()),
+            "on_python_path": order.on_python_path,
             "control_channel": order.control_channel,
             "nice": order.nice,
             "max_output_bytes": order.max_output_bytes,

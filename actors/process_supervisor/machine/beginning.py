@@ -118,6 +118,8 @@ def prepared(turn: Turn, job: Prepared) -> None:
         return
     turn.record = replace(turn.record, job=job.job, related=job.related)
     turn.run = replace(turn.run, says_submitting=job.says_submitting)
+    for level, text in job.remarks:
+        turn.remark(level, text)
     if job.due_in > 0:
         turn.remark(
             logging.INFO, f"The command waits {job.due_in:.1f} s until the flow run is due."

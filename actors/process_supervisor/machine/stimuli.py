@@ -51,6 +51,8 @@ class Prepared:
 
     job: JobSummary
     related: tuple[Resource, ...]
+    remarks: tuple[tuple[int, str], ...] = ()
+    """What is to be said of it in the run's log, with levels."""
     due_in: float = 0.0
     says_submitting: bool = False
     """Whether the run is to be Submitting before its process is started."""

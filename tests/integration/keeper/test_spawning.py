@@ -265,3 +265,16 @@ async def test_a_disk_that_takes_no_record_is_not_the_runs_fault(state: StateFol
         facts = Facts()
         await launcher.spawn(wanted, facts)
         assert (await facts.exited()).code == 0
+
+
+@on_loop
+@pytest.mark.parametrize("old", [None, "/old"])
+async def test_a_run_can_have_its_directory_on_pythonpath(
+    state: StateFolder, old: str | None
+) -> None:
+    async with embedded(state) as launcher:
+        facts = Facts()
+        wanted = shell(state, 'test "$PYTHONPATH" = "$PWD$OLD"')
+        env = dict(wanted.env) | ({} if old is None else {"PYTHONPATH": old, "OLD": f":{old}"})
+        await launcher.spawn(replace(wanted, env=env, on_python_path=True), facts)
+        assert (await facts.exited()).code == 0
