@@ -56,7 +56,8 @@ class AdmissionControl:
         self._refused_at: dict[FlowRunId, float] = {}
         self._settled_at: dict[FlowRunId, float] = {}
         self._full_deployments: frozenset[DeploymentId] = frozenset()
-        self._rescheduled = 0  # claimed, but on the server's list again, as of the last poll
+        self.offered_again: frozenset[FlowRunId] = frozenset()
+        """Runs that are ours, but on the server's list again, as of the last poll."""
         self.is_short_of_memory = False
         self.left_some_waiting = False
         """Whether the last poll brought more runs than could be admitted."""
@@ -72,7 +73,7 @@ class AdmissionControl:
         """
         slots_free = self.slots_free(usage)
         self._refused_at = _recent(self._refused_at, now)
-        not_admitted = usage.open_claims + len(self._refused_at) + self._rescheduled
+        not_admitted = usage.open_claims + len(self._refused_at) + len(self.offered_again)
         enough = MAX_RUNS_PER_POLL if slots_free is None else min(slots_free, MAX_RUNS_PER_POLL)
         return Capacity(
             enough=enough,
@@ -130,7 +131,7 @@ class AdmissionControl:
 
     def admit(self, due: DueRuns, usage: Usage, *, now: float) -> Admitted:
         """Choose the runs to claim of those that a poll brought."""
-        self._rescheduled = sum(run.id in usage.claimed_ids for run in due.runs)
+        self.offered_again = usage.claimed_ids.intersection(run.id for run in due.runs)
         candidates = self.candidates(due, usage, now=now)
         allowed = within_shares(due.shares, candidates, usage.run_ids)
         slots_free = self.slots_free(usage)

@@ -13,7 +13,7 @@ from ..domain.ids import ClaimKey, new_transition_id
 from ..domain.ports import Clock, Journal, Launcher
 from ..domain.process import MemorySample, ProcessIdentity
 from ..domain.record import Reason
-from ..domain.run import CancelRun, EndRun, new_run
+from ..domain.run import CancelRun, EndRun, OfferedAgain, new_run
 from ..messages.dispatcher import (
     CancelIfOurs,
     Capacity,
@@ -223,6 +223,10 @@ class Dispatcher(AsyncioActor):
         for run in admitted.runs:
             fresh = new_run(run, worker=self._worker, transition=new_transition_id(self._rng))
             self._runs.supervise(SupervisorStart(fresh, due.pool, due.asked_at))
+        asked = OfferedAgain(seconds_ago=self._clock.monotonic() - due.asked_at)
+        for active in self._runs:
+            if active.info.run.id in self._admission.offered_again:
+                active.supervisor.tell_if_alive(asked)
         self._peers.guardian.tell(WorkloadFell())
 
     def _memory_measured(self, sample: MemorySample) -> None:
@@ -262,6 +266,8 @@ class Dispatcher(AsyncioActor):
         now = self._clock.monotonic()
         self._admission.settled(active.info.run.id, was_refused=was_refused, now=now)
         self._slot_freed()
+        if active.info.run.id in self._admission.offered_again:
+            self._peers.poller.tell(PollNow())
         if self._admission.left_some_waiting and not was_refused:  # its deployment has room again
             self._peers.poller.tell(PollNow())
 

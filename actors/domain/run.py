@@ -31,6 +31,8 @@ class Run:
     """Why its supervisors failed, in words: it is to be ended."""
     runner_cancels_since: datetime | None = None
     """When its runner was left to cancel it; None: it was not to be cancelled."""
+    offered_again: bool = False
+    """Whether its log says that it is scheduled again while its process is there."""
     tail_follows: bool = False
     """Whether the last lines of its output are still to come, for the message of its report."""
 
@@ -79,6 +81,13 @@ class EndRun:
     """Order: the worker has to end the run: a limit was passed, or the worker stops."""
 
     reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferedAgain:
+    """Fact: a poll that was sent some seconds ago lists the run as due, although it is ours."""
+
+    seconds_ago: float
 
 
 def new_run(run: FlowRun, *, worker: str, transition: TransitionId) -> Run:

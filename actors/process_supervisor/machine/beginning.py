@@ -202,6 +202,20 @@ def spawned(turn: Turn, pid: int) -> None:
     turn.start_timeout()
 
 
+def offered_again(turn: Turn, seconds_ago: float) -> None:
+    """Say once that a run which was resumed, or rescheduled, waits for its own process."""
+    started = turn.record.started_at
+    if turn.record.phase is not Phase.RUNNING or started is None or turn.run.offered_again:
+        return
+    if (turn.now - started).total_seconds() > seconds_ago:
+        turn.run = replace(turn.run, offered_again=True)
+        turn.remark(
+            logging.WARNING,
+            f"This flow run is scheduled again while its process {turn.record.pid} is there. It "
+            "is started again once that has ended.",
+        )
+
+
 def could_not_spawn(turn: Turn, cause: str) -> None:
     """No process was started."""
     if turn.record.phase is Phase.SPAWNING:

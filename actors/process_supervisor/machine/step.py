@@ -18,7 +18,7 @@ from typing import assert_never
 from ...domain.model import State, StateType, Verdict, Wait
 from ...domain.process import TreeEnded
 from ...domain.record import Phase
-from ...domain.run import CancelRun, EndRun, Run
+from ...domain.run import CancelRun, EndRun, OfferedAgain, Run
 from . import adoption, beginning, ending, stimuli
 from .effects import Abandon, Effect
 from .proposals import claim
@@ -71,6 +71,8 @@ def _decide(turn: Turn, stimulus: stimuli.Stimulus) -> None:
             beginning.give_back_wanted(turn)
         case CancelRun(state=state):
             ending.cancel_wanted(turn, state)
+        case OfferedAgain(seconds_ago=seconds):
+            beginning.offered_again(turn, seconds)
         case EndRun(reason=reason):
             ending.end_wanted(turn, reason)
         case stimuli.Exited():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ...domain.model import Proposal, Resource, State, Verdict
 from ...domain.process import ExitStatus, TreeEnded
 from ...domain.record import JobSummary
-from ...domain.run import CancelRun, EndRun
+from ...domain.run import CancelRun, EndRun, OfferedAgain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +154,7 @@ Stimulus = (
     | TreeEnded
     | CancelRun
     | EndRun
+    | OfferedAgain
     | GiveBackWanted
     | StateSeen
     | HistorySeen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -15,6 +16,7 @@ from actors.domain.model import (
     Verdict,
 )
 from actors.domain.record import Phase, Reason
+from actors.domain.run import OfferedAgain
 from actors.domain.worker_events import EventKind
 from actors.process_supervisor.machine import stimuli as on
 from actors.process_supervisor.machine.beginning import DEPLOYMENT_GONE
@@ -24,6 +26,7 @@ from actors.process_supervisor.machine.effects import (
     FreeSlot,
     PrepareJob,
     ReadHistory,
+    Remark,
     Settle,
     Spawn,
     TellPid,
@@ -184,6 +187,18 @@ def test_a_cancel_after_a_late_claim_does_not_hide_the_end_before_it() -> None:
 
 def test_a_claim_without_a_time_that_overwrote_nothing_is_ours() -> None:
     assert revived(None).all(PrepareJob)
+
+
+def test_a_run_that_is_offered_again_while_its_process_lives_says_so_once() -> None:
+    life = ScriptedRun().running()
+    life.now += timedelta(seconds=5)
+    before = len(life.effects)
+    life.after(OfferedAgain(seconds_ago=6.0))
+    assert len(life.effects) == before  # the poll was sent before the process was started
+    life.after(OfferedAgain(seconds_ago=4.0), OfferedAgain(seconds_ago=0.1))
+    [remark] = life.effects[before:]
+    assert isinstance(remark, Remark)
+    assert "once that has ended" in remark.text
 
 
 def test_what_cannot_be_prepared_is_crashed_with_the_cause() -> None:
