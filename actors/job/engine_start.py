@@ -6,8 +6,8 @@ interpreter's Prefect alone, and the syntax of Python 3.9::
     PYTHON engine_start.py -m prefect.engine        the engine, in this process
     PYTHON engine_start.py --uv -m prefect.engine   or uv's, if the project is for it
 
-The working directory and the import path are known once the pull steps have run. What the flow
-starts finds the same modules, by PYTHONPATH, as with Prefect's own worker.
+The working directory and the import path are known once the pull steps have run. The flow, and
+by PYTHONPATH what it starts, finds the modules there, as with Prefect's own worker.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ def _set_python_path_before_loading() -> None:
     def set_path_and_load(*args: Any, **options: Any) -> Any:
         flows.load_flow_from_entrypoint = load
         os.environ["PYTHONPATH"] = python_path(known)
+        if os.getcwd() not in sys.path:
+            sys.path.insert(0, os.getcwd())
         return load(*args, **options)
 
     flows.load_flow_from_entrypoint = set_path_and_load
