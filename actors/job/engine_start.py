@@ -73,8 +73,7 @@ def _prepare_and_execute() -> int:
         os.chdir(cwd)
         os.execvpe(command[0], command, environment)
 
-    supervisor.write_private_model = lambda path, model: None
-    supervisor._launch_engine = become
+    vars(supervisor).update(write_private_model=lambda path, model: None, _launch_engine=become)
     config = supervisor.WorkspaceSupervisorConfig(
         flow_run_id=os.environ["PREFECT__FLOW_RUN_ID"],
         workspace_root=os.getcwd(),
