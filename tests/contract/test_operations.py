@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -275,19 +274,5 @@ def test_the_infrastructure_pid_is_kept(ask: Ask) -> None:
         run = world.schedule(world.deploy())
         await world.orchestrator.set_infrastructure_pid(run, "host:4711")
         assert (await world.orchestrator.read_flow_run(run)).infrastructure_pid == "host:4711"
-
-    ask(scenario)
-
-
-def test_of_many_claims_of_one_run_one_wins(ask: Ask) -> None:
-    async def scenario(world: World) -> None:
-        from actors.domain.model import Accepted
-        from tests.contract.test_states import propose
-
-        run = world.schedule(world.deploy())
-        verdicts = await asyncio.gather(
-            *(propose(world, run, StateType.PENDING) for _ in range(8))
-        )
-        assert sum(isinstance(verdict, Accepted) for verdict in verdicts) == 1
 
     ask(scenario)

@@ -13,12 +13,8 @@ from actors.domain.ids import ClaimKey, FlowRunId
 from actors.domain.model import StateType
 from actors.domain.record import RunRecord
 from actors.testing.journal import MemoryJournal
+from tests.roles.bugs import Bug
 from tests.support.worker_world import POOL, WorkerWorld, play
-
-
-class Bug(Exception):
-    """Known to nobody."""
-
 
 SERVICES = pytest.mark.parametrize(
     ("operation", "event"),

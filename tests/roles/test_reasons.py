@@ -116,7 +116,7 @@ def test_what_could_not_be_started_has_its_reason_and_no_end() -> None:
 
 
 def test_no_reason_is_forgotten_here() -> None:
-    """A worker that fails is in test_bugs.py."""
+    """A worker that fails is in test_bugs_after_the_start.py."""
     assert set(Reason) == {*ENDS, Reason.COULD_NOT_START, Reason.WORKER_FAILED}
 
 

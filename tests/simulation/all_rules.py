@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import endings, invariants, settled
+from . import endings, invariants, settled, writes
 from .rules import Rules
 
 RULES = Rules(
@@ -19,11 +19,11 @@ RULES = Rules(
         endings.what_must_end_is_ended,
     ),
     on_write=(
-        invariants.no_end_is_overwritten,
-        invariants.claimed_only_what_is_recorded,
-        invariants.submitting_follows_our_claim,
-        invariants.force_only_where_allowed,
-        invariants.a_transition_is_made_once,
+        writes.no_end_is_overwritten,
+        writes.claimed_only_what_is_recorded,
+        writes.submitting_follows_our_claim,
+        writes.force_only_where_allowed,
+        writes.a_transition_is_made_once,
         endings.exits_are_told_as_they_were,
         endings.nothing_is_put_over_a_receipt,
     ),

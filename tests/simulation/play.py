@@ -23,7 +23,7 @@ from .calm import (
     what_is_left_behind,
     what_is_unsettled,
 )
-from .plan import draw
+from .drawing import draw
 from .simulation import Simulation
 
 PATIENCE_SECONDS = 1800.0

@@ -75,7 +75,7 @@ class Performance:
         self._process.end(code, reported=state if sends_receipt else None)
 
     def _signalled(self, process: ScriptedProcess, number: int) -> None:
-        """Contract 10.4."""
+        """What a signal does to it."""
         match self._program.on_signal:
             case "ignores":
                 return

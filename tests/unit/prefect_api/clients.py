@@ -7,12 +7,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from actors.prefect_api.http.retry import RetryPolicy
 from actors.prefect_api.http.session import Session
 from actors.prefect_api.http.session_options import Credentials, SessionOptions
-from tests.support.http_server import ScriptedServer
+from tests.support.http_server import Reply, ScriptedServer
 from tests.support.manual_clock import ManualClock
 
 T = TypeVar("T")
+
+STEADY = RetryPolicy(jitter_factor=0)
+BUSY = Reply(503, {"exception_message": "Service Unavailable"})
 
 
 def lowest(low: float, high: float) -> float:
@@ -65,3 +69,11 @@ async def hanging(server: ScriptedServer) -> None:
     """Return once the server has a client hanging, in :meth:`Handler.hang`."""
     call: Coroutine[Any, Any, None] = asyncio.to_thread(server.hanging.get, timeout=60)
     await call
+
+
+async def get(session: Session, clock: ManualClock) -> Any:
+    return await session.request("GET", "/thing")
+
+
+async def post_and_sleeps(session: Session, clock: ManualClock) -> tuple[Any, list[float]]:
+    return await session.request("POST", "/thing", body={"id": "x"}), clock.sleeps

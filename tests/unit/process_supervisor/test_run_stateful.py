@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from actors.domain.ids import TransitionId
-from actors.domain.model import (
-    Aborted,
-    Accepted,
-    Proposal,
-    Rejected,
-    State,
-    StateType,
-    Verdict,
-    Wait,
-)
+from actors.domain.model import Aborted, Proposal, State, StateType, Verdict, Wait
 from actors.domain.process import ExitStatus, TreeEnded
-from actors.domain.record import JobSummary, Limits, Phase, Reason
+from actors.domain.record import JobSummary, Phase, Reason
 from actors.domain.run import CancelRun, EndRun, Run, new_run
 from actors.process_supervisor.machine import stimuli as on
 from actors.process_supervisor.machine.effects import (
@@ -37,37 +28,19 @@ from actors.process_supervisor.machine.effects import (
 )
 from actors.process_supervisor.machine.step import step
 from tests.support.builders import a_run
+from tests.unit.process_supervisor.strategies import (
+    START,
+    WISHES,
+    jobs,
+    leftovers,
+    states,
+    statuses,
+    verdicts,
+)
 
-START = datetime(2030, 1, 1, tzinfo=UTC)
 CLAIM = TransitionId("0b1e4a6e-1111-4222-8333-444455556666")
 CANCELLING = State(type=StateType.CANCELLING, name="Cancelling", message="enough")
 ORDER = list(Phase)
-
-jobs = st.builds(
-    JobSummary,
-    command=st.just("make"),
-    is_engine=st.booleans(),
-    uses_runner=st.sampled_from((False, False, False, True)),
-    report_states=st.booleans(),
-    limits=st.builds(Limits, timeout_seconds=st.sampled_from((None, 5.0))),
-)
-states = st.builds(
-    lambda type_, details: State(type=type_, name=type_.title(), details=details),
-    st.sampled_from(StateType),
-    st.sampled_from(({"scheduled_time": START.isoformat()}, {})),
-)
-verdicts = st.one_of(
-    states.map(lambda state: Accepted(state=state)),
-    states.map(lambda state: Rejected(state=state)),
-    st.one_of(st.none(), states).map(lambda state: Aborted(state=state)),
-    st.just(Wait(delay_seconds=3.0)),
-)
-WISHES = (Reason.TIMED_OUT, Reason.WORKER_STOPPED, Reason.OUT_OF_MEMORY_LIMIT)
-statuses = st.sampled_from((0, 1, -9, -15, 137, None)).map(lambda code: ExitStatus(code=code))
-
-
-def some(leftovers: int) -> tuple[tuple[int, str], ...]:
-    return tuple((pid, "sleep") for pid in range(leftovers))
 
 
 def reason_of(exited: on.Exited) -> Reason:
@@ -237,11 +210,11 @@ class Life(RuleBasedStateMachine):
         else:
             assert after.reason is reason_of(exited)
 
-    @rule(leftovers=st.integers(0, 2))
+    @rule(leftovers=leftovers)
     @precondition(lambda self: self.exited and not self.gone)
-    def vacate(self, leftovers: int) -> None:
+    def vacate(self, leftovers: tuple[tuple[int, str], ...]) -> None:
         self.gone = True
-        self.take(TreeEnded(key=self.run.record.key, leftovers=some(leftovers)))
+        self.take(TreeEnded(key=self.run.record.key, leftovers=leftovers))
 
     @rule()
     def cancel(self) -> None:
@@ -293,8 +266,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def slots_are_freed_once_and_in_the_end(self) -> None:
-        record = self.run.record
-        assert self.run.holds_slot == (record.phase not in (Phase.REPORTING, Phase.OVER))
+        assert self.run.holds_slot == (self.run.record.phase not in (Phase.REPORTING, Phase.OVER))
 
     @invariant()
     def the_end_is_reached_with_nothing_left(self) -> None:
