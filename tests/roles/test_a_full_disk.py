@@ -12,14 +12,11 @@ def test_a_supervisor_that_fails_while_the_disk_is_full_does_not_lose_its_run() 
     async def story(world: WorkerWorld) -> None:
         world.keeper.script = world.sleeper
         run = world.server.schedule(POOL)
-        wiring = await world.start(limit=1)
+        await world.start(limit=1)
         await world.until_state(run, StateType.RUNNING)
         world.journal.full = True  # and was so already when the record was to be written
         world.journal.records.clear()
-        supervisor = wiring.directory.find(world.supervisors()[0])
-        assert supervisor is not None
-        supervisor.kill()
-        await supervisor.joined()
+        await world.fail(world.supervisors()[0])
         await asyncio.sleep(5.0)
         world.keeper.alive()[0].end(5)
         await world.until_state(run, StateType.CRASHED)

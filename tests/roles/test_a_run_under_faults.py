@@ -194,9 +194,7 @@ def test_a_dispatcher_that_is_restarted_while_draining_goes_on_draining() -> Non
         await world.until_state(run, StateType.RUNNING)
         wiring.guardian.tell(Drain())
         await asyncio.sleep(1.0)
-        dispatcher = wiring.directory.find("dispatcher")
-        assert dispatcher is not None
-        dispatcher.kill()
+        world.actor("dispatcher").kill()
         await wiring.guardian.joined()
         assert world.state(run) is StateType.COMPLETED
 
@@ -209,10 +207,7 @@ def test_the_deadline_also_ends_a_run_between_two_supervisors() -> None:
         run = world.server.schedule(POOL)
         wiring = await world.start()
         await world.until_state(run, StateType.RUNNING)
-        supervisor = wiring.directory.find(world.supervisors()[0])
-        assert supervisor is not None
-        supervisor.kill()
-        await supervisor.joined()
+        await world.fail(world.supervisors()[0])
         wiring.guardian.tell(Drain())
         wiring.guardian.tell(Deadline())
         await wiring.guardian.joined()

@@ -104,10 +104,7 @@ def test_a_run_that_cannot_be_found_again_is_ended_after_ten_supervisors() -> No
         run, process = await running(world)
         world.launcher.faults = fails("watch")
         [name] = world.supervisors()
-        assert world.wiring is not None
-        supervisor = world.wiring.directory.find(name)
-        assert supervisor is not None
-        supervisor.kill()
+        world.actor(name).kill()
         await world.until_state(run, StateType.CRASHED)
         message = world.server.run(run).state.message or ""
         assert "could not watch over it" in message

@@ -77,14 +77,12 @@ def test_what_passes_is_no_bug(operation: str, event: str) -> None:
 
 def test_a_pool_that_does_not_exist_and_a_service_that_is_restarted_are_no_bugs() -> None:
     async def story(world: WorkerWorld) -> None:
-        wiring = await world.start(pool="missing", create_pool_if_not_found=False)
+        await world.start(pool="missing", create_pool_if_not_found=False)
         await asyncio.sleep(60.0)
         world.server.add_pool("missing")
         run = world.server.schedule("missing")
         await world.until_state(run, StateType.COMPLETED)
-        dispatcher = wiring.directory.find("dispatcher")
-        assert dispatcher is not None
-        dispatcher.kill()
+        world.actor("dispatcher").kill()
         await world.until_state(world.server.schedule("missing"), StateType.COMPLETED)
 
     with capture_logs() as logs:
@@ -175,13 +173,10 @@ def test_a_run_whose_supervisor_fails_while_its_record_is_closed_is_not_started_
                 await super().close(record)
 
         world.journal = SlowToClose()
-        wiring = await world.start()
+        await world.start()
         await closing.wait()
         [name] = world.supervisors()
-        supervisor = wiring.directory.find(name)
-        assert supervisor is not None
-        supervisor.kill()
-        await supervisor.joined()
+        await world.fail(name)
         goes_on.set()
         world.keeper.script = world.engine
         await world.until_state(world.server.schedule(POOL), StateType.COMPLETED)

@@ -89,12 +89,9 @@ def test_a_service_that_fails_is_restarted_without_disturbing_a_run(name: str) -
     async def story(world: WorkerWorld) -> None:
         world.keeper.script = world.sleeper
         run = world.server.schedule(POOL)
-        wiring = await world.start(limit=2)
+        await world.start(limit=2)
         await world.until_state(run, StateType.RUNNING)
-        service = wiring.directory.find(name)
-        assert service is not None
-        service.kill()
-        await service.joined()
+        await world.fail(name)
         other = world.server.schedule(POOL)
         await world.until_state(other, StateType.RUNNING)
         assert len(await world.in_hand()) == 2
@@ -109,12 +106,9 @@ def test_a_supervisor_that_fails_is_succeeded_and_its_run_accounted_for() -> Non
     async def story(world: WorkerWorld) -> None:
         world.keeper.script = world.sleeper
         run = world.server.schedule(POOL)
-        wiring = await world.start(limit=1)
+        await world.start(limit=1)
         await world.until_state(run, StateType.RUNNING)
-        supervisor = wiring.directory.find(world.supervisors()[0])
-        assert supervisor is not None
-        supervisor.kill()
-        await supervisor.joined()
+        await world.fail(world.supervisors()[0])
         assert [s.holds_slot for s in await world.in_hand()] == [True]
         world.keeper.alive()[0].end(5)
         await world.until_state(run, StateType.CRASHED)

@@ -86,11 +86,7 @@ def test_only_runs_with_a_limit_are_measured_and_only_while_they_live() -> None:
 def test_a_dispatcher_that_starts_again_learns_which_runs_have_a_limit() -> None:
     async def story(world: WorkerWorld) -> None:
         run, process = await running(world, memory_limit_mb=100)
-        assert world.wiring is not None
-        dispatcher = world.wiring.directory.find("dispatcher")
-        assert dispatcher is not None
-        dispatcher.kill()
-        await dispatcher.joined()
+        await world.fail("dispatcher")
         world.measure.runs[process.key] = 101 * MEBIBYTE
         await world.until_state(run, StateType.CRASHED)
 

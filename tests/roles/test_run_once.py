@@ -97,9 +97,7 @@ def test_a_service_that_fails_meanwhile_does_not_keep_it_for_ever(name: str) -> 
         run = world.server.schedule(POOL)
         wiring = await world.start(run_once=True)
         await world.until_state(run, StateType.RUNNING)
-        service = wiring.directory.find(name)
-        assert service is not None
-        service.kill()
+        world.actor(name).kill()
         await wiring.guardian.joined()
         assert world.state(run) is StateType.COMPLETED
 

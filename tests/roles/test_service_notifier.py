@@ -54,7 +54,7 @@ def test_it_beats_often_enough_while_the_server_is_away() -> None:
 def test_an_actor_that_does_not_answer_takes_the_beats_away_and_gives_them_back() -> None:
     async def story(world: WorkerWorld) -> None:
         notifier = listening(world)
-        wiring = await world.start()
+        await world.start()
         stuck, freed = asyncio.Event(), asyncio.Event()
 
         class Trap(Order):
@@ -64,8 +64,7 @@ def test_an_actor_that_does_not_answer_takes_the_beats_away_and_gives_them_back(
                 stuck.set()
                 await freed.wait()
 
-        poller = wiring.directory.find("poller")
-        assert poller is not None
+        poller = world.actor("poller")
         poller.tell(Trap())
         await stuck.wait()
         await asyncio.sleep(WATCHDOG)

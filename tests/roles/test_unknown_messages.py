@@ -80,9 +80,8 @@ def test_every_actor_shows_a_frozen_view_of_its_own() -> None:
 
 def test_an_order_that_it_does_not_know_ends_an_actor_and_it_is_started_again() -> None:
     async def story(world: WorkerWorld) -> None:
-        wiring = await world.start()
-        poller = wiring.directory.find("poller")
-        assert poller is not None
+        await world.start()
+        poller = world.actor("poller")
         poller.tell(Unknown())
         await poller.joined()
         assert "Unknown" in str(poller.failure)

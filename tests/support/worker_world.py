@@ -16,7 +16,7 @@ from actors.app.wiring import RUN_PREFIX, Wiring, WorkerPlan, WorkerPorts, start
 from actors.domain.ids import FlowRunId
 from actors.domain.model import StateType
 from actors.messages.dispatcher import ListRuns, RunInfo
-from actors.runtime import LoopClock, Ping, shut_down
+from actors.runtime import AsyncioRef, LoopClock, Ping, shut_down
 from actors.settings.worker_settings import WorkerSettings
 from actors.testing.faults import Faults
 from actors.testing.journal import MemoryJournal
@@ -100,6 +100,19 @@ class WorkerWorld:
         self.keeper.disconnect()
         await asyncio.gather(*(ref.joined() for _, ref in self.wiring.directory))
         self.wiring = None
+
+    def actor(self, name: str) -> AsyncioRef:
+        """The living actor of this name."""
+        assert self.wiring is not None
+        ref = self.wiring.directory.find(name)
+        assert ref is not None, f"{name} is not there"
+        return ref
+
+    async def fail(self, name: str) -> None:
+        """End an actor as a bug does; return when it has ended."""
+        ref = self.actor(name)
+        ref.kill()
+        await ref.joined()
 
     def supervisors(self) -> list[str]:
         """The claims that have a supervisor."""
