@@ -12,6 +12,7 @@ from functools import partial
 from slugify import slugify
 
 from ..cancellation_watcher import CancellationWatcher
+from ..deletion_watcher import DeletionWatcher
 from ..deliveries import EventEmitter, LogShipper
 from ..dispatcher.dispatcher import Dispatcher
 from ..domain.model import Deployment, FlowRun, WorkPool
@@ -174,6 +175,7 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
         uses_runner=ports.uses_runner,
         peers=peers,
     )
+    services["deletion_watcher"] = partial(DeletionWatcher.start, **api, peers=peers)
     services["journal_pruner"] = partial(
         JournalPruner.start,
         journal=ports.journal,

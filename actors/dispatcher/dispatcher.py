@@ -27,6 +27,7 @@ from ..messages.dispatcher import (
     MemoryLimitedRuns,
     MemoryMeasured,
     RunInfo,
+    RunsDeleted,
     RunSettled,
     Workload,
 )
@@ -169,6 +170,10 @@ class Dispatcher(AsyncioActor):
                 for active in claims:
                     active.supervisor.tell_if_alive(CancelRun(state=state))
                 return bool(claims)
+            case RunsDeleted(run_ids=run_ids):
+                for active in self._runs:
+                    if active.info.run.id in run_ids:
+                        active.supervisor.tell_if_alive(EndRun(reason=Reason.DELETED))
             case DropDueRuns():
                 self._postponed = None
                 self._permit.withdraw()

@@ -175,6 +175,7 @@ _BY_REASON: Final = {
         "Run it again.",
     ),
     Reason.COULD_NOT_START: ("The flow run could not be started.", ""),
+    Reason.DELETED: ("The flow run was deleted.", ""),
     Reason.WORKER_FAILED: (
         "The worker has ended the flow run because it could not watch over it any more.",
         "Run it again.",

@@ -89,6 +89,9 @@ class Orchestrator(Protocol):
     async def read_flow_run(self, run_id: FlowRunId) -> FlowRun:
         """A flow run with its whole state."""
 
+    async def missing_runs(self, run_ids: Collection[FlowRunId]) -> frozenset[FlowRunId]:
+        """Which of these runs do not exist (any more)."""
+
     async def read_history(self, run_id: FlowRunId) -> list[State]:
         """The states that the run has had, oldest first; none for a run that does not exist."""
 

@@ -46,6 +46,7 @@ class Reason(StrEnum):
     LOST = "lost"
     COULD_NOT_START = "could not start"
     WORKER_FAILED = "worker failed"
+    DELETED = "deleted"
 
 
 MEBIBYTE = 1024 * 1024

@@ -120,6 +120,13 @@ class CancelIfOurs(Query[bool]):
     state: State
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunsDeleted:
+    """Fact: the server does not know these runs any more."""
+
+    run_ids: frozenset[FlowRunId]
+
+
 @dataclass(frozen=True, slots=True)
 class DropDueRuns:
     """Order: do not admit what waits for admission, because the worker drains."""

@@ -53,6 +53,7 @@ from .requests import (
     events_body,
     logs_body,
     queues_body,
+    runs_body,
     scheduled_body,
     state_body,
 )
@@ -155,6 +156,18 @@ class PrefectApi:
         path = f"/flow_runs/{_part(run_id)}"
         answer = await self._request("GET", path, priority=Priority.STATE)
         return read(to_flow_run, answer, f"flow run {run_id}")
+
+    async def missing_runs(self, run_ids: Collection[FlowRunId]) -> frozenset[FlowRunId]:
+        """What a list leaves out is asked for by its id: much follows from that it is deleted."""
+        pages = await self._pages("/flow_runs/filter", runs_body(run_ids))
+        listed = {str(run["id"]) for run in pages if isinstance(run, dict) and "id" in run}
+        missing = set()
+        for run_id in frozenset(run_ids) - listed:
+            try:
+                await self.read_flow_run(run_id)
+            except NotFound:
+                missing.add(run_id)
+        return frozenset(missing)
 
     async def read_history(self, run_id: FlowRunId) -> list[State]:
         answer = await self._request("GET", f"/flow_run_states/?flow_run_id={_part(run_id)}")

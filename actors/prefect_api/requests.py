@@ -74,6 +74,14 @@ def cancelling_body(
     return body | {"work_pool_queues": _one_of(queues)} if queues else body
 
 
+def runs_body(run_ids: Collection[FlowRunId]) -> Json:
+    """``POST /flow_runs/filter`` for runs by their ids, in an order without ties for paging."""
+    return {
+        "flow_runs": {"id": {"any_": list(run_ids)}},
+        "sort": "ID_DESC",
+    }
+
+
 def queues_body(names: Collection[str]) -> Body:
     """``POST /work_pools/{name}/queues/filter``."""
     return {"work_queues": _one_of(names) if names else None}

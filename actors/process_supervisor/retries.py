@@ -125,8 +125,12 @@ def stimulus_of_failure(
     """
     match effect:
         case effects.Propose(proposal=proposal):
-            refused = is_final(error)
-            return stimuli.ProposalFailed(proposal=proposal, cause=cause, was_refused=refused)
+            return stimuli.ProposalFailed(
+                proposal=proposal,
+                cause=cause,
+                was_refused=is_final(error),
+                was_deleted=isinstance(error, NotFound),
+            )
         case effects.PrepareJob():
             return stimuli.CouldNotPrepare(
                 cause=cause, deployment_missing=isinstance(error, NotFound)

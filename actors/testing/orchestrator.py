@@ -116,6 +116,10 @@ class InMemoryOrchestrator:
         return self.world.run(run_id).run
 
     @operation
+    def missing_runs(self, run_ids: Collection[FlowRunId]) -> frozenset[FlowRunId]:
+        return frozenset(run_ids) - self.world.runs.keys()
+
+    @operation
     def read_history(self, run_id: FlowRunId) -> list[State]:
         return self.world.history_of(run_id)
 

@@ -116,8 +116,9 @@ def test_what_could_not_be_started_has_its_reason_and_no_end() -> None:
 
 
 def test_no_reason_is_forgotten_here() -> None:
-    """A worker that fails is in test_bugs_after_the_start.py."""
-    assert set(Reason) == {*ENDS, Reason.COULD_NOT_START, Reason.WORKER_FAILED}
+    """A worker that fails is in test_bugs_after_the_start.py, what is deleted in its own file."""
+    elsewhere = {Reason.COULD_NOT_START, Reason.WORKER_FAILED, Reason.DELETED}
+    assert set(Reason) == {*ENDS, *elsewhere}
 
 
 def test_a_process_that_is_over_before_its_spawn_is_answered_was_running_first() -> None:

@@ -103,6 +103,7 @@ class Acts:
     def delete_run(self, act: Act) -> None:
         self._sim.server.run(self._target(act))
         self._sim.server.delete_run(self._target(act))
+        self._sim.truth.deleted_at[self._target(act)] = self._sim.clock.monotonic()
 
     def force(self, act: Act) -> None:
         """Somebody sets the state of a run that is under way, as the UI allows."""

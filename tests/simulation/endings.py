@@ -20,6 +20,8 @@ from .simulation import Simulation
 from .truth import WISHED
 
 SAMPLE_SLACK_SECONDS = 2.5
+DELETION_SECONDS = 40.0
+"""Between two looks for deleted runs, at the longest."""
 MOMENT = 1e-6
 
 _SAID_ZERO = re.compile("cleanly|exited with code 0")
@@ -74,6 +76,8 @@ def _is_true(sim: Simulation, record: RunRecord, reason: Reason) -> bool:
     process = truth.processes.get(record.key)
     if reason is Reason.CANCELLED:
         return record.run.id in truth.cancelled
+    if reason is Reason.DELETED:
+        return record.run.id in truth.deleted_at
     if reason is Reason.WORKER_STOPPED:
         return sim.life.ends_runs
     if reason is Reason.COULD_NOT_START:
@@ -176,6 +180,9 @@ def what_must_end_is_ended(sim: Simulation) -> str | None:
         decided = truth.decided_at.get(process.key, now)
         if record is not None and record.reason in WISHED and now > decided + SLACK_SECONDS:
             return f"{process.key} is to be ended, because: {record.reason}, and nobody does"
+        deleted_at = truth.deleted_at.get(flow_run_id_of(process.key), now)
+        if now > max(deleted_at, process.started_at) + DELETION_SECONDS + SLACK_SECONDS:
+            return f"{process.key} goes on, and its run was deleted at {deleted_at}"
         limits = truth.limits_of(process.key)
         if limits.timeout_seconds is not None:
             began = max(process.started_at, _recorded_start(sim, process))

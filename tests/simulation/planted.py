@@ -20,7 +20,7 @@ from actors.domain.model import Aborted, WorkerEvent
 from actors.domain.process import ExitStatus, OutputWritten, ProcessExited, TreeEnded
 from actors.domain.record import Reason
 from actors.domain.run import CancelRun, EndRun
-from actors.messages.dispatcher import CancelIfOurs, MemoryMeasured, RunInfo
+from actors.messages.dispatcher import CancelIfOurs, MemoryMeasured, RunInfo, RunsDeleted
 from actors.messages.process_supervisor import CurrentRun, MemoryUsed
 from actors.periodic_actor import StartRound
 from actors.poller.poller import Poller
@@ -259,6 +259,7 @@ BUGS: tuple[Planted, ...] = (
     ),
     Planted("finds no strays", public_name(LifeLauncher, "table", _finds_nothing)),
     Planted("gives reports up", public_name(retries, "REFUSALS", lambda _: 0)),
+    Planted("ends no deleted runs", message(Dispatcher, RunsDeleted, lost)),
     Planted("cancels nothing", message(ProcessSupervisor, CancelRun, lost)),
     Planted("retries nothing", message(ProcessSupervisor, Retry, lost)),
     Planted("readopts nobody", message(Dispatcher, takeover.Resume, lost)),

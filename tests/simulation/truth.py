@@ -28,6 +28,7 @@ WISHED = frozenset(
         Reason.OUT_OF_MEMORY_LIMIT,
         Reason.WORKER_STOPPED,
         Reason.WORKER_FAILED,
+        Reason.DELETED,
     }
 )
 """The reasons that lead to a signal."""
@@ -57,6 +58,8 @@ class Truth:
     """The last time at which the disk was stuck."""
     forgotten: set[ClaimKey] = field(default_factory=set)
     """Those that a supervisor had to take up with what the disk had, or with nothing."""
+    deleted_at: dict[FlowRunId, float] = field(default_factory=dict)
+    """When users have deleted runs."""
     cancelled: set[FlowRunId] = field(default_factory=set)
     """Runs that were Cancelling at some time."""
     peaks: dict[ClaimKey, int] = field(default_factory=dict)

@@ -105,9 +105,10 @@ class PrefectAdmin:
         return self.request("GET", f"/flow_runs/{run_id}")
 
     def states_of(self, run_id: str) -> list[str]:
-        """Types of all states of the run, oldest first."""
+        """Types of the run's states, oldest first. Not all servers have Submitting: left out."""
         states = self.request("GET", f"/flow_run_states/?flow_run_id={run_id}")
-        return [state["type"] for state in sorted(states, key=lambda s: s["timestamp"])]
+        states.sort(key=lambda state: state["timestamp"])
+        return [state["type"] for state in states if state["name"] != "Submitting"]
 
     def logs_of(self, run_id: str) -> list[Any]:
         body = {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_ASC"}

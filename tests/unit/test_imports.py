@@ -37,6 +37,7 @@ ACTOR = part(house="domain job messages runtime", libraries=LOGGING)
 ACTORS = frozenset(
     {
         "deliveries",
+        "deletion_watcher",
         "cancellation_watcher",
         "dispatcher",
         "guardian",
@@ -62,6 +63,7 @@ RULES: dict[str, Part] = {
     **dict.fromkeys(
         (
             "cancellation_watcher",
+            "deletion_watcher",
             "heartbeater",
             "journal_pruner",
             "memory_watcher",

@@ -64,7 +64,7 @@ def history_seen(turn: Turn, states: tuple[State, ...]) -> None:
         return
     before = list(takewhile(lambda state: state.transition_id != record.claim, states))
     if before and before[-1].type.is_terminal:
-        _remark_locally(turn, f"Another worker had ended this flow run ({before[-1].name}).")
+        turn.remark_locally(f"Another worker had ended this flow run ({before[-1].name}).")
         turn.record = replace(record, reason=None, cancelling=None)
         turn.report(put_back(record, before[-1]))
     else:
@@ -80,14 +80,9 @@ def state_seen_after_a_failed_claim(turn: Turn, state: State | None) -> None:
 
 
 def _leave_alone(turn: Turn, why: str) -> None:
-    _remark_locally(turn, f"Not starting this flow run: {why}")
+    turn.remark_locally(f"Not starting this flow run: {why}")
     turn.record = replace(turn.record, reason=None)
     turn.settle()
-
-
-def _remark_locally(turn: Turn, text: str) -> None:
-    """Another worker may be running it, so its log at the server is left alone."""
-    turn.do(effects.Remark(level=logging.INFO, text=text, local=True))
 
 
 def _claimed(turn: Turn) -> None:
@@ -239,6 +234,8 @@ def end_unstarted(turn: Turn) -> None:
     record = turn.record
     if record.cancelling is not None:
         turn.report(cancelled(record, record.cancelling))
+    elif record.reason is Reason.DELETED:
+        turn.settle()
     elif record.reason is not None:
         turn.report(crashed(record, crash_message(record.reason, None, ())))
 

@@ -71,7 +71,11 @@ def end_wanted(turn: Turn, reason: Reason) -> None:
     if record.phase in (Phase.CLAIMING, Phase.PREPARING, Phase.SPAWNING, Phase.RUNNING):
         turn.record = replace(record, reason=reason)
     if record.phase is Phase.RUNNING:
+        if reason is Reason.DELETED:
+            turn.remark_locally("The flow run was deleted: ending its process and all it started.")
         turn.end_tree()
+    elif record.phase is Phase.PREPARING and reason is Reason.DELETED:
+        turn.settle()
     elif record.phase is Phase.PREPARING:
         turn.report(crashed(record, crash_message(reason, None, ())))
 
@@ -125,7 +129,7 @@ def tail_known(turn: Turn, tail: tuple[str, ...]) -> None:
 
 def _report_exit(turn: Turn, status: ExitStatus, reason: Reason, tail: tuple[str, ...]) -> None:
     record = turn.record
-    if status.reported is not None:
+    if status.reported is not None or reason is Reason.DELETED:
         _leave_to_engine(turn)
     elif record.cancelling is not None:
         turn.report(cancelled(record, record.cancelling))
@@ -145,7 +149,7 @@ def _report_exit(turn: Turn, status: ExitStatus, reason: Reason, tail: tuple[str
 
 
 def _leave_to_engine(turn: Turn) -> None:
-    """The engine has told the server how the flow ended."""
+    """The engine has told the server how the flow ended, or nobody wants to know."""
     turn.record = replace(turn.record, phase=Phase.REPORTING, report=None)
     turn.free_slot()
     turn.check_state()
@@ -232,5 +236,9 @@ def report_failed(turn: Turn, failed: ProposalFailed) -> None:
         turn.do(Abandon(cause=failed.cause))
         return
     name, cause = failed.proposal.name, failed.cause
+    if failed.was_deleted:
+        turn.remark_locally(f"The flow run was deleted, so its state is not reported: {name}.")
+        turn.report_nothing()
+        return
     turn.remark(logging.WARNING, f"The server did not take the state {name}: {cause}")
     turn.report_nothing()

@@ -43,6 +43,8 @@ class ProposalFailed:
     cause: str
     was_refused: bool
     """The run is gone, or the request is wrong."""
+    was_deleted: bool = False
+    """The run is gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -61,6 +62,10 @@ class Turn:
 
     def remark(self, level: int, text: str) -> None:
         self.do(Remark(level=level, text=text))
+
+    def remark_locally(self, text: str) -> None:
+        """Leave the run's log alone: it is gone, or another worker may be running it."""
+        self.do(Remark(level=logging.INFO, text=text, local=True))
 
     def propose(self, proposal: Proposal) -> None:
         """Propose a state, which may wait for the last lines of output."""

@@ -142,7 +142,7 @@ class Stream:
 
     def _judge(self, run: Due) -> None:
         history = self._scene.place.history(run.id)
-        types = [state["type"] for state in history]
+        types = [state["type"] for state in history if state["name"] != "Submitting"]
         last = history[-1]
         processes = len(self._scene.files_of(run.id, "process.json"))
         assert types.count("PENDING") <= 1, types

@@ -45,7 +45,8 @@ class Picture:
 
     @property
     def types(self) -> list[str]:
-        return [state["type"] for state in self.history]
+        """Without Submitting, which not all servers have."""
+        return [state["type"] for state in self.history if state["name"] != "Submitting"]
 
     @property
     def pid(self) -> int:

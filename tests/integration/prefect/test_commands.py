@@ -125,7 +125,7 @@ def test_a_command_waits_until_its_run_is_due(place: Place) -> None:
         due = datetime.now(UTC) + timedelta(seconds=15)
         run = place.admin.create_run(deployment, due=due)
         place.state_once(run)
-    [claimed] = [state for state in place.history(run) if state["type"] == "PENDING"]
+    [claimed] = [state for state in place.history(run) if state["name"] == "Pending"]
     assert datetime.fromisoformat(claimed["timestamp"]) < due  # taken early, that is
     [when] = place.started_by("when")
     assert float(when) >= due.timestamp()
