@@ -41,12 +41,7 @@ def types_of(world: WorkerWorld, run: FlowRunId) -> list[StateType]:
 
 async def running(world: WorkerWorld) -> tuple[FlowRunId, ScriptedProcess]:
     """A run that goes on for ever in the only slot."""
-    world.keeper.script = world.sleeper
-    run = world.server.schedule(POOL)
-    await world.start(limit=1)
-    await world.until_state(run, StateType.RUNNING)
-    [process] = world.keeper.alive()
-    return run, process
+    return await world.start_running(limit=1)
 
 
 async def the_slot_is_free(world: WorkerWorld) -> None:

@@ -10,15 +10,12 @@ from tests.support.worker_world import POOL, WorkerWorld, play
 
 def test_a_supervisor_that_fails_while_the_disk_is_full_does_not_lose_its_run() -> None:
     async def story(world: WorkerWorld) -> None:
-        world.keeper.script = world.sleeper
-        run = world.server.schedule(POOL)
-        await world.start(limit=1)
-        await world.until_state(run, StateType.RUNNING)
+        run, process = await world.start_running(limit=1)
         world.journal.full = True  # and was so already when the record was to be written
         world.journal.records.clear()
         await world.fail(world.supervisors()[0])
         await asyncio.sleep(5.0)
-        world.keeper.alive()[0].end(5)
+        process.end(5)
         await world.until_state(run, StateType.CRASHED)
         assert len(world.keeper.spawned) == 1
 

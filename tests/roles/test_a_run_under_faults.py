@@ -50,11 +50,7 @@ def test_an_end_that_somebody_set_meanwhile_is_not_overwritten() -> None:
     """The server would take Cancelled over Completed: only Crashed is refused there."""
 
     async def story(world: WorkerWorld) -> None:
-        world.keeper.script = world.sleeper
-        run = world.server.schedule(POOL)
-        await world.start()
-        await world.until_state(run, StateType.RUNNING)
-        process = world.keeper.alive()[0]
+        run, process = await world.start_running()
         process.ignores_signals = True
         world.server.cancel(run)
         await world.until(lambda: bool(process.signals))
@@ -73,12 +69,9 @@ def test_a_report_that_a_proxy_refuses_is_repeated() -> None:
             if operation == "propose_state" and refusing and world.keeper.spawned:
                 raise InvalidRequest("maintenance", status=400)
 
-        world.keeper.script = world.sleeper
-        run = world.server.schedule(POOL)
-        await world.start()
-        await world.until_state(run, StateType.RUNNING)
+        run, process = await world.start_running()
         world.orchestrator.faults = faults
-        world.keeper.alive()[0].end(3)
+        process.end(3)
         await asyncio.sleep(600.0)
         refusing = False
         await world.until_state(run, StateType.CRASHED)
@@ -107,10 +100,7 @@ def test_a_claim_that_was_taken_although_it_was_refused_is_not_left_pending() ->
 
 def test_a_run_that_only_the_keeper_knows_is_adopted() -> None:
     async def story(world: WorkerWorld) -> None:
-        world.keeper.script = world.sleeper
-        run = world.server.schedule(POOL)
-        await world.start(limit=1)
-        await world.until_state(run, StateType.RUNNING)
+        run, _ = await world.start_running(limit=1)
         await world.kill()
         world.journal.records.clear()
         other = world.server.schedule(POOL)
@@ -203,14 +193,11 @@ def test_a_dispatcher_that_is_restarted_while_draining_goes_on_draining() -> Non
 
 def test_the_deadline_also_ends_a_run_between_two_supervisors() -> None:
     async def story(world: WorkerWorld) -> None:
-        world.keeper.script = world.sleeper
-        run = world.server.schedule(POOL)
-        wiring = await world.start()
-        await world.until_state(run, StateType.RUNNING)
+        run, _ = await world.start_running()
         await world.fail(world.supervisors()[0])
-        wiring.guardian.tell(Drain())
-        wiring.guardian.tell(Deadline())
-        await wiring.guardian.joined()
+        world.guardian.tell(Drain())
+        world.guardian.tell(Deadline())
+        await world.guardian.joined()
         assert world.state(run) is StateType.CRASHED
 
     play(story)

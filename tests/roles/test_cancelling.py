@@ -44,11 +44,7 @@ def looks_of(world: WorkerWorld) -> list[frozenset[FlowRunId]]:
 
 def test_a_runner_that_hangs_while_it_cancels_is_ended_after_its_grace_and_ours() -> None:
     async def story(world: WorkerWorld) -> None:
-        world.keeper.script = world.sleeper
-        run = world.server.schedule(POOL, job_variables=RUNNER)
-        await world.start(limit=1)
-        await world.until_state(run, StateType.RUNNING)
-        [process] = world.keeper.alive()
+        run, process = await world.start_running(job_variables=RUNNER, limit=1)
         process.ignores_signals = True
         cancelled_at = world.clock.monotonic()
         world.server.cancel(run)
@@ -63,11 +59,7 @@ def test_a_runner_that_hangs_while_it_cancels_is_ended_after_its_grace_and_ours(
 
 def test_a_cancelled_run_ends_cancelled_even_if_it_ignores_the_signal() -> None:
     async def story(world: WorkerWorld) -> None:
-        world.keeper.script = world.sleeper
-        run = world.server.schedule(POOL)
-        await world.start()
-        await world.until_state(run, StateType.RUNNING)
-        process = world.keeper.alive()[0]
+        run, process = await world.start_running()
         process.ignores_signals = True
         world.server.cancel(run)
         await world.until_state(run, StateType.CANCELLED)
@@ -106,11 +98,7 @@ def test_of_a_run_that_is_not_ours_only_what_is_certain_is_said(
 
 def test_a_runner_of_ours_is_left_to_cancel_its_run_itself() -> None:
     async def story(world: WorkerWorld) -> None:
-        world.keeper.script = world.sleeper
-        run = world.server.schedule(POOL, job_variables=RUNNER)
-        await world.start()
-        await world.until_state(run, StateType.RUNNING)
-        [process] = world.keeper.alive()
+        run, process = await world.start_running(job_variables=RUNNER)
         world.server.cancel(run)
         await asyncio.sleep(55)
         assert process.signals == []

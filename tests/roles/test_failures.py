@@ -87,10 +87,7 @@ def test_an_outage_delays_the_report_and_loses_nothing() -> None:
 @pytest.mark.parametrize("name", ["poller", "dispatcher", "heartbeater", "cancellation_watcher"])
 def test_a_service_that_fails_is_restarted_without_disturbing_a_run(name: str) -> None:
     async def story(world: WorkerWorld) -> None:
-        world.keeper.script = world.sleeper
-        run = world.server.schedule(POOL)
-        await world.start(limit=2)
-        await world.until_state(run, StateType.RUNNING)
+        run, _ = await world.start_running(limit=2)
         await world.fail(name)
         other = world.server.schedule(POOL)
         await world.until_state(other, StateType.RUNNING)
@@ -104,13 +101,10 @@ def test_a_service_that_fails_is_restarted_without_disturbing_a_run(name: str) -
 
 def test_a_supervisor_that_fails_is_succeeded_and_its_run_accounted_for() -> None:
     async def story(world: WorkerWorld) -> None:
-        world.keeper.script = world.sleeper
-        run = world.server.schedule(POOL)
-        await world.start(limit=1)
-        await world.until_state(run, StateType.RUNNING)
+        run, process = await world.start_running(limit=1)
         await world.fail(world.supervisors()[0])
         assert [s.holds_slot for s in await world.in_hand()] == [True]
-        world.keeper.alive()[0].end(5)
+        process.end(5)
         await world.until_state(run, StateType.CRASHED)
         await world.until_settled()
         assert len(world.keeper.spawned) == 1

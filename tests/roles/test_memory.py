@@ -16,11 +16,7 @@ from tests.support.worker_world import POOL, WorkerWorld, play
 
 async def running(world: WorkerWorld, **job: object) -> tuple[FlowRunId, ScriptedProcess]:
     """A run with these job variables, and its process."""
-    world.keeper.script = world.sleeper
-    run = world.server.schedule(POOL, job_variables=job)
-    await world.start()
-    await world.until_state(run, StateType.RUNNING)
-    return run, world.keeper.alive()[0]
+    return await world.start_running(job_variables=job)
 
 
 def test_a_run_that_holds_more_than_its_limit_is_ended_and_says_why() -> None:

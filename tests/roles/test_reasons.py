@@ -80,13 +80,10 @@ def test_every_end_has_its_reason_in_log_event_and_message(reason: Reason) -> No
     limits = {"timeout_seconds": 1000, "memory_limit_mb": 5}
 
     async def story(world: WorkerWorld) -> None:
-        world.keeper.script = world.sleeper
-        run = world.server.schedule(POOL, job_variables=limits)
-        await world.start()
-        await world.until_state(run, StateType.RUNNING)
+        run, process = await world.start_running(job_variables=limits)
         if act is exits:
             world.server.set_state(run, StateType.COMPLETED)
-        await act(world, world.keeper.alive()[0])
+        await act(world, process)
         await world.until(lambda: any(line["event"] == "run.settled" for line in logs))
         [executed] = [e for e in world.server.events if "executed" in e.event]
         assert executed.payload == {"reason": reason.value}

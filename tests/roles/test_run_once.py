@@ -79,13 +79,10 @@ def test_a_look_for_cancelled_runs_that_fails_is_said() -> None:
 
 def test_its_runs_can_be_cancelled_while_it_waits_for_them() -> None:
     async def story(world: WorkerWorld) -> None:
-        world.keeper.script = world.sleeper
-        run = world.server.schedule(POOL)
-        wiring = await world.start(run_once=True)
-        await world.until_state(run, StateType.RUNNING)
+        run, _ = await world.start_running(run_once=True)
         await asyncio.sleep(600)
         world.server.cancel(run)
-        await wiring.guardian.joined()
+        await world.guardian.joined()
         assert world.state(run) is StateType.CANCELLED
 
     play(story)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 
 from actors.domain.errors import Unavailable
-from actors.domain.model import StateType
 from actors.domain.policy import OnDeadline
 from actors.messages.guardian import Drain, Reexec
 from actors.runtime.query import Order
 from tests.support.recording_notifier import RecordingNotifier
-from tests.support.worker_world import POOL, WorkerWorld, play
+from tests.support.worker_world import WorkerWorld, play
 
 WATCHDOG = 20.0
 
@@ -80,17 +79,14 @@ def test_an_actor_that_does_not_answer_takes_the_beats_away_and_gives_them_back(
 def test_a_draining_worker_asks_for_more_time_until_its_runs_are_over() -> None:
     async def story(world: WorkerWorld) -> None:
         notifier = listening(world)
-        world.keeper.script = world.sleeper
-        run = world.server.schedule(POOL)
-        wiring = await world.start()
-        await world.until_state(run, StateType.RUNNING)
-        wiring.guardian.tell(Drain())
+        _, process = await world.start_running()
+        world.guardian.tell(Drain())
         await asyncio.sleep(1000)
         assert notifier.said.count("extend") >= 1000 / 60
         assert "ready" not in notifier.said[notifier.said.index("stopping") :]
         assert notifier.statuses[-1] == "Stopping: 1 flow run in hand"
-        world.keeper.alive()[0].end(0)
-        await wiring.guardian.joined()
+        process.end(0)
+        await world.guardian.joined()
 
     play(story)
 
@@ -98,12 +94,9 @@ def test_a_draining_worker_asks_for_more_time_until_its_runs_are_over() -> None:
 def test_a_worker_that_steps_aside_is_reloading_and_not_stopping() -> None:
     async def story(world: WorkerWorld) -> None:
         notifier = listening(world)
-        world.keeper.script = world.sleeper
-        run = world.server.schedule(POOL)
-        wiring = await world.start(on_deadline=OnDeadline.TERMINATE)
-        await world.until_state(run, StateType.RUNNING)
-        wiring.guardian.tell(Reexec())
-        await wiring.guardian.joined()
+        await world.start_running(on_deadline=OnDeadline.TERMINATE)
+        world.guardian.tell(Reexec())
+        await world.guardian.joined()
         assert notifier.said[-1] == "reloading"
         assert "stopping" not in notifier.said
         assert len(world.keeper.alive()) == 1

@@ -45,13 +45,10 @@ def test_draining_takes_nothing_new_and_ends_when_the_last_run_does() -> None:
 @pytest.mark.parametrize("on_deadline", OnDeadline)
 def test_at_the_deadline_runs_are_ended_or_left(on_deadline: OnDeadline) -> None:
     async def story(world: WorkerWorld) -> None:
-        world.keeper.script = world.sleeper
-        run = world.server.schedule(POOL)
-        wiring = await world.start(on_deadline=on_deadline)
-        await world.until_state(run, StateType.RUNNING)
-        wiring.guardian.tell(Drain())
-        wiring.guardian.tell(Deadline())
-        await wiring.guardian.joined()
+        run, _ = await world.start_running(on_deadline=on_deadline)
+        world.guardian.tell(Drain())
+        world.guardian.tell(Deadline())
+        await world.guardian.joined()
         if on_deadline is OnDeadline.TERMINATE:
             assert world.state(run) is StateType.CRASHED
             assert "worker" in (world.server.run(run).state.message or "").lower()
@@ -84,11 +81,8 @@ def test_what_is_on_its_way_when_the_worker_stops_is_delivered_all_the_same() ->
 @pytest.mark.parametrize("query_seconds", [0.5, 10.0])
 def test_a_worker_that_drains_for_hours_is_healthy(query_seconds: float) -> None:
     async def story(world: WorkerWorld) -> None:
-        world.keeper.script = world.sleeper
-        run = world.server.schedule(POOL)
-        wiring = await world.start(query_seconds=query_seconds)
-        await world.until_state(run, StateType.RUNNING)
-        wiring.guardian.tell(Drain())
+        await world.start_running(query_seconds=query_seconds)
+        world.guardian.tell(Drain())
         await asyncio.sleep(DRAINING_SECONDS)
         assert (await health_of(world)).healthy
 
@@ -104,11 +98,8 @@ def test_a_worker_that_drains_for_hours_is_healthy(query_seconds: float) -> None
 
 def test_a_health_reporter_restarted_while_the_worker_drains_expects_no_polls() -> None:
     async def story(world: WorkerWorld) -> None:
-        world.keeper.script = world.sleeper
-        run = world.server.schedule(POOL)
-        wiring = await world.start(query_seconds=0.5)
-        await world.until_state(run, StateType.RUNNING)
-        wiring.guardian.tell(Drain())
+        await world.start_running(query_seconds=0.5)
+        world.guardian.tell(Drain())
         failing = world.actor("health_reporter")
         failing.tell("an unknown message")
         await failing.joined()
@@ -148,14 +139,11 @@ def test_a_server_that_is_away_at_the_deadline_does_not_keep_the_worker() -> Non
             if away:
                 raise Unavailable("no server there")
 
-        world.keeper.script = world.sleeper
-        run = world.server.schedule(POOL)
-        wiring = await world.start()
-        await world.until_state(run, StateType.RUNNING)
+        run, _ = await world.start_running()
         world.orchestrator.faults = faults
-        wiring.guardian.tell(Deadline())
+        world.guardian.tell(Deadline())
         began = world.clock.monotonic()
-        await wiring.guardian.joined()
+        await world.guardian.joined()
         assert world.clock.monotonic() - began < 60
         assert not world.keeper.alive()
         assert world.state(run) is StateType.RUNNING

@@ -40,10 +40,7 @@ def kinds_of_actors() -> set[type[AsyncioActor]]:
 async def everybody(world: WorkerWorld) -> dict[type[AsyncioActor], AsyncioRef]:
     """One living actor of each kind: a worker with all its services, and a run."""
     world.notifier = RecordingNotifier()
-    world.keeper.script = world.sleeper
-    run = world.server.schedule(POOL)
-    await world.start()
-    await world.until_state(run, StateType.RUNNING)
+    await world.start_running()
     refs = [ref for ref in ActorRegistry.get_all() if isinstance(ref, AsyncioRef)]
     return {ref.actor_class: ref for ref in refs}
 

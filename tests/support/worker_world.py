@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from actors.app.job_preparer import JobPreparer, uses_runner
@@ -85,6 +85,17 @@ class WorkerWorld:
         await self.wiring.guardian.request(Ping(), timeout=None)
         return self.wiring
 
+    async def start_running(
+        self, *, job_variables: Mapping[str, Any] | None = None, **settings: Any
+    ) -> tuple[FlowRunId, ScriptedProcess]:
+        """Start a worker, and a run that never ends by itself; return when it is Running."""
+        self.keeper.script = self.sleeper
+        run = self.server.schedule(POOL, job_variables=job_variables or {})
+        await self.start(**settings)
+        await self.until_state(run, StateType.RUNNING)
+        [process] = self.keeper.alive()
+        return run, process
+
     async def stop(self) -> None:
         """Stop the worker as a deadline with `leave` does; runs stay with the keeper."""
         if self.wiring is not None:
@@ -100,6 +111,12 @@ class WorkerWorld:
         self.keeper.disconnect()
         await asyncio.gather(*(ref.joined() for _, ref in self.wiring.directory))
         self.wiring = None
+
+    @property
+    def guardian(self) -> AsyncioRef:
+        """The living worker's."""
+        assert self.wiring is not None
+        return self.wiring.guardian
 
     def actor(self, name: str) -> AsyncioRef:
         """The living actor of this name."""
