@@ -118,6 +118,7 @@ async def open_adapters(
         prefect_env=profile.environment,
         secrets=secrets,
         end_leftovers=settings.end_leftovers,
+        hooks_seconds=settings.hooks_seconds if settings.hooks else None,
     )
     return Adapters(
         plan=WorkerPlan(

@@ -17,7 +17,7 @@ from ..domain.masking import Masker, secrets_in_environment
 from ..domain.model import Deployment, Flow, FlowRun, Json, WorkPool
 from ..domain.ports import Orchestrator
 from ..domain.process import SpawnOrder
-from ..domain.record import RunRecord
+from ..domain.record import JobSummary, RunRecord
 from ..domain.worker_events import run_related
 from ..job import job as jobs
 from ..job.engine import engine_start
@@ -63,6 +63,8 @@ class JobPreparer:
     prefect_env: Callable[[], Awaitable[Mapping[str, str]]] = _no_settings
     secrets: Callable[[], frozenset[str]] = frozenset
     end_leftovers: bool = True
+    hooks_seconds: float | None = None
+    """How long hooks may take that the engine could not run; None: nobody runs them."""
     monotonic: Callable[[], float] = time.monotonic
     _flows: dict[FlowId, tuple[Flow, float]] = field(default_factory=dict)
 
@@ -99,11 +101,16 @@ class JobPreparer:
         )
         return PreparedJob(
             order=order,
-            summary=job.summary(masker),
+            summary=self._summary(job, masker),
             related=run_related(run=run, deployment=deployment, flow=flow, pool=pool),
             remarks=() if start is None else start.remarks,
             masker=masker,
         )
+
+    def _summary(self, job: Job, masker: Masker) -> JobSummary:
+        summary = job.summary(masker)
+        hooks_seconds = self.hooks_seconds if summary.is_engine else None
+        return replace(summary, hooks_seconds=hooks_seconds)
 
     async def order(
         self,

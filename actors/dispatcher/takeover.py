@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
+import signal
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import structlog
 
-from ..domain.errors import FailureKind, StateFolderError, bug_in_words, classify_failure
-from ..domain.ids import ClaimKey
+from ..domain.errors import (
+    FailureKind,
+    StateFolderError,
+    bug_in_words,
+    classify_failure,
+)
+from ..domain.ids import ClaimKey, claim_of_hooks
 from ..domain.log_once import LogOnce
 from ..domain.policy import Backoff
 from ..domain.ports import Clock, Journal, Launcher
@@ -140,11 +147,21 @@ class Takeover:
         """Adopt the runs of the keeper's table whose records were lost."""
         self.has_keeper_answered = True
         for key in (run.key for run in kept):
-            if self._runs.of_claim(key) is None and key not in self._settled_early:
+            if (claim := claim_of_hooks(key)) is not None:
+                if self._runs.of_claim(claim) is None:
+                    forgetting = self._forget_hooks(key)
+                    self._actor.pipe(forgetting, on_result=lambda _: KeeperAnswered([]))
+            elif self._runs.of_claim(key) is None and key not in self._settled_early:
                 log.error("run.found", key=key, hint="Its record is missing; it is adopted.")
                 self._runs.supervise(SupervisorStart(found_run(key, worker=self._worker)))
         self._settled_early.clear()
         self._ask_stage()
+
+    async def _forget_hooks(self, key: ClaimKey) -> None:
+        """Ends and forgets hooks of a claim that nobody knows any more."""
+        with contextlib.suppress(Exception):  # the next worker tries again
+            await self._launcher.end_tree(key, signal=signal.SIGTERM, grace_seconds=5.0)
+            await self._launcher.forget(key)
 
     def _ask_stage(self) -> None:
         """A run that was resumed must end if the worker ends its runs."""

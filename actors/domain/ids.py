@@ -20,6 +20,8 @@ The run's folder, its entry in the keeper's table and the marker in its environm
 A flow run that is retried or rescheduled is claimed again, with another key.
 """
 
+_HOOKS: Final = ".hooks"
+
 _RANDOM: Final = SystemRandom()
 
 
@@ -31,3 +33,13 @@ def new_transition_id(rng: Random = _RANDOM) -> TransitionId:
 def claim_key(run_id: FlowRunId, transition_id: TransitionId) -> ClaimKey:
     """The key of the claim that proposes Pending with ``transition_id``."""
     return ClaimKey(f"{run_id}.{transition_id[:8]}")
+
+
+def hooks_key(key: ClaimKey) -> ClaimKey:
+    """The key under which the keeper runs the hooks of the claim's flow."""
+    return ClaimKey(key + _HOOKS)
+
+
+def claim_of_hooks(key: ClaimKey) -> ClaimKey | None:
+    """The claim that the key of hooks belongs to; None: it is no key of hooks."""
+    return ClaimKey(key.removesuffix(_HOOKS)) if key.endswith(_HOOKS) else None

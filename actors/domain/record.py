@@ -83,7 +83,37 @@ class JobSummary:
     uses_runner: bool = False
     """Whether it is ``prefect flow-run execute``, which cancels its engine by itself."""
     report_states: bool = False
+    hooks_seconds: float | None = None
+    """How long its flow's hooks may take once its engine is gone; None: they are not run."""
     limits: Limits = Limits()
+
+
+class HooksKind(StrEnum):
+    """Which hooks of a flow run once its engine is gone."""
+
+    CRASHED = "crashed"
+    CANCELLATION = "cancellation"
+
+
+class HooksStage(StrEnum):
+    """How far hooks have come."""
+
+    WANTED = "wanted"
+    """They run if the run's state turns out to be one for them."""
+    DUE = "due"
+    """The keeper is, or will be, told to run them."""
+    OVER = "over"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """The hooks that the worker runs after an engine that could not."""
+
+    kind: HooksKind
+    stage: HooksStage
+    state_id: str | None = None
+    """The state that is passed to them; None: the run's."""
+    started_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +137,13 @@ class RunRecord:
     """The state in which the server was seen to want this run cancelled."""
     report: Proposal | None = None
     """The state still to be proposed. Its transition id survives restarts: it is accepted once."""
+
+    hooks: Hooks | None = None
+
+    @property
+    def awaits_hooks(self) -> bool:
+        """Whether hooks have to run, or may have to, before the run is over."""
+        return self.hooks is not None and self.hooks.stage is not HooksStage.OVER
 
     @property
     def limits(self) -> Limits:

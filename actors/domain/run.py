@@ -42,7 +42,7 @@ class Run:
         started = record.phase in (Phase.SPAWNING, Phase.RUNNING, Phase.REPORTING)
         return cls(
             record=record,
-            holds_slot=record.phase is not Phase.REPORTING,
+            holds_slot=record.phase is not Phase.REPORTING or record.awaits_hooks,
             tree_gone=not started,
             adopted=True,
         )

@@ -23,7 +23,7 @@ DEFAULT_COMMAND: Final = "python -m prefect.engine"
 """How a template spells out the default: Prefect's own worker replaces the interpreter, too."""
 
 ENGINE_MODULE: Final = "prefect.engine"
-_ENGINE: Final = re.compile(r"-m ?prefect\.engine\b")
+ENGINE: Final = re.compile(r"-m ?prefect\.engine\b")
 RUNNER_COMMAND: Final = "prefect flow-run execute"
 
 
@@ -129,7 +129,7 @@ def split_command(command: str | None, engine_python: str) -> tuple[str, ...]:
 
 def is_engine(argv: tuple[str, ...]) -> bool:
     """Whether a command runs ``python -m prefect.engine``, directly or through another program."""
-    return _ENGINE.search(_as_text(argv)) is not None
+    return ENGINE.search(_as_text(argv)) is not None
 
 
 def uses_runner(argv: tuple[str, ...]) -> bool:

@@ -28,7 +28,7 @@ import structlog
 from pydantic import TypeAdapter
 
 from ..domain.errors import StateFolderError
-from ..domain.ids import ClaimKey
+from ..domain.ids import ClaimKey, claim_of_hooks
 from ..domain.record import Phase, RunRecord
 from ..keeper import files
 from ..keeper.constants import EXIT_FILE, PROCESS_FILE
@@ -191,7 +191,9 @@ class RunFolders:
         ]
         stray_seconds = max(_STRAY_SECONDS, keep_seconds)
         removable += [path for age, path in newest_first if age > stray_seconds and _stray(path)]
-        return sum(map(_remove, removable))
+        removed = sum(map(_remove, removable))
+        hooks = [path for path in self._folders() if _outlives_its_claim(path)]
+        return removed + sum(map(_remove, hooks))
 
     def _folders(self) -> list[Path]:
         try:
@@ -238,6 +240,13 @@ def _stray(folder: Path) -> bool:
     known = any((folder / name).exists() for name in (RECORD_FILE, SURE_FILE, SETTLED_FILE))
     running = (folder / PROCESS_FILE).exists() and not (folder / EXIT_FILE).exists()
     return not known and not running
+
+
+def _outlives_its_claim(folder: Path) -> bool:
+    """Whether it is of hooks that are over, and their claim's folder is gone."""
+    claim = claim_of_hooks(ClaimKey(folder.name))
+    is_over = (folder / EXIT_FILE).exists()
+    return claim is not None and is_over and not folder.with_name(claim).exists()
 
 
 def _time_of(folder: Path) -> float:

@@ -6,7 +6,8 @@
                                        |                run_resources    temp dir, cgroup
                                        |--> runs    the runs in table, from start to forgotten
                                        |     |----> output     pipe -> bounded files
-                                       |     |----> control    the engine hears of its cancel
+                                       |     |----> control    the engine hears of its cancel,
+                                       |     |                 and says how it ended (engine_words)
                                        |     |----> ending     signal, grace period, SIGKILL
                                        |     |                 process_scan, cgroup, procfs
                                        |     `----> helpers    children that do what may block

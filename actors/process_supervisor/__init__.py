@@ -25,12 +25,14 @@ effect (``machine/effects.py``). In between only the machine decides:
 ``machine/step.py``        the one table: which stimulus is decided where
 ``machine/beginning.py``   claim, prepare, spawn
 ``machine/ending.py``      cancel (the grace period), exit (the reason), report (the verdict)
+``machine/hooks.py``       hooks that the engine could not run
 ``machine/adoption.py``    what a successor does first
 ``journaling.py``          which effects wait for which record
 ``effect_handler.py``      carries effects out; a wait's result is the next stimulus
 ``reporting.py``           proposes states, one at a time, after a look at the server
 ``retries.py``             what is tried again after a failure, and how often
 ``preparation.py``         the job
+``hooks.py``               runs such hooks under the keeper
 ``output.py``              what is shown of the output
 =========================  ====================================================================
 

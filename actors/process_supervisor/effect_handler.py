@@ -16,6 +16,7 @@ from ..job.job import PreparedJob
 from ..messages.process_supervisor import SupervisorStart
 from ..runtime import AsyncioActor
 from . import messages
+from .hooks import HookRunner
 from .machine import effects, stimuli
 from .machine.proposals import is_submitting
 from .output import RunOutput
@@ -51,6 +52,7 @@ class EffectHandler:
         self._proposals = Proposals(
             self._run_id, ports.orchestrator, ports.clock, output, start.asked_at
         )
+        self._hooks = HookRunner(ports, self.preparation)
         self._retries = Retries(ports.clock, ports.rng)
         self._job: PreparedJob | None = None
         self._unfinished: list[effects.Effect] = []
@@ -74,6 +76,8 @@ class EffectHandler:
                     self._request(effect, record)
             case effects.WaitUntilDue(seconds=seconds):
                 self._actor.after(seconds, stimuli.Due())
+            case effects.StartHooksTimeout(seconds=seconds):
+                self._actor.after(seconds, stimuli.HooksTimedOut())
             case effects.StartTimeout(seconds=seconds):
                 self._actor.after(seconds, EndRun(reason=Reason.TIMED_OUT))
             case effects.Emit() | effects.Remark():
@@ -93,6 +97,8 @@ class EffectHandler:
         match effect:
             case effects.EndTree() if record.exit is not None:
                 self.done(effect)
+            case effects.RunHooks() | effects.EndHooks() if not record.awaits_hooks:
+                pass
             case effects.TellPid() if record.phase is not Phase.RUNNING:
                 pass
             case _:
@@ -165,8 +171,12 @@ class EffectHandler:
                 self._wait(
                     effect, reading_all, lambda states: stimuli.HistorySeen(states=tuple(states))
                 )
+            case effects.RunHooks():
+                self._wait(effect, self._hooks.run(record, self._job, self._listen), _itself)
+            case effects.EndHooks():
+                self._wait(effect, self._hooks.end(record))
             case effects.Settle():
-                self._wait(effect, keeper.forget(record.key))
+                self._wait(effect, self._hooks.forget_with_run(record))
             case _:
                 assert_never(effect)
 

@@ -104,6 +104,10 @@ class ProcessSupervisor(AsyncioActor):
     def on_receive(self, message: object) -> RunInfo | bool | None:
         """Pass stimuli to the machine; note first what the machine need not know."""
         match message:
+            case ProcessExited() | TreeEnded() | OutputWritten() if (
+                message.key != self._record.key
+            ):
+                self._hooks_told(message)
             case ProcessExited() | TreeEnded() | OutputWritten() | CancelRun() | EndRun():
                 self._hear(message)
             case messages.ProposalAnswered():
@@ -286,6 +290,14 @@ class ProcessSupervisor(AsyncioActor):
 
     def _read_tail(self) -> None:
         self.pipe(self._output.tail(), lambda tail: stimuli.TailKnown(tail=tail))
+
+    def _hooks_told(self, fact: ProcessFact) -> None:
+        """What the hooks print is shown as the run's output is."""
+        match fact:
+            case OutputWritten():
+                self._output.show(fact, self._record)
+            case ProcessExited(status=status):
+                self._take(stimuli.HooksEnded(status=status))
 
     def _watch_memory(self, process: ProcessIdentity) -> None:
         if self._ports.resource_monitor is not None:

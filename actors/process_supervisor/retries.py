@@ -137,6 +137,8 @@ def stimulus_of_failure(
             )
         case effects.Spawn():
             return stimuli.CouldNotSpawn(cause=cause)
+        case effects.RunHooks() | effects.EndHooks():
+            return stimuli.HooksFailed(cause=cause)
         case effects.CheckState() if isinstance(error, NotFound):
             return stimuli.StateSeen(state=None)
         case effects.CheckState() | effects.ReadHistory():

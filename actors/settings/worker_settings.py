@@ -131,6 +131,12 @@ class WorkerSettings(BaseModel):
         " servers from 3.6.22 on.",
     )
     end_leftovers: bool = _running(True, "End processes that a run leaves behind when it is over.")
+    hooks: bool = _running(
+        True, "Run a flow's on_crashed and on_cancellation hooks when its engine could not."
+    )
+    hooks_seconds: PositiveFloat = _running(
+        60.0, "Such hooks may take this many seconds; the run keeps its slot.", metavar="S"
+    )
     embedded: bool = _running(
         False,
         "End the keeper and its runs with the worker: for tests, libraries, and containers of"

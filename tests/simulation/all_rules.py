@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import endings, invariants, settled, writes
+from . import endings, hooks, invariants, settled, writes
 from .rules import Rules
 
 RULES = Rules(
@@ -17,6 +17,7 @@ RULES = Rules(
         invariants.output_is_not_kept,
         invariants.nothing_is_signalled_after_a_reboot,
         endings.what_must_end_is_ended,
+        hooks.hooks_end_in_time,
     ),
     on_write=(
         writes.no_end_is_overwritten,
@@ -26,11 +27,13 @@ RULES = Rules(
         writes.a_transition_is_made_once,
         endings.exits_are_told_as_they_were,
         endings.nothing_is_put_over_a_receipt,
+        hooks.note_our_crash,
     ),
     on_spawn=(
         invariants.spawned_only_what_is_ours,
         invariants.spawned_only_what_is_recorded,
     ),
+    on_hooks=(hooks.hooks_follow_our_end,),
     on_save=(
         invariants.nothing_is_claimed_without_memory,
         endings.the_reason_is_the_true_one,
@@ -44,6 +47,7 @@ RULES = Rules(
     at_end=(
         settled.each_exit_is_an_event,
         settled.a_cancelled_run_ends_cancelled,
+        hooks.hooks_run_after_each_crash,
         settled.an_end_that_was_overwritten_is_put_back,
     ),
 )

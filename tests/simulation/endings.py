@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from actors.domain.ids import ClaimKey, FlowRunId, TransitionId, claim_key
+from actors.domain.ids import ClaimKey, FlowRunId, TransitionId, claim_key, claim_of_hooks
 from actors.domain.model import StateType
 from actors.domain.record import MEBIBYTE, Limits, Phase, Reason, RunRecord
 from actors.process_supervisor.machine.proposals import is_pending_by
@@ -174,6 +174,8 @@ def what_must_end_is_ended(sim: Simulation) -> str | None:
     for process in sim.keeper.alive():
         if process.end_orders or is_forgotten(sim, process.key):
             continue
+        if claim_of_hooks(process.key) is not None:
+            continue
         if has_lost_hold(sim, process.key):
             continue
         record = truth.saved.get(process.key)
@@ -210,8 +212,8 @@ def exits_are_told_as_they_were(sim: Simulation, write: Write) -> str | None:
     """Invariant 5: a code is not guessed, and a known one not called lost."""
     if write.author != "worker" or write.after.type is not StateType.CRASHED or write.late:
         return None
-    process = _last_process(sim, write.run_id)
-    if process is None or _is_put_back(sim, write) or _is_of_later_claim(sim, write, process):
+    process = last_process(sim, write.run_id)
+    if process is None or _is_put_back(sim, write) or is_of_later_claim(sim, write, process):
         return None
     message = write.after.message or ""
     if has_lost_hold(sim, process.key):
@@ -230,18 +232,18 @@ def nothing_is_put_over_a_receipt(sim: Simulation, write: Write) -> str | None:
     """What an engine has reported counts, unless the server wants the run cancelled."""
     if write.author != "worker" or write.late or write.before.type is StateType.CANCELLING:
         return None
-    process = _last_process(sim, write.run_id)
+    process = last_process(sim, write.run_id)
     exit_ = None if process is None else process.exit
     if process is None or exit_ is None or exit_.reported is None:
         return None
-    if _is_put_back(sim, write) or _is_of_later_claim(sim, write, process):
+    if _is_put_back(sim, write) or is_of_later_claim(sim, write, process):
         return None
     if write.after.type not in (StateType.CRASHED, StateType.CANCELLED):
         return None
     return f"{process.key} had reported {exit_.reported}, and was called {write.after.name}"
 
 
-def _is_of_later_claim(sim: Simulation, write: Write, process: ScriptedProcess) -> bool:
+def is_of_later_claim(sim: Simulation, write: Write, process: ScriptedProcess) -> bool:
     """Whether the run was claimed again since, and has no process of that claim yet."""
     claim = claim_before(sim.server.runs[write.run_id].history, write.before)
     is_claimed = write.before.type is StateType.PENDING
@@ -262,6 +264,6 @@ def is_forgotten(sim: Simulation, key: ClaimKey) -> bool:
     return key in sim.truth.forgotten or key in sim.strays
 
 
-def _last_process(sim: Simulation, run_id: FlowRunId) -> ScriptedProcess | None:
+def last_process(sim: Simulation, run_id: FlowRunId) -> ScriptedProcess | None:
     mine = [p for p in sim.processes if flow_run_id_of(p.key) == run_id]
     return mine[-1] if mine else None

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from actors.dispatcher.dispatcher import DispatcherView
 from actors.domain.errors import StateFolderError
-from actors.domain.ids import ClaimKey
+from actors.domain.ids import ClaimKey, claim_of_hooks
 from actors.domain.record import Phase, RunRecord
 from actors.guardian import Guardian
 from actors.process_supervisor.process_supervisor import ProcessSupervisor, SupervisorView
@@ -99,7 +99,7 @@ def slots_are_exact(sim: Simulation) -> str | None:
         if (view.phase is Phase.CLAIMING) == in_hand[key].claimed:
             return f"{key} is in phase {view.phase}, but not in the Dispatcher's table"
     for process in _ours_to_watch(sim):
-        if process.key not in in_hand:
+        if (claim_of_hooks(process.key) or process.key) not in in_hand:
             return f"{process.key} is alive and has no supervisor"
     return None
 
@@ -200,7 +200,20 @@ def has_lost_hold(sim: Simulation, key: ClaimKey) -> bool:
 
 
 def _ours_to_watch(sim: Simulation) -> list[ScriptedProcess]:
-    return [process for process in sim.keeper.alive() if not has_lost_hold(sim, process.key)]
+    return [
+        process
+        for process in sim.keeper.alive()
+        if not has_lost_hold(sim, process.key) and not _are_stray_hooks(sim, process.key)
+    ]
+
+
+def _are_stray_hooks(sim: Simulation, key: ClaimKey) -> bool:
+    """Whether nobody may know these hooks: their claim's record was lost, or a bug was met."""
+    claim = claim_of_hooks(key)
+    if claim is None:
+        return False
+    has_bugs = sim.plan.surprises > 0 or sim.bugs.of(flow_run_id_of(key)) is not None
+    return has_bugs or claim in sim.strays or claim in sim.truth.forgotten
 
 
 def _views(sim: Simulation) -> Iterator[object]:

@@ -16,7 +16,7 @@ from actors.dispatcher.admission import AdmissionControl
 from actors.dispatcher.dispatcher import Dispatcher
 from actors.domain.errors import FailureKind, StateFolderError, classify_failure
 from actors.domain.ids import ClaimKey
-from actors.domain.model import Aborted, WorkerEvent
+from actors.domain.model import Aborted, Accepted, StateType, WorkerEvent
 from actors.domain.process import ExitStatus, OutputWritten, ProcessExited, TreeEnded
 from actors.domain.record import Reason
 from actors.domain.run import CancelRun, EndRun
@@ -25,8 +25,14 @@ from actors.messages.process_supervisor import CurrentRun, MemoryUsed
 from actors.periodic_actor import StartRound
 from actors.poller.poller import Poller
 from actors.process_supervisor.machine.beginning import is_ours, may_have_been_over
-from actors.process_supervisor.machine.effects import Abandon, EndTree, StartTimeout
+from actors.process_supervisor.machine.effects import (
+    Abandon,
+    EndTree,
+    StartHooksTimeout,
+    StartTimeout,
+)
 from actors.process_supervisor.machine.ending import reason_of_exit
+from actors.process_supervisor.machine.hooks import crash_answered
 from actors.process_supervisor.machine.proposals import (
     cancelled,
     crashed,
@@ -178,6 +184,16 @@ def _refused_claims_are_ours(is_ours: Any) -> Any:
     return lambda verdict: isinstance(verdict, Aborted) or is_ours(verdict)
 
 
+def _as_if_taken(crash_answered: Any) -> Any:
+    def instead(turn: Any, report: Any, verdict: Any, state: Any) -> None:
+        if state is not None and state.type.is_terminal:
+            state = replace(state, type=StateType.CRASHED)
+            verdict = Accepted(state=state)
+        crash_answered(turn, report, verdict, state)
+
+    return instead
+
+
 def _crashed_instead(cancelled: Any) -> Any:
     return lambda record, state, *, force=False: crashed(record, "It was cancelled.")
 
@@ -279,6 +295,8 @@ BUGS: tuple[Planted, ...] = (
     Planted(
         "takes no receipts", message(ProcessSupervisor, ProcessExited, changed(_without_receipt))
     ),
+    Planted("runs hooks of others' ends", decision(crash_answered, _as_if_taken)),
+    Planted("gives hooks all time", decision(step, _without(StartHooksTimeout))),
     Planted("retries bugs for ever", decision(classify_failure, _always(FailureKind.PASSING))),
     Planted("readopts for ever", public_name(takeover, "MAX_FAILURES", lambda _: 1_000_000)),
     Planted("waits with what it abandons", decision(step, _without(Abandon))),

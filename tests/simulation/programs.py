@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from actors.domain.errors import NotFound
 from actors.domain.ids import FlowRunId
 from actors.domain.model import Accepted, StateType, Verdict, Wait
@@ -12,6 +14,8 @@ from actors.testing.processes import ScriptedProcess
 from .plan import Program
 
 SIGTERM = 15
+HOOKS_SECONDS = 20.0
+"""How long hooks may take."""
 CLEANUP_SECONDS = 3.0
 """How long a program that is slow to end takes."""
 
@@ -97,3 +101,10 @@ class Performance:
             return self._server.set_state(self._run_id, type_, force=force)
         except NotFound:
             return None
+
+
+def perform_hooks(process: ScriptedProcess, rng: Random) -> None:
+    """Hooks end soon, well or badly, or never."""
+    process.ignores_signals = rng.random() < 0.3
+    seconds, code = rng.choice(((1.0, 0), (5.0, 0), (3.0, 1), (1e9, 0)))
+    process.clock.call_later(seconds, lambda: process.end(code))

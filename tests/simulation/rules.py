@@ -19,6 +19,8 @@ class Rules:
     """At each new state at the server (Write)."""
     on_spawn: tuple[Check, ...] = ()
     """At the start of a process (ScriptedProcess)."""
+    on_hooks: tuple[Check, ...] = ()
+    """At the start of the process of hooks (ScriptedProcess, claim)."""
     on_save: tuple[Check, ...] = ()
     """When a worker saves a record (RunRecord), before it is there."""
     on_order: tuple[Check, ...] = ()

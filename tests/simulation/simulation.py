@@ -10,7 +10,7 @@ from typing import Any
 
 from actors.app.wiring import Wiring
 from actors.domain.errors import OrchestratorError, is_final
-from actors.domain.ids import ClaimKey, FlowRunId, claim_key
+from actors.domain.ids import ClaimKey, FlowRunId, claim_key, claim_of_hooks
 from actors.domain.model import StateType
 from actors.domain.process import SpawnOrder
 from actors.domain.record import MEBIBYTE, Phase, RunRecord
@@ -24,7 +24,7 @@ from tests.support.builders import flow_run_id_of
 from .bugs import Bugs
 from .life import Life
 from .plan import Plan, Program
-from .programs import Performance
+from .programs import Performance, perform_hooks
 from .rival import overtake
 from .rules import Check, Rules
 from .server import Request, WatchedServer, Write, is_claim
@@ -44,6 +44,7 @@ class Simulation:
         self.trace = Trace(time)
         self.rng = Random(f"{seed}/house")
         self.rivals_rng = Random(f"{seed}/rival")
+        self.hooks_rng = Random(f"{seed}/hooks")
         self.worker_rng = Random(f"{seed}/worker")
         self.orchestrator = InMemoryOrchestrator(self.clock, version=plan.version)
         self.server = WatchedServer(self.clock, plan.version, self._written)
@@ -175,6 +176,11 @@ class Simulation:
     def _perform(self, process: ScriptedProcess) -> None:
         run_id = FlowRunId(process.order.env["PREFECT__FLOW_RUN_ID"])
         self.trace.say("process", process.identity.pid, "starts for", process.key)
+        if (claim := claim_of_hooks(process.key)) is not None:
+            self.judge(self.rules.on_hooks, process, claim)
+            self.truth.hooks[claim] = process
+            perform_hooks(process, self.hooks_rng)
+            return
         self.processes.append(process)
         self.truth.processes[process.key] = process
         self.judge(self.rules.on_spawn, process)
@@ -209,7 +215,8 @@ class Simulation:
 
     def end_ordered(self, key: ClaimKey, signal: int, grace_seconds: float) -> None:
         """The end of a run arrives at the keeper."""
-        self.judge(self.rules.on_order, key, signal, grace_seconds)
+        if claim_of_hooks(key) is None:
+            self.judge(self.rules.on_order, key, signal, grace_seconds)
 
     def judge(self, checks: Iterable[Check], *what: Any) -> None:
         """Ask the rules of an occasion."""

@@ -64,6 +64,10 @@ class Truth:
     """Runs that were Cancelling at some time."""
     peaks: dict[ClaimKey, int] = field(default_factory=dict)
     """The most bytes that a run held."""
+    hooks: dict[ClaimKey, ScriptedProcess] = field(default_factory=dict)
+    """The process of each claim's hooks."""
+    crashed_by_us: dict[ClaimKey, State] = field(default_factory=dict)
+    """Claims that had a process, and the Crashed which the server took from us."""
     kernel_kills: set[ClaimKey] = field(default_factory=set)
     revived: dict[ClaimKey, State] = field(default_factory=dict)
     """The end that a claim was written over, because another worker was faster."""

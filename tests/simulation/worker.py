@@ -13,6 +13,7 @@ from actors.settings.worker_settings import WorkerSettings
 
 from .bugs import BuggyJobPreparer
 from .life import Life
+from .programs import HOOKS_SECONDS
 from .wire import Wire
 from .worker_ports import LifeJournal, LifeLauncher
 
@@ -81,6 +82,7 @@ def start_worker(sim: Simulation, life: Life) -> Wiring:
                     worker="w",
                     engine_python="python",
                     base_env={},
+                    hooks_seconds=HOOKS_SECONDS,
                     monotonic=sim.clock.monotonic,
                 ),
                 sim.bugs,

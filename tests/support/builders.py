@@ -25,4 +25,4 @@ def a_run(id: str = "run-id", **changes: Any) -> FlowRun:
 
 
 def flow_run_id_of(key: ClaimKey) -> FlowRunId:
-    return FlowRunId(key.rsplit(".", 1)[0])
+    return FlowRunId(key.partition(".")[0])

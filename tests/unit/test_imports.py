@@ -104,7 +104,7 @@ COMPOSITION_ROOT = ("actors.app.system", "actors.app.wiring")
 FACADES = {"actors": {"app", "messages", "settings"}, "actors.__main__": {"cli"}}
 """The doors of the library and of the command: they may reach further than a part."""
 
-DATA = {"actors.job.engine_start"} | {
+DATA = {"actors.job.engine_start", "actors.job.hook_program"} | {
     f"actors.cli.quickstart.{name}" for name in ("sample_flows", "sample_runs", "prefect_server")
 }
 """For the interpreter that has Prefect to load; no module of ours imports them."""

@@ -9,6 +9,7 @@ from ...domain.exit_status import crash_message
 from ...domain.process import ExitStatus
 from ...domain.record import Phase, Reason
 from ...domain.worker_events import EventKind
+from . import hooks
 from .beginning import end_unstarted, spawned
 from .effects import Emit, PrepareJob, TellPid
 from .ending import exited
@@ -73,6 +74,8 @@ def _resume_reporting(turn: Turn) -> None:
         turn.end_tree()  # a supervisor that could not go on may not have ordered the end
     if record.report is not None:
         turn.propose(record.report)
+    elif record.awaits_hooks:
+        hooks.resume(turn)
     elif record.cancelling is not None:
         turn.check_state()  # Cancelled may be accepted, and its event not emitted
 
@@ -91,6 +94,7 @@ def worker_failed(turn: Turn, cause: str) -> None:
     elif record.phase is Phase.REPORTING:
         if record.report is not None:
             turn.propose(record.report)
+        hooks.give_up(turn)
     elif record.cancelling is not None:
         turn.report(cancelled(record, record.cancelling))
     else:

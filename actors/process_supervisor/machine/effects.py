@@ -71,6 +71,23 @@ class EndTree:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunHooks:
+    """Have the keeper run the flow's hooks (once per claim) and listen to their process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndHooks:
+    """Have the keeper end the hooks and all they have started."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartHooksTimeout:
+    """Take ``HooksTimedOut`` after ``seconds``."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StartTimeout:
     """Take ``EndRun(TIMED_OUT)`` once the run has lasted for ``seconds``."""
 
@@ -139,13 +156,15 @@ Request = (
     | TellPid
     | AddLabels
     | EndTree
+    | RunHooks
+    | EndHooks
     | CheckState
     | ReadHistory
     | Settle
 )
 """An effect that waits for the keeper or the server, may fail and be tried again."""
 
-Local = WaitUntilDue | StartTimeout | Emit | Remark | Introduce | Abandon
+Local = WaitUntilDue | StartTimeout | StartHooksTimeout | Emit | Remark | Introduce | Abandon
 """An effect that is carried out at once."""
 
 Effect = Request | Local | FreeSlot

@@ -11,6 +11,7 @@ from ...domain.model import Aborted, Accepted, Proposal, Rejected, State, StateT
 from ...domain.process import ExitStatus
 from ...domain.record import Phase, Reason
 from ...domain.worker_events import EventKind
+from . import hooks
 from .effects import Abandon, Emit, Propose
 from .proposals import cancelled, crashed, outcome
 from .stimuli import Exited, ProposalFailed
@@ -132,7 +133,7 @@ def _report_exit(turn: Turn, status: ExitStatus, reason: Reason, tail: tuple[str
     if status.reported is not None or reason is Reason.DELETED:
         _leave_to_engine(turn)
     elif record.cancelling is not None:
-        turn.report(cancelled(record, record.cancelling))
+        _cancel_ended(turn, record.cancelling)
     elif reason is Reason.EXITED and record.job is None:
         # Without its job it is not known who reports its end. A state that an engine set stays.
         cause = "The worker's record of it was lost, so what came of it is not known."
@@ -143,9 +144,18 @@ def _report_exit(turn: Turn, status: ExitStatus, reason: Reason, tail: tuple[str
         message = None if reason is Reason.EXITED else crash_message(reason, status, tail)
         turn.report(outcome(record, ok=reason is Reason.EXITED, message=message))
     else:
-        turn.report(
-            crashed(record, crash_message(reason, status, tail, limits=turn.record.limits))
-        )
+        hooks.want(turn)
+        message = crash_message(reason, status, tail, limits=record.limits)
+        turn.report(crashed(record, message))
+
+
+def _cancel_ended(turn: Turn, wish: State) -> None:
+    """Report Cancelled, but have hooks run before that the engine cannot have run."""
+    if hooks.want(turn):
+        turn.record = replace(turn.record, phase=Phase.REPORTING, report=None)
+        hooks.wait_for_cancellation(turn)
+    else:
+        turn.report(cancelled(turn.record, wish))
 
 
 def _leave_to_engine(turn: Turn) -> None:
@@ -163,6 +173,7 @@ def tree_ended(turn: Turn, leftovers: int) -> None:
             f"Ended {leftovers} process(es) that this flow run had left behind.",
         )
     turn.run = replace(turn.run, tree_gone=True)
+    hooks.wait_for_cancellation(turn)
 
 
 # -- report ----------------------------------------------------------------------------------
@@ -170,6 +181,9 @@ def tree_ended(turn: Turn, leftovers: int) -> None:
 
 def state_seen(turn: Turn, state: State | None) -> None:
     """The engine has reported: finish a cancellation it left open, warn of a run left Pending."""
+    if hooks.awaits_state(turn):
+        hooks.cancelling_seen(turn, state)
+        return
     if turn.record.report is not None or state is None:
         return
     if state.type is StateType.CANCELLING:
@@ -203,11 +217,13 @@ def report_answered(turn: Turn, report: Proposal, verdict: Verdict) -> None:
         if record.reason and isinstance(verdict, Accepted) and crashed_now:
             turn.remark(logging.INFO, "Reported this flow run as crashed.")
         turn.report_nothing()
+        hooks.crash_answered(turn, report, verdict, state)
 
 
 def _cancel_at_last(turn: Turn, state: State) -> None:
     turn.record = replace(turn.record, cancelling=state)
-    turn.report(cancelled(turn.record, state))
+    if not hooks.cancelled_meanwhile(turn, state):
+        turn.report(cancelled(turn.record, state))
 
 
 def _cancelled_answered(
@@ -242,3 +258,4 @@ def report_failed(turn: Turn, failed: ProposalFailed) -> None:
         return
     turn.remark(logging.WARNING, f"The server did not take the state {name}: {cause}")
     turn.report_nothing()
+    hooks.leave_out(turn)

@@ -19,7 +19,7 @@ from ...domain.model import State, StateType, Verdict, Wait
 from ...domain.process import TreeEnded
 from ...domain.record import Phase
 from ...domain.run import CancelRun, EndRun, OfferedAgain, Run
-from . import adoption, beginning, ending, stimuli
+from . import adoption, beginning, ending, hooks, stimuli
 from .effects import Abandon, Effect
 from .proposals import claim
 from .turn import Turn
@@ -81,6 +81,14 @@ def _decide(turn: Turn, stimulus: stimuli.Stimulus) -> None:
             ending.tail_known(turn, tail)
         case TreeEnded(leftovers=leftovers):
             ending.tree_ended(turn, len(leftovers))
+        case stimuli.HooksStarted():
+            hooks.started(turn)
+        case stimuli.HooksEnded(status=status):
+            hooks.ended(turn, status.code)
+        case stimuli.HooksFailed(cause=cause):
+            hooks.failed(turn, cause)
+        case stimuli.HooksTimedOut():
+            hooks.timed_out(turn)
         case stimuli.StateSeen(state=state):
             _state_seen(turn, state)
         case stimuli.StateUnknown(cause=cause):
@@ -110,10 +118,12 @@ def _state_seen(turn: Turn, state: State | None) -> None:
 
 
 def _state_unknown(turn: Turn, cause: str) -> None:
-    """Once the run has ended nothing depends on the state: the engine has reported it."""
+    """Once the run has ended only hooks depend on the state: the engine has reported it."""
     was_checking = turn.run.checking
     turn.run = replace(turn.run, checking=False)
     if turn.record.phase is Phase.CLAIMING and was_checking:  # the claim may have been taken
         turn.do(Abandon(cause=cause))
     elif turn.record.phase in (Phase.CLAIMING, Phase.PREPARING):
         beginning.never_started(turn, cause)
+    elif was_checking:
+        hooks.leave_out(turn)

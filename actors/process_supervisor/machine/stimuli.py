@@ -109,6 +109,30 @@ class TailKnown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HooksStarted:
+    """The keeper has, or had, a process for the flow's hooks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HooksEnded:
+    """That process is over."""
+
+    status: ExitStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HooksFailed:
+    """The hooks cannot be run, or not be ended; the cause in words."""
+
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HooksTimedOut:
+    """The hooks had their time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GiveBackWanted:
     """The worker leaves: what it has claimed and not started is for others."""
 
@@ -157,6 +181,10 @@ Stimulus = (
     | CancelRun
     | EndRun
     | OfferedAgain
+    | HooksStarted
+    | HooksEnded
+    | HooksFailed
+    | HooksTimedOut
     | GiveBackWanted
     | StateSeen
     | HistorySeen

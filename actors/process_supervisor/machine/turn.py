@@ -73,9 +73,10 @@ class Turn:
         self.do(Propose(proposal=proposal, delay_seconds=TAIL_SECONDS if waits else 0.0))
 
     def report(self, proposal: Proposal) -> None:
-        """Propose the state in which the run is to end up. It needs its slot no longer."""
+        """Propose the state in which the run is to end up. It needs its slot only for hooks."""
         self.record = replace(self.record, phase=Phase.REPORTING, report=proposal)
-        self.free_slot()
+        if not self.record.awaits_hooks:
+            self.free_slot()
         self.propose(proposal)
 
     def report_nothing(self) -> None:
@@ -116,5 +117,6 @@ class Turn:
     def settle_if_done(self) -> None:
         """Settle a run that is reported and has no process left."""
         done = self.record.phase is Phase.REPORTING and self.record.report is None
-        if done and self.run.tree_gone and not self.run.checking:
+        is_busy = self.run.checking or self.record.awaits_hooks
+        if done and self.run.tree_gone and not is_busy:
             self.settle()

@@ -62,6 +62,33 @@ def is_killed():
 
 
 @watched
+def leaves_at_once():
+    os._exit(9)
+
+
+def is_gated(flow, flow_run, state):
+    write("hooks", flow_run.id, "begins", os.getpid())
+    while not os.path.exists(f"{os.environ['NOTES']}/go-{flow_run.id}"):
+        time.sleep(0.1)
+    write("hooks", flow_run.id, "ends", os.getpid())
+
+
+@flow(on_crashed=[is_gated])
+def crashes_with_a_gated_hook():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def waits(flow, flow_run, state):
+    write("hooks", flow_run.id, "crashed", state.type.value, os.getpid())
+    time.sleep(600)
+
+
+@flow(on_crashed=[waits])
+def crashes_with_a_long_hook():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@watched
 def is_terminated():
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(600)

@@ -20,7 +20,13 @@ from tests.integration.prefect.waiting import PATIENCE, until
 CANCELLED: Final = ("sleeps", "ignores_sigterm")
 """Flows that are cancelled once they are running."""
 
-ENDS_BY_ITSELF: Final = ("is_killed", "is_terminated", "fails", "completes_and_exits_with_7")
+ENDS_BY_ITSELF: Final = (
+    "is_killed",
+    "is_terminated",
+    "leaves_at_once",
+    "fails",
+    "completes_and_exits_with_7",
+)
 
 AHEAD_SECONDS: Final = 8.0
 """How far in the future ``succeeds`` is scheduled: within the time that runs are taken early."""

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from actors.domain.ids import FlowRunId, new_transition_id
+from actors.domain.ids import ClaimKey, FlowRunId, hooks_key, new_transition_id
 from actors.domain.record import Phase, Reason, RunRecord
 from actors.domain.run import new_run
 from actors.journal.journal import FolderJournal
 from actors.journal.run_folders import SETTLED_FILE, RunFolders, Save
 from actors.journal.state_folder import StateFolder
+from actors.keeper.constants import EXIT_FILE
 from tests.support.builders import a_run
 from tests.support.on_loop import on_loop
 
@@ -50,6 +51,17 @@ def settled(state: StateFolder, days_ago: float) -> Path:
 
 def prune(state: StateFolder, *, days: float = 7.0, count: int = 1000) -> int:
     return RunFolders(state.runs).prune(NOW.timestamp(), days * DAY, count)
+
+
+def test_the_folder_of_hooks_goes_with_that_of_its_claim(state: StateFolder) -> None:
+    folders = [settled(state, 6), settled(state, 8)]
+    young, old = [folder.with_name(hooks_key(ClaimKey(folder.name))) for folder in folders]
+    for hooks in (young, old):
+        hooks.mkdir()
+        (hooks / EXIT_FILE).touch()
+        os.utime(hooks, (NOW.timestamp(), NOW.timestamp()))
+    assert prune(state) == 2
+    assert (old.exists(), young.exists()) == (False, True)
 
 
 def test_what_is_older_than_allowed_goes(state: StateFolder) -> None:

@@ -17,6 +17,7 @@ jobs = st.builds(
     is_engine=st.booleans(),
     uses_runner=st.sampled_from((False, False, False, True)),
     report_states=st.booleans(),
+    hooks_seconds=st.sampled_from((None, 60.0)),
     limits=st.builds(Limits, timeout_seconds=st.sampled_from((None, 5.0))),
 )
 states = st.builds(
@@ -32,5 +33,9 @@ verdicts = st.one_of(
 )
 
 WISHES = (Reason.TIMED_OUT, Reason.WORKER_STOPPED, Reason.OUT_OF_MEMORY_LIMIT)
-statuses = st.sampled_from((0, 1, -9, -15, 137, None)).map(lambda code: ExitStatus(code=code))
+statuses = st.builds(
+    ExitStatus,
+    code=st.sampled_from((0, 1, -9, -15, 137, None)),
+    reported=st.sampled_from((None, None, None, "Completed")),
+)
 leftovers = st.integers(0, 2).map(lambda n: tuple((pid, "sleep") for pid in range(n)))

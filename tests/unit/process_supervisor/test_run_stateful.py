@@ -17,12 +17,14 @@ from actors.process_supervisor.machine import stimuli as on
 from actors.process_supervisor.machine.effects import (
     CheckState,
     Effect,
+    EndHooks,
     EndTree,
     FreeSlot,
     PrepareJob,
     Propose,
     ReadHistory,
     Remark,
+    RunHooks,
     Settle,
     Spawn,
 )
@@ -45,6 +47,8 @@ ORDER = list(Phase)
 
 def reason_of(exited: on.Exited) -> Reason:
     """Why a run ended whose end nobody wished for."""
+    if exited.status.reported is not None:
+        return Reason.EXITED
     if exited.status.code is None:
         return Reason.LOST
     if exited.kernel_kill and exited.status.code in (-9, 137):
@@ -64,7 +68,7 @@ class Life(RuleBasedStateMachine):
         self.effects: list[Effect] = []
         self.ours = False
         self.preparing = self.spawning = self.begun = self.reading = self.checking = False
-        self.process = self.gone = self.rebooted = False
+        self.process = self.gone = self.rebooted = self.hooks = False
         self.given_up = False
         """Whether its supervisors have failed, so that its end is ordered without a look."""
         self.exited: on.Exited | None = None
@@ -99,6 +103,11 @@ class Life(RuleBasedStateMachine):
                 assert self.run.record.job is not None
                 assert not self.process, "a process is started once"
                 self.spawning = True
+            case RunHooks():
+                assert self.exited, "hooks follow the engine's end"
+                self.hooks = True
+            case EndHooks():
+                assert self.hooks
             case EndTree():
                 assert self.process or self.given_up
                 assert not self.rebooted or self.given_up, "nothing is signalled after a reboot"
@@ -216,6 +225,24 @@ class Life(RuleBasedStateMachine):
         self.gone = True
         self.take(TreeEnded(key=self.run.record.key, leftovers=leftovers))
 
+    @rule(code=st.sampled_from((0, 1, None)))
+    @precondition(lambda self: self.hooks)
+    def end_hooks(self, code: int | None) -> None:
+        self.take(on.HooksEnded(status=ExitStatus(code=code)))
+        assert not self.run.record.awaits_hooks
+
+    @rule()
+    @precondition(lambda self: self.hooks)
+    def fail_hooks(self) -> None:
+        self.take(on.HooksFailed(cause="no deployment"))
+        assert not self.run.record.awaits_hooks
+
+    @rule()
+    @precondition(lambda self: self.hooks)
+    def time_hooks(self) -> None:
+        self.take(on.HooksStarted())
+        self.take(on.HooksTimedOut())
+
     @rule()
     def cancel(self) -> None:
         self.take(CancelRun(state=CANCELLING))
@@ -266,7 +293,9 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def slots_are_freed_once_and_in_the_end(self) -> None:
-        assert self.run.holds_slot == (self.run.record.phase not in (Phase.REPORTING, Phase.OVER))
+        record = self.run.record
+        has_ended = record.phase in (Phase.REPORTING, Phase.OVER)
+        assert self.run.holds_slot == (not has_ended or record.awaits_hooks)
 
     @invariant()
     def the_end_is_reached_with_nothing_left(self) -> None:
