@@ -148,7 +148,7 @@ def a_full_deployment_holds_the_second_run_back(side: Side) -> str:
 
 def prefetch_of_a_command(side: Side) -> str:
     place = side.place
-    due = datetime.now(UTC) + timedelta(seconds=25)
+    due = datetime.now(UTC) + timedelta(seconds=70)
     script = shell('date +%s > "$1"/at', str(place.folder))
     run = place.admin.create_run(place.deploy(script), due=due)
     with side.worker():
