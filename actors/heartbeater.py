@@ -139,6 +139,7 @@ class Heartbeater(PeriodicActor[PoolSnapshot]):
         self._log_mismatch(result.pool)
         self._log_pauses(result)
         self._peers.guardian.tell(PoolSynced(pool=result.pool))
+        self._peers.event_subscriber.tell(PoolSynced(pool=result.pool))
         self._peers.health_reporter.tell(Beaten())
         if is_first:
             self._peers.poller.tell(PollNow())

@@ -14,12 +14,13 @@ import platformdirs
 import psutil
 
 from ..domain.masking import secrets_in_environment
-from ..domain.ports import Clock, Journal, Launcher, Orchestrator, ServiceManager
+from ..domain.ports import Clock, EventStream, Journal, Launcher, Orchestrator, ServiceManager
 from ..journal.journal import FolderJournal
 from ..journal.state_folder import StateFolder
 from ..prefect_api.client import PrefectApi
 from ..prefect_api.http.session import Session
 from ..prefect_api.http.threads import ThreadPool
+from ..prefect_api.stream import PrefectEventStream
 from ..processes.launcher import KeeperLauncher, KeeperOptions
 from ..processes.resource_monitor import PsutilResourceMonitor
 from ..settings.settings import Settings
@@ -86,11 +87,15 @@ async def open_adapters(
     name, folder = acquire_identity([*candidates], lock)
     opened.callback(folder.release)
     session: Session | None = None
+    event_stream: EventStream | None = None
     if orchestrator is None:
         options = replace(settings.prefect.session_options(), worker=name)
         session = Session(options, clock=clock, reread=profile.credentials)
         opened.push_async_callback(session.aclose)
         orchestrator = PrefectApi(session)
+        event_stream = PrefectEventStream(
+            options, credentials=profile.credentials, clock=clock, threads=files
+        )
     keeper: KeeperLauncher | None = None
     if launcher is None:
         keeper_options = KeeperOptions(embedded=settings.embedded)
@@ -138,6 +143,7 @@ async def open_adapters(
             uses_runner=uses_runner,
             maintenance_until=lambda: None if session is None else session.maintenance_until,
             resource_monitor=PsutilResourceMonitor(),
+            event_stream=event_stream,
             notifier=notifier,
         ),
         folder=folder,

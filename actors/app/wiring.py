@@ -11,14 +11,23 @@ from functools import partial
 
 from slugify import slugify
 
-from ..cancellation_watcher import CancellationWatcher
+from ..cancellation_watcher.cancellation_watcher import CancellationWatcher
 from ..deletion_watcher import DeletionWatcher
 from ..deliveries import EventEmitter, LogShipper
 from ..dispatcher.dispatcher import Dispatcher
 from ..domain.model import Deployment, FlowRun, WorkPool
-from ..domain.ports import Clock, Journal, Launcher, Orchestrator, ResourceMonitor, ServiceManager
+from ..domain.ports import (
+    Clock,
+    EventStream,
+    Journal,
+    Launcher,
+    Orchestrator,
+    ResourceMonitor,
+    ServiceManager,
+)
 from ..domain.record import RunRecord
 from ..domain.worker_events import worker_resource
+from ..event_subscriber import EventSubscriber
 from ..guardian import Guardian
 from ..health_reporter import HealthReporter
 from ..heartbeater import Heartbeater
@@ -69,6 +78,8 @@ class WorkerPorts:
     """Until when, on the monotonic clock, the server has announced maintenance."""
     resource_monitor: ResourceMonitor | None = None
     """None: memory is not measured, so its limits have no effect."""
+    event_stream: EventStream | None = None
+    """None: nothing is heard of the server's events."""
     notifier: ServiceManager | None = None
     """None: there is no service manager to notify."""
     on_started: Callable[[], None] = lambda: None
@@ -91,7 +102,7 @@ def start_actors(plan: WorkerPlan, ports: WorkerPorts) -> Wiring:
         directory=directory,
         clock=ports.clock,
         worker=_resource(plan),
-        new_id=lambda: str(uuid.UUID(int=ports.rng.getrandbits(128), version=4)),
+        new_id=partial(_new_id, ports.rng),
         drain_seconds=plan.settings.drain_seconds,
         on_deadline=plan.settings.on_deadline,
         on_started=ports.on_started,
@@ -176,6 +187,17 @@ def _children(plan: WorkerPlan, ports: WorkerPorts, directory: Directory) -> lis
         peers=peers,
     )
     services["deletion_watcher"] = partial(DeletionWatcher.start, **api, peers=peers)
+    if ports.event_stream is not None and settings.event_stream and not settings.run_once:
+        services["event_subscriber"] = partial(
+            EventSubscriber.start,
+            stream=ports.event_stream,
+            queues=settings.work_queues,
+            worker=_resource(plan),
+            new_id=partial(_new_id, ports.rng),
+            clock=ports.clock,
+            rng=ports.rng,
+            peers=peers,
+        )
     services["journal_pruner"] = partial(
         JournalPruner.start,
         journal=ports.journal,
@@ -217,6 +239,10 @@ def _supervisors(
         return ref
 
     return start
+
+
+def _new_id(rng: random.Random) -> str:
+    return str(uuid.UUID(int=rng.getrandbits(128), version=4))
 
 
 def _resource(plan: WorkerPlan) -> Mapping[str, str]:

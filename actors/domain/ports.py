@@ -7,7 +7,8 @@ own retries, ``NotFound``, ``Unauthorized``, ``Forbidden``, ``Conflict``, ``Inva
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -29,6 +30,7 @@ from .model import (
 )
 from .process import KeptRun, MemorySample, ProcessFact, ProcessIdentity, SpawnOrder
 from .record import RunRecord
+from .server_events import ServerEvent
 
 T = TypeVar("T")
 
@@ -118,6 +120,20 @@ class Orchestrator(Protocol):
     async def read_variable(self, name: str) -> Json: ...
     async def send_logs(self, lines: Sequence[LogLine]) -> None: ...
     async def send_events(self, events: Sequence[WorkerEvent]) -> None: ...
+
+
+class EventStream(Protocol):
+    """The server's stream of events."""
+
+    def subscribe(
+        self, pool_id: str, queues: Collection[str]
+    ) -> AbstractAsyncContextManager[AsyncIterator[ServerEvent]]:
+        """The events of a pool from now on, of ``queues`` only where there are any.
+
+        Entering it connects, within ten seconds. Nothing tells when the first event can come: emit
+        one and wait for it. Each event comes once. Refused: there is no such stream, or not for
+        this worker. Unavailable: there was no connection, or it has ended.
+        """
 
 
 FactListener = Callable[[ProcessFact], None]

@@ -1,4 +1,4 @@
-"""The five events of a process worker, with the names and resources that Prefect's worker uses."""
+"""The events of a process worker, with the names and resources that Prefect's worker uses."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Final
 
 from .model import Deployment, Flow, FlowRun, Resource, WorkerEvent, WorkPool
 from .record import RunRecord
+from .server_events import LISTENING
 
 FOLLOWS_WITHIN: Final = timedelta(minutes=5)
 """Servers ignore ``follows`` if the two events are further apart."""
@@ -83,6 +84,13 @@ def stopped(start: WorkerEvent, *, id: str, occurred: datetime) -> WorkerEvent:
         event="prefect.worker.stopped",
         occurred=occurred,
         follows=_follows(start.id, start.occurred, occurred),
+    )
+
+
+def listening(worker: Resource, pool: WorkPool, *, id: str, occurred: datetime) -> WorkerEvent:
+    """The worker listens to the events of ``pool``. Prefect's worker emits nothing like it."""
+    return WorkerEvent(
+        id=id, event=LISTENING, occurred=occurred, resource=worker, related=_pool(pool)
     )
 
 

@@ -24,6 +24,6 @@ class CurrentPool(Query[PoolSnapshot | None]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolSynced:
-    """Fact for the Guardian: the pool is there, and a heartbeat was answered."""
+    """Fact for Guardian and EventSubscriber: the pool is there, and a heartbeat was answered."""
 
     pool: WorkPool

@@ -42,6 +42,8 @@ class Peers:
         self.heartbeater = directory.address("heartbeater")
         self.dispatcher = directory.address("dispatcher")
         self.poller = directory.address("poller")
+        self.cancellation_watcher = directory.address("cancellation_watcher")
+        self.event_subscriber = directory.address("event_subscriber")
         self.service_notifier = directory.address("service_notifier")
 
     async def stage(self, *, within_seconds: float | None = None) -> Stage:

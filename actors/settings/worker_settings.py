@@ -83,6 +83,10 @@ class WorkerSettings(BaseModel):
         metavar="S",
         prefect="worker_query_seconds",
     )
+    event_stream: bool = _taking(
+        True,
+        "Listen to the server's events, to poll as soon as a run is due and to cancel at once.",
+    )
     run_once: bool = _taking(
         False, "Poll once, look for runs to cancel once, wait for the runs, and stop."
     )

@@ -30,7 +30,8 @@ from ..domain.model import (
 )
 from ..domain.ports import Clock
 from .faults import Faults, operation
-from .prefect_world import Heartbeat, Pool, PrefectWorld, Run
+from .prefect_world import PrefectWorld
+from .world_items import Heartbeat, Pool, Run
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -171,7 +172,7 @@ class InMemoryOrchestrator:
 
     @operation
     def send_events(self, events: Sequence[WorkerEvent]) -> None:
-        self.world.events.extend(events)
+        self.world.take_events(events)
 
     def _pool(self, name: str) -> Pool:
         if name not in self.world.pools:

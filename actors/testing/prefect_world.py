@@ -6,8 +6,8 @@ Users create deployments, schedule and cancel; engines report states; tests look
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from ..domain.errors import NotFound
@@ -29,48 +29,7 @@ from ..domain.model import (
 )
 from ..domain.ports import Clock
 from .state_rules import HOLDS_SLOT, OnFull, Situation, judge, scheduled_time
-
-
-@dataclass(slots=True, kw_only=True)
-class Pool:
-    """A work pool with its queues, which are served in this order."""
-
-    pool: WorkPool
-    queues: list[WorkQueue]
-
-
-@dataclass(slots=True, kw_only=True)
-class Run:
-    """A flow run and everything that ever happened to its state."""
-
-    run: FlowRun
-    pool: str
-    queue: str
-    history: list[State]
-    labels: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def state(self) -> State:
-        """The current state."""
-        return self.run.state
-
-
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
-    """A sign of life from a worker."""
-
-    pool: str
-    worker: str
-    interval_seconds: int
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """A block document."""
-
-    id: str
-    data: Mapping[str, Json]
+from .world_items import Block, Event, Heartbeat, Pool, Run
 
 
 class PrefectWorld:
@@ -88,6 +47,7 @@ class PrefectWorld:
         self.heartbeats: list[Heartbeat] = []
         self.logs: list[LogLine] = []
         self.events: list[WorkerEvent] = []
+        self.listeners: list[Callable[[Event], None]] = []
         self._clock = clock
         self.limits: dict[DeploymentId, int] = {}
         """How many runs of a deployment it lets in at a time."""
@@ -136,6 +96,24 @@ class PrefectWorld:
         """Pause a pool, or let it go on."""
         pool = self.pools[name]
         pool.pool = replace(pool.pool, is_paused=paused)
+        self._announce(f"prefect.work-pool.{'paused' if paused else 'ready'}", pool.pool)
+
+    def pause_queue(self, pool: str, name: str, *, paused: bool = True) -> None:
+        """Pause a queue, or let it go on."""
+        found = self.pools[pool]
+        place = [queue.name for queue in found.queues].index(name)
+        found.queues[place] = replace(found.queues[place], is_paused=paused)
+        status = "paused" if paused else "not-ready"
+        self._announce(f"prefect.work-queue.{status}", found.pool, queue=name)
+
+    def take_events(self, events: Iterable[WorkerEvent]) -> None:
+        """What workers emit."""
+        for event in events:
+            self.events.append(event)
+            related = {each["prefect.resource.id"] for each in event.related}
+            for pool in (each.pool for each in self.pools.values()):
+                if f"prefect.work-pool.{pool.id}" in related:
+                    self._announce(event.event, pool, id=event.id)
 
     def add_flow(self) -> FlowId:
         """A flow."""
@@ -198,7 +176,8 @@ class PrefectWorld:
             tags=tags,
             work_queue_name=queue,
         )
-        self.runs[run_id] = Run(run=run, pool=pool, queue=queue, history=[state])
+        self.runs[run_id] = entry = Run(run=run, pool=pool, queue=queue, history=[state])
+        self._announce_state(entry)
         return run_id
 
     def add_block(self, type_slug: str, name: str, data: Mapping[str, Json]) -> str:
@@ -296,3 +275,22 @@ class PrefectWorld:
         run.run = replace(
             run.run, state=state, due=due, run_count=run.run.run_count + (started and 1)
         )
+        self._announce_state(run)
+
+    def _announce_state(self, run: Run) -> None:
+        name, pool = f"prefect.flow-run.{run.state.name}", self.pools.get(run.pool)
+        if pool is not None:
+            self._announce(name, pool.pool, id=run.state.id, queue=run.queue, run_id=run.run.id)
+
+    def _announce(
+        self,
+        name: str,
+        pool: WorkPool,
+        *,
+        id: str | None = None,
+        queue: str | None = None,
+        run_id: FlowRunId | None = None,
+    ) -> None:
+        for listener in tuple(self.listeners):
+            id = id or self.new_id()
+            listener(Event(id=id, name=name, pool_id=pool.id, queue=queue, run_id=run_id))

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.contract.worlds import FakeWorld, RealWorld, World, connected
+from tests.contract.connection import connected
+from tests.contract.worlds import FakeWorld, World
 from tests.support.prefect_server import VERSIONS, PrefectServer
 from tests.support.servers import prefect_3_0, prefect_3_1, prefect_3_8, prefect_3_9
 
@@ -38,7 +39,7 @@ def ask(answering: PrefectServer | str) -> Ask:
         if isinstance(answering, str):
             await scenario(FakeWorld(answering))
             return
-        async with connected(answering) as api:
-            await scenario(RealWorld(api, answering))
+        async with connected(answering) as world:
+            await scenario(world)
 
     return lambda scenario: asyncio.run(run(scenario))

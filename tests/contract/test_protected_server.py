@@ -7,13 +7,14 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from actors.domain.errors import Unauthorized
+from actors.domain.errors import Forbidden, Unauthorized
 from actors.domain.model import StateType
 from actors.prefect_api.client import PrefectApi
 from actors.prefect_api.http.session import Session
 from actors.prefect_api.http.session_options import Credentials, SessionOptions
 from actors.runtime import LoopClock
-from tests.contract.worlds import RealWorld, connected
+from tests.contract.connection import connected
+from tests.contract.test_event_stream import heard
 from tests.support.prefect_server import PrefectServer, interpreter
 
 LIMIT = 2
@@ -67,8 +68,8 @@ def test_without_the_authorization_string_everything_is_unauthorized(
 
 def test_with_it_changes_are_made(protected: PrefectServer) -> None:
     async def scenario() -> None:
-        async with connected(protected) as api:
-            world = RealWorld(api, protected)
+        async with connected(protected) as world:
+            api = world.orchestrator
             names = {f"w{n}" for n in range(4)}
             await asyncio.gather(*(api.send_heartbeat(world.pool, name, 30) for name in names))
             assert world.workers().keys() == names
@@ -80,8 +81,8 @@ def test_with_it_changes_are_made(protected: PrefectServer) -> None:
 
 def test_every_page_is_read_however_small(protected: PrefectServer) -> None:
     async def scenario() -> None:
-        async with connected(protected) as api:
-            world = RealWorld(api, protected)
+        async with connected(protected) as world:
+            api = world.orchestrator
             deployment = world.deploy()
             runs = [world.schedule(deployment) for _ in range(2 * LIMIT + 1)]
             world.add_queue("a", 1)
@@ -92,5 +93,26 @@ def test_every_page_is_read_however_small(protected: PrefectServer) -> None:
                 world.set_state(run, StateType.CANCELLING)
             found = await api.read_cancelling_runs(world.pool, [], excluding=runs[:1])
             assert {run.id for run in found} == set(runs[1:])
+
+    asyncio.run(scenario())
+
+
+def test_with_it_events_are_heard(protected: PrefectServer) -> None:
+    async def scenario() -> None:
+        async with connected(protected) as world, heard(world):
+            pass
+
+    asyncio.run(scenario())
+
+
+def test_without_it_no_events_are_heard(protected: PrefectServer) -> None:
+    async def scenario() -> None:
+        async with connected(protected, Credentials(auth_string="admin:wrong")) as world:
+            if world.version < (3, 4):
+                pytest.skip("this server asks for no credentials here")
+            with pytest.raises(Forbidden) as caught:
+                async with world.event_stream.subscribe(world.pool, ()) as events:
+                    await anext(events)
+            assert "wrong" not in str(caught.value)
 
     asyncio.run(scenario())

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
 from actors.domain.ids import DeploymentId, FlowRunId
 from actors.domain.model import LogLine, StateType, WorkerEvent
-from actors.domain.ports import Orchestrator
-from actors.prefect_api.client import PrefectApi
-from actors.prefect_api.http.session import Session
-from actors.prefect_api.http.session_options import Credentials, SessionOptions
+from actors.domain.ports import EventStream, Orchestrator
 from actors.runtime import LoopClock
+from actors.testing.event_stream import InMemoryEventStream
 from actors.testing.orchestrator import InMemoryOrchestrator
 from actors.testing.state_rules import OnFull
 from tests.support.prefect_admin import PrefectAdmin
@@ -35,6 +32,9 @@ class World(Protocol):
 
     @property
     def orchestrator(self) -> Orchestrator: ...
+
+    @property
+    def event_stream(self) -> EventStream: ...
 
     @property
     def version(self) -> tuple[int, ...]: ...
@@ -58,6 +58,8 @@ class World(Protocol):
         """How many runs of the pool may be active at a time."""
 
     def pause(self) -> None: ...
+    def resume(self) -> None: ...
+    def pause_queue(self, name: str, *, paused: bool = True) -> None: ...
 
     def set_state(self, run: FlowRunId, type: StateType, name: str | None = None) -> None:
         """What an engine, a user or an old server does, by force."""
@@ -97,8 +99,11 @@ def _event(answer: Mapping[str, Any]) -> WorkerEvent:
 class RealWorld:
     """A Prefect server over HTTP."""
 
-    def __init__(self, orchestrator: Orchestrator, server: PrefectServer) -> None:
+    def __init__(
+        self, orchestrator: Orchestrator, event_stream: EventStream, server: PrefectServer
+    ) -> None:
         self.orchestrator = orchestrator
+        self.event_stream = event_stream
         self._admin = PrefectAdmin(server)
         self.pool = f"pool {uuid.uuid4().hex[:8]}"
         self._path = self.pool.replace(" ", "%20")
@@ -138,6 +143,13 @@ class RealWorld:
 
     def pause(self) -> None:
         self._admin.request("PATCH", f"/work_pools/{self._path}", {"is_paused": True})
+
+    def resume(self) -> None:
+        self._admin.request("PATCH", f"/work_pools/{self._path}", {"is_paused": False})
+
+    def pause_queue(self, name: str, *, paused: bool = True) -> None:
+        path = f"/work_pools/{self._path}/queues/{name}"
+        self._admin.request("PATCH", path, {"is_paused": paused})
 
     def set_state(self, run: FlowRunId, type: StateType, name: str | None = None) -> None:
         fields = {} if name is None else {"name": name}
@@ -196,6 +208,7 @@ class FakeWorld:
     def __init__(self, version: str) -> None:
         self.orchestrator = self._fake = InMemoryOrchestrator(LoopClock(), version=version)
         self._world = self._fake.world
+        self.event_stream = InMemoryEventStream(self._world)
         self.pool = "pool fake"
         self.version = self._world.server
         self._world.add_pool(self.pool)
@@ -236,6 +249,12 @@ class FakeWorld:
     def pause(self) -> None:
         self._world.pause_pool(self.pool)
 
+    def resume(self) -> None:
+        self._world.pause_pool(self.pool, paused=False)
+
+    def pause_queue(self, name: str, *, paused: bool = True) -> None:
+        self._world.pause_queue(self.pool, name, paused=paused)
+
     def set_state(self, run: FlowRunId, type: StateType, name: str | None = None) -> None:
         self._world.set_state(run, type, name, force=True)
 
@@ -268,19 +287,6 @@ class FakeWorld:
 
     def add_variable(self, name: str, value: Any) -> None:
         self._world.variables[name] = value
-
-
-@asynccontextmanager
-async def connected(server: PrefectServer) -> AsyncIterator[PrefectApi]:
-    """The adapter for a real server, and nothing left of it afterwards."""
-    options = SessionOptions(
-        base_url=server.api_url, credentials=Credentials(auth_string=server.auth_string)
-    )
-    session = Session(options, clock=LoopClock())
-    try:
-        yield PrefectApi(session)
-    finally:
-        await session.aclose()
 
 
 def soon(seconds: float = 1) -> datetime:

@@ -13,6 +13,7 @@ from pykka import ActorRegistry
 import actors
 from actors.domain.model import StateType
 from actors.runtime import AsyncioActor, AsyncioRef, Query, UnknownMessage
+from actors.testing.event_stream import InMemoryEventStream
 from tests.support.recording_notifier import RecordingNotifier
 from tests.support.worker_world import POOL, WorkerWorld, play
 
@@ -40,6 +41,7 @@ def kinds_of_actors() -> set[type[AsyncioActor]]:
 async def everybody(world: WorkerWorld) -> dict[type[AsyncioActor], AsyncioRef]:
     """One living actor of each kind: a worker with all its services, and a run."""
     world.notifier = RecordingNotifier()
+    world.stream = InMemoryEventStream(world.server)
     await world.start_running()
     refs = [ref for ref in ActorRegistry.get_all() if isinstance(ref, AsyncioRef)]
     return {ref.actor_class: ref for ref in refs}

@@ -10,7 +10,7 @@ from typing import Any
 
 from actors.app.wiring import RUN_PREFIX
 from actors.deliveries import EventEmitter
-from actors.domain.errors import NotFound
+from actors.domain.errors import NotFound, Unavailable
 from actors.domain.ids import DeploymentId, FlowRunId
 from actors.domain.model import StateType
 from actors.domain.record import Phase
@@ -145,6 +145,14 @@ class Acts:
     def pause(self, act: Act) -> None:
         self._sim.server.pause_pool(POOL)
         self._at(act.seconds, lambda: self._sim.server.pause_pool(POOL, paused=False))
+
+    def cut_stream(self, act: Act) -> None:
+        """The server, or a proxy, closes the event stream, and may be away for a while."""
+        stream = self._sim.stream
+        stream.cut()
+        if act.seconds:
+            stream.refusal = Unavailable("the server is away")
+            self._at(act.seconds, lambda: setattr(stream, "refusal", None))
 
     # -- the machine -------------------------------------------------------------------------
 

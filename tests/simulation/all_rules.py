@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import endings, hooks, invariants, settled, writes
+from . import endings, hearing, hooks, invariants, settled, writes
 from .rules import Rules
 
 RULES = Rules(
@@ -18,6 +18,9 @@ RULES = Rules(
         invariants.nothing_is_signalled_after_a_reboot,
         endings.what_must_end_is_ended,
         hooks.hooks_end_in_time,
+        hearing.the_streams_end_is_noticed,
+        hearing.nobody_relies_on_an_unproved_stream,
+        hearing.one_subscription_at_most,
     ),
     on_write=(
         writes.no_end_is_overwritten,

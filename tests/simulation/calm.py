@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from actors.domain.ids import FlowRunId
 from actors.domain.model import StateType
-from actors.testing.prefect_world import Run
+from actors.testing.world_items import Run
 from tests.support.builders import flow_run_id_of
 
 from .bugs import UNREPORTED

@@ -13,6 +13,7 @@ from actors.domain.record import Phase
 from actors.testing.state_rules import OnFull
 
 from .plan import Act, Bug, FaultRates, Plan, PlannedRun, Program, Sort
+from .stream import StreamFaults
 
 BUGS = (
     "claim",
@@ -65,7 +66,27 @@ def draw(seed: int) -> Plan:
         killed_when_ending=more.random() < 0.15,
     )
     plan = _with_bad_exits(plan, Random(f"{seed}/exits"))
+    plan = _with_stream(plan, Random(f"{seed}/stream"))
     return with_bugs(plan, Random(f"{seed}/bugs"))
+
+
+def _with_stream(plan: Plan, rng: Random) -> Plan:
+    """The plan with an event stream, as good or bad as streams are, for three of four workers."""
+    cuts = [
+        Act(rng.uniform(0.5, plan.calm_at), "cut_stream", None, rng.choice((0.0, 0.5, 30.0)))
+        for _ in range(rng.choice((0, 0, 1, 2, 4)))
+    ]
+    if rng.random() < 0.3:
+        what = rng.choice(("fail_service", "doze_service"))
+        cuts.append(Act(rng.uniform(0.5, plan.calm_at), what, "event_subscriber", 5.0))
+    faults = StreamFaults(
+        lost=rng.choice((0.0, 0.0, 0.1, 0.5, 1.0)),
+        late=rng.choice((0.0, 0.0, 0.2)),
+        twice=rng.choice((0.0, 0.2)),
+        refused=rng.choice((0.0, 0.0, 0.3)),
+    )
+    acts = tuple(sorted((*plan.acts, *cuts), key=lambda act: act.at))
+    return replace(plan, acts=acts, stream=faults, listens=rng.random() < 0.75)
 
 
 def _with_bad_exits(plan: Plan, rng: Random) -> Plan:

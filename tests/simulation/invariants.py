@@ -216,18 +216,18 @@ def _are_stray_hooks(sim: Simulation, key: ClaimKey) -> bool:
     return has_bugs or claim in sim.strays or claim in sim.truth.forgotten
 
 
-def _views(sim: Simulation) -> Iterator[object]:
+def views(sim: Simulation) -> Iterator[object]:
     """What the living actors show of themselves."""
     if sim.wiring is not None and not sim.life.over:
         yield from (ref.inspect() for _, ref in sim.wiring.directory if ref.is_alive())
 
 
 def _supervisors(sim: Simulation) -> Iterator[SupervisorView]:
-    return (view for view in _views(sim) if isinstance(view, SupervisorView))
+    return (view for view in views(sim) if isinstance(view, SupervisorView))
 
 
 def _dispatcher(sim: Simulation) -> DispatcherView | None:
-    return next((view for view in _views(sim) if isinstance(view, DispatcherView)), None)
+    return next((view for view in views(sim) if isinstance(view, DispatcherView)), None)
 
 
 def _was_stuck(sim: Simulation) -> bool:

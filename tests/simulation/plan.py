@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from actors.testing.state_rules import OnFull
 
+from .stream import NO_FAULTS, StreamFaults
+
 Sort = Literal["engine", "reporting", "plain", "bad"]
 Outcome = Literal["completes", "fails", "crashes", "sleeps"]
 OnSignal = Literal["dies", "crashed", "cancels", "ignores", "slow"]
@@ -97,5 +99,8 @@ class Plan:
     """How often another worker on the pool is faster with a run that ours is about to claim."""
     killed_when_ending: bool = False
     """Whether the worker is killed once when it has just decided to end a run."""
+    listens: bool = True
+    """Whether there is an event stream."""
+    stream: StreamFaults = NO_FAULTS
     surprises: float = 0.0
     """How often what a supervisor waits for ends with an error that nobody has thought of."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import actors.dispatcher.takeover as takeover
 import actors.process_supervisor.retries as retries
+from actors.cancellation_watcher.cancellation_watcher import CancellationWatcher
 from actors.deliveries import EventEmitter
 from actors.dispatcher.admission import AdmissionControl
 from actors.dispatcher.dispatcher import Dispatcher
@@ -20,6 +21,7 @@ from actors.domain.model import Aborted, Accepted, StateType, WorkerEvent
 from actors.domain.process import ExitStatus, OutputWritten, ProcessExited, TreeEnded
 from actors.domain.record import Reason
 from actors.domain.run import CancelRun, EndRun
+from actors.messages.cancellation_watcher import EventsFlow
 from actors.messages.dispatcher import CancelIfOurs, MemoryMeasured, RunInfo, RunsDeleted
 from actors.messages.process_supervisor import CurrentRun, MemoryUsed
 from actors.periodic_actor import StartRound
@@ -45,6 +47,7 @@ from actors.process_supervisor.messages import Retry
 from actors.process_supervisor.process_supervisor import ProcessSupervisor
 
 from .planting import Change, Planted, changed, decision, lost, message, public_name
+from .stream import LifeStream, without_an_end
 from .worker_ports import LifeJournal, LifeLauncher, SimulatedMemory
 
 GIVES_UP_SECONDS = 10.0
@@ -277,6 +280,11 @@ BUGS: tuple[Planted, ...] = (
     Planted("gives reports up", public_name(retries, "REFUSALS", lambda _: 0)),
     Planted("ends no deleted runs", message(Dispatcher, RunsDeleted, lost)),
     Planted("cancels nothing", message(ProcessSupervisor, CancelRun, lost)),
+    Planted("notices no end of the stream", public_name(LifeStream, "subscribe", without_an_end)),
+    Planted(
+        "relies on no proof",
+        message(CancellationWatcher, EventsFlow, changed(lambda _: EventsFlow(True))),
+    ),
     Planted("retries nothing", message(ProcessSupervisor, Retry, lost)),
     Planted("readopts nobody", message(Dispatcher, takeover.Resume, lost)),
     Planted("times out at once", decision(step, _at_once)),

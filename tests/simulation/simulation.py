@@ -28,6 +28,7 @@ from .programs import Performance, perform_hooks
 from .rival import overtake
 from .rules import Check, Rules
 from .server import Request, WatchedServer, Write, is_claim
+from .stream import NO_FAULTS, FaultyStream, StreamFaults
 from .trace import Trace
 from .truth import WISHED, Truth
 from .wire import FaultyNetwork
@@ -63,6 +64,9 @@ class Simulation:
             Random(f"{seed}/road"), plan.fault_rates.keeper_lost, self.note_trouble
         )
         self.network = FaultyNetwork(plan.fault_rates, plan.calm_at, Random(f"{seed}/skies"))
+        self.stream = FaultyStream(
+            self.server, self.clock, Random(f"{seed}/stream"), self._stream_faults
+        )
         self.programs: dict[FlowRunId, Program] = {}
         self.bugs = Bugs(
             self.programs, self.surprises, Random(f"{seed}/surprises"), self._met_a_bug
@@ -236,6 +240,9 @@ class Simulation:
         """Events were not taken: some are lost if nobody tries again."""
         if is_final(error) or life.leaving or life.over:
             self.truth.events_lost_at = self.clock.monotonic()
+
+    def _stream_faults(self) -> StreamFaults:
+        return NO_FAULTS if self.clock.monotonic() >= self.plan.calm_at else self.plan.stream
 
     def surprises(self) -> float:
         """How often something ends with an error that nobody has thought of."""

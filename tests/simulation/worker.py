@@ -14,6 +14,7 @@ from actors.settings.worker_settings import WorkerSettings
 from .bugs import BuggyJobPreparer
 from .life import Life
 from .programs import HOOKS_SECONDS
+from .stream import LifeStream
 from .wire import Wire
 from .worker_ports import LifeJournal, LifeLauncher
 
@@ -90,6 +91,7 @@ def start_worker(sim: Simulation, life: Life) -> Wiring:
             pid_exists=lambda pid: any(p.identity.pid == pid for p in sim.keeper.alive()),
             uses_runner=_uses_runner,
             resource_monitor=sim.measure if plan.measures else None,
+            event_stream=LifeStream(sim.stream, life) if plan.listens else None,
         ),
     )
 

@@ -43,9 +43,11 @@ class FaultProxy:
         self.weather: Weather = fair
         self.injected: Counter[Fault] = Counter()
         self.requests = 0
+        self.passes_websockets = False
         self._news = threading.Condition()
         self._holds: list[Held] = []
         self._asking: set[socket.socket] = set()
+        self._tunnels: set[socket.socket] = set()
         self._listener: Listener | None = None
         self._thread: threading.Thread | None = None
 
@@ -56,7 +58,7 @@ class FaultProxy:
 
     def come(self) -> None:
         """Listen."""
-        self._listener = Listener(self.port, self._serve)
+        self._listener = Listener(self.port, self._serve, self._upgrade)
         self._thread = threading.Thread(target=self._listener.serve_forever, args=(0.05,))
         self._thread.start()
 
@@ -73,7 +75,15 @@ class FaultProxy:
                 for connection in self._asking:
                     with suppress(OSError):
                         connection.shutdown(socket.SHUT_RDWR)
+            self.cut_websockets()
             listener.server_close()
+
+    def cut_websockets(self) -> None:
+        """Close all that are open."""
+        with self._news:
+            for tunnel in self._tunnels:
+                with suppress(OSError):
+                    tunnel.shutdown(socket.SHUT_RDWR)
 
     @contextmanager
     def outage(self) -> Iterator[None]:
@@ -131,6 +141,19 @@ class FaultProxy:
         finally:
             for held in holds:
                 held.over()
+
+    def _upgrade(self, wire: Wire) -> None:
+        if not self.passes_websockets:
+            wire.refuse(Fault.FORBIDDEN)
+            return
+        with socket.create_connection(("127.0.0.1", self.server_port)) as server:
+            with self._news:
+                self._tunnels.add(server)
+            try:
+                wire.tunnel(server)
+            finally:
+                with self._news:
+                    self._tunnels.discard(server)
 
     def _hold_of(self, request: Request, moment: Moment) -> Held | None:
         with self._news:

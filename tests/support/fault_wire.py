@@ -29,6 +29,9 @@ class Wire(BaseHTTPRequestHandler):
     wbufsize = 65536  # an answer goes out in one piece
 
     def answer(self) -> None:
+        if self.headers.get("Upgrade"):
+            cast("Listener", self.server).upgrade(self)
+            return
         length = int(self.headers.get("Content-Length") or 0)
         request = Request(
             self.command,
@@ -42,6 +45,16 @@ class Wire(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
+
+    def tunnel(self, server: socket.socket) -> None:
+        """Pass everything on, both ways, until one side closes."""
+        lines = [self.requestline, *(f"{name}: {text}" for name, text in self.headers.items())]
+        server.sendall("\r\n".join((*lines, "", "")).encode())
+        back = threading.Thread(target=_pass_on, args=(server, self.connection))
+        back.start()
+        _pass_on(self.connection, server)
+        back.join()
+        self.close_connection = True
 
     def reset(self) -> None:
         """Reset the connection."""
@@ -102,6 +115,15 @@ class Wire(BaseHTTPRequestHandler):
             closing.wait(DRIP_PAUSE_SECONDS)
 
 
+def _pass_on(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while piece := source.recv(65536):
+            target.sendall(piece)
+    for each in (source, target):
+        with suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
+
+
 class Listener(socketserver.ThreadingTCPServer):
     """The listening socket and the connections that it has accepted."""
 
@@ -109,8 +131,14 @@ class Listener(socketserver.ThreadingTCPServer):
     request_queue_size = 128
     daemon_threads = False  # so that server_close() waits for them
 
-    def __init__(self, port: int, serve: Callable[[Wire, Request], None]) -> None:
+    def __init__(
+        self,
+        port: int,
+        serve: Callable[[Wire, Request], None],
+        upgrade: Callable[[Wire], None],
+    ) -> None:
         self.serve = serve
+        self.upgrade = upgrade
         self.closing = threading.Event()
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()

@@ -18,6 +18,7 @@ from actors.domain.model import StateType
 from actors.messages.dispatcher import ListRuns, RunInfo
 from actors.runtime import AsyncioRef, LoopClock, Ping, shut_down
 from actors.settings.worker_settings import WorkerSettings
+from actors.testing.event_stream import InMemoryEventStream
 from actors.testing.faults import Faults
 from actors.testing.journal import MemoryJournal
 from actors.testing.orchestrator import InMemoryOrchestrator
@@ -50,6 +51,7 @@ class WorkerWorld:
         self.journal = MemoryJournal()
         self.measure = ScriptedResourceMonitor()
         self.notifier: RecordingNotifier | None = None
+        self.stream: InMemoryEventStream | None = None
         self.maintenance_until: float | None = None
         self.wiring: Wiring | None = None
 
@@ -80,6 +82,7 @@ class WorkerWorld:
                 maintenance_until=lambda: self.maintenance_until,
                 resource_monitor=self.measure,
                 notifier=self.notifier,
+                event_stream=self.stream,
             ),
         )
         await self.wiring.guardian.request(Ping(), timeout=None)

@@ -40,6 +40,7 @@ ACTORS = frozenset(
         "deletion_watcher",
         "cancellation_watcher",
         "dispatcher",
+        "event_subscriber",
         "guardian",
         "health_reporter",
         "heartbeater",

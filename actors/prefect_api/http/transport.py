@@ -128,6 +128,20 @@ class Transport:
         return b"".join(parts)
 
 
+def proxy_for(url: str) -> str | None:
+    """The proxy that the environment names for ``url``."""
+    return requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url, None))
+
+
+def certificates_of(options: SessionOptions) -> str:
+    """The file of the authorities to trust."""
+    return (
+        options.verify
+        if isinstance(options.verify, str)
+        else requests.utils.DEFAULT_CA_BUNDLE_PATH
+    )
+
+
 def redirected(request: HttpRequest, location: str) -> HttpRequest:
     """The request to the ``location`` of a redirect. ExchangeFailed: it must not go there.
 

@@ -1,19 +1,18 @@
-"""Finds runs that are being cancelled, and sees to it that they end."""
+"""Runs of other workers that are being cancelled: what is certain about them is reported."""
 
 from __future__ import annotations
 
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
-from .domain.errors import NotFound
-from .domain.ids import FlowRunId, new_transition_id
-from .domain.log_once import LogOnce
-from .domain.model import (
+from ..domain.errors import NotFound
+from ..domain.ids import FlowRunId, new_transition_id
+from ..domain.log_once import LogOnce
+from ..domain.model import (
     Deployment,
     FlowRun,
     InfrastructurePid,
@@ -23,19 +22,11 @@ from .domain.model import (
     StateType,
     WorkPool,
 )
-from .domain.policy import jittered
-from .domain.ports import Clock, Orchestrator
-from .messages.dispatcher import CancelIfOurs
-from .messages.guardian import FatalError, Round, RoundEnded
-from .messages.heartbeater import CurrentPool
-from .messages.services import Peers, ServiceSettings
-from .periodic_actor import PeriodicActor, PeriodicView
-from .runtime import ActorDeadError, Timeout
+from ..domain.ports import Clock, Orchestrator
+from ..messages.heartbeater import CurrentPool
+from ..messages.services import Peers
 
 log = structlog.get_logger("actors.cancellation_watcher")
-
-REMEMBERED_SECONDS: Final = 600.0
-"""How long a run is not looked at again."""
 
 ASK_TIMEOUT_SECONDS: Final = 10.0
 
@@ -55,133 +46,30 @@ NO_PID: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Handled:
-    """A run was told to end, or reported; ``error``: neither."""
-
-    run_id: FlowRunId
-    ours: bool = False
-    error: Exception | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancellationWatcherView(PeriodicView):
-    """What the CancellationWatcher shows of itself."""
-
-    cancelling: frozenset[FlowRunId]
-    """The runs that are not looked at again for a while."""
-
-
-class CancellationWatcher(PeriodicActor[list[FlowRun]]):
-    """Owns: _cancelling (flow run id -> when it may be looked at again). Nobody else knows them.
-
-    A restarted one starts empty: the server tells it again, and cancelling twice is harmless.
-    """
-
-    failure_event = "cancellations.unknown"
-    recovery_event = "cancellations.recovered"
+class ForeignRuns:
+    """A part of CancellationWatcher, owns: _remarks (what was said last about a run)."""
 
     def __init__(
         self,
-        settings: ServiceSettings,
         *,
         orchestrator: Orchestrator,
         clock: Clock,
         rng: random.Random,
+        hostname: str,
         pid_exists: Callable[[int], bool],
         uses_runner: Callable[[FlowRun, Deployment | None, WorkPool | None], bool],
         peers: Peers,
     ) -> None:
-        super().__init__(log=log)
-        self._clock = clock
-        self._settings = settings
         self._orchestrator = orchestrator
+        self._clock = clock
         self._rng = rng
+        self._hostname = hostname
         self._pid_exists = pid_exists
         self._uses_runner = uses_runner
         self._peers = peers
-        self._being_handled = 0
-        self._first_round_over = False
         self._remarks: dict[FlowRunId, LogOnce] = {}
-        self._cancelling: dict[FlowRunId, float] = {}
 
-    def inspect(self) -> CancellationWatcherView:
-        return CancellationWatcherView(
-            cancelling=frozenset(self._cancelling), trouble=self._trouble.reported
-        )
-
-    def on_receive(self, message: object) -> None:
-        match message:
-            case _Handled():
-                self._handled(message)
-            case _:
-                super().on_receive(message)
-
-    def pause_seconds(self) -> float:
-        """Twice the pause between polls, as at Prefect."""
-        return jittered(2 * self._settings.query_seconds, self._rng)
-
-    async def work(self) -> list[FlowRun]:
-        now = self._clock.monotonic()
-        self._cancelling = {r: until for r, until in self._cancelling.items() if until > now}
-        return await self._orchestrator.read_cancelling_runs(
-            self._settings.pool, self._settings.queues, excluding=tuple(self._cancelling)
-        )
-
-    def round_ended(self, result: list[FlowRun]) -> None:
-        super().round_ended(result)
-        for run in result:
-            self._handle(run)
-        self._first_round_over = True
-        self._tell_if_round_ended()
-
-    def round_failed(self, error: Exception) -> None:
-        if self._settings.once and not self._first_round_over:
-            self.end_rounds()
-            self._peers.guardian.tell(FatalError(error=error))
-        else:
-            super().round_failed(error)
-
-    def _tell_if_round_ended(self) -> None:
-        if self._settings.once and self._first_round_over and not self._being_handled:
-            self._peers.guardian.tell(RoundEnded(Round.CANCEL_CHECK))
-
-    def _handle(self, run: FlowRun) -> None:
-        if run.id in self._cancelling:
-            return
-        self._cancelling[run.id] = self._clock.monotonic() + REMEMBERED_SECONDS
-        self._being_handled += 1
-        self.pipe(
-            self._cancel(run),
-            on_result=lambda ours: _Handled(run.id, ours=ours),
-            on_error=lambda error: _Handled(run.id, error=error),
-        )
-
-    def _handled(self, handled: _Handled) -> None:
-        run_id, error = handled.run_id, handled.error
-        self._being_handled -= 1
-        self._tell_if_round_ended()
-        if error is not None:
-            self._remarks_about(run_id).log_failure(
-                log,
-                "cancel.failed",
-                error,
-                expected=(ActorDeadError, Timeout),
-                flow_run_id=run_id,
-            )
-        if handled.ours or error is not None:
-            # Found and told again next time: its supervisor may be between two lives.
-            self._cancelling.pop(run_id, None)
-
-    async def _cancel(self, run: FlowRun) -> bool:
-        """Ours is ended by its supervisor, which is told here. Returns whether it is ours."""
-        order = CancelIfOurs(run_id=run.id, state=run.state)
-        ours = await self._peers.dispatcher.request(order, timeout=ASK_TIMEOUT_SECONDS)
-        if not ours:
-            await self._cancel_foreign(run)
-        return ours
-
-    async def _cancel_foreign(self, run: FlowRun) -> None:
+    async def cancel(self, run: FlowRun) -> None:
         """Report about runs of other workers only what is certain.
 
         A pid that came from the server proves nothing, so no signal is ever sent here.
@@ -214,7 +102,7 @@ class CancellationWatcher(PeriodicActor[list[FlowRun]]):
                 "Where this flow run's process is was written by a worker of another kind "
                 f"({infrastructure_pid}), so it is left alone.",
             )
-        elif where.host not in (None, self._settings.hostname):
+        elif where.host not in (None, self._hostname):
             self._remark(
                 run,
                 f"This flow run's process {where.pid} is on host {where.host!r}; only a worker "
@@ -248,7 +136,7 @@ class CancellationWatcher(PeriodicActor[list[FlowRun]]):
         log.info("run.cancelled", flow_run_id=run.id, flow_run_name=run.name, ours=False)
 
     def _remark(self, run: FlowRun, text: str) -> None:
-        if not self._remarks_about(run.id).report(text):
+        if not self.remarks_about(run.id).report(text):
             return
         log.warning("cancel.remark", flow_run_id=run.id, flow_run_name=run.name, message=text)
         line = LogLine(
@@ -256,7 +144,8 @@ class CancellationWatcher(PeriodicActor[list[FlowRun]]):
         )
         self._peers.log_shipper.tell(line)
 
-    def _remarks_about(self, run_id: FlowRunId) -> LogOnce:
+    def remarks_about(self, run_id: FlowRunId) -> LogOnce:
+        """What was said last about a run."""
         if run_id not in self._remarks and len(self._remarks) >= MAX_REMARKS:
             del self._remarks[next(iter(self._remarks))]
         return self._remarks.setdefault(run_id, LogOnce())

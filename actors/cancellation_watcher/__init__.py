@@ -1,0 +1,1 @@
+"""The actor that finds runs which are being cancelled, and what it does about foreign ones."""
