@@ -39,7 +39,6 @@ from actors.process_supervisor.machine.proposals import (
     cancelled,
     crashed,
     foreseen,
-    foreseen_submitting,
 )
 from actors.process_supervisor.machine.step import step
 from actors.process_supervisor.machine.stimuli import Adopted
@@ -245,7 +244,6 @@ def _at_once(step: Any) -> Any:
 
 BUGS: tuple[Planted, ...] = (
     Planted("reports without a look", decision(foreseen, _always(None))),
-    Planted("says Submitting without a look", decision(foreseen_submitting, _always(None))),
     Planted(
         "guesses lost exits",
         message(ProcessSupervisor, ProcessExited, changed(_guess_lost_exit)),
