@@ -38,8 +38,9 @@ def a_cancelled_flow_that_is_deaf_to_sigterm(side: Side) -> str:
         in_its_body(side, run)
         cancel(side, run)
         side.over(run)
+        hooks = side.hooks(run, "cancellation")
     _, _, after = side.names(run).rpartition("Running, ")
-    return f"{after}; {side.hooks(run)}"
+    return f"{after}; {hooks}"
 
 
 def a_cancelled_command_and_its_child(side: Side) -> str:

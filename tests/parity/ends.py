@@ -30,7 +30,7 @@ def an_engine_that_is_killed(side: Side) -> str:
     run = side.flow("is_killed")
     with side.worker():
         side.over(run)
-        return f"{side.in_words(run)}; {side.hooks(run)}"
+        return f"{side.in_words(run)}; {side.hooks(run, 'crashed')}"
 
 
 def a_process_that_dies_waiting_for_a_retry(side: Side) -> str:

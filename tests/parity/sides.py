@@ -121,8 +121,13 @@ class Side:
         message = textwrap.shorten(state["message"] or "no message", 150)
         return f"{state['name']}: {message}"
 
-    def hooks(self, run: str) -> str:
-        """Which hooks the flow has noted, and whether the engine ran them."""
+    def hooks(self, run: str, last: str | None = None) -> str:
+        """Which hooks the flow has noted, and whether the engine ran them.
+
+        ``last`` may come after the run's end, within half a minute.
+        """
+        with suppress(AssertionError):
+            until(lambda: last is None or last in self.hooks(run), patience=30)
         pid = str(self.place.admin.read_run(run)["infrastructure_pid"]).rpartition(":")[2]
         lines = [line.split() for line in self.place.started_by(f"hooks-{run}")]
         ran = [f"{name}{'' if by == pid else ' (own process)'}" for name, _, by in lines]
