@@ -224,10 +224,11 @@ class ProcessSupervisor(AsyncioActor):
         """Let the keeper forget the run, then close the record: a crash in between is resumed.
 
         But a run whose record could not be saved stays with the keeper, or a successor that reads
-        an old record would believe that the run was lost. So that is tried once more first, with
-        the record of a run that has yet to be settled.
+        an old record would believe that the run was lost, or that its hooks have yet to run. So
+        that is tried once more first, with the record of a run that has yet to be settled.
         """
-        if not self._settle_tried and not self._keeping.is_saved:
+        is_news = not self._keeping.is_saved or self._record.hooks is not None
+        if not self._settle_tried and is_news:
             self._settle_tried = True
             unsettled = replace(self._record, phase=Phase.REPORTING, report=None)
             self._proceed(self._keeping.stepped(unsettled, [effect], is_news=True))

@@ -254,8 +254,7 @@ def report_failed(turn: Turn, failed: ProposalFailed) -> None:
     name, cause = failed.proposal.name, failed.cause
     if failed.was_deleted:
         turn.remark_locally(f"The flow run was deleted, so its state is not reported: {name}.")
-        turn.report_nothing()
-        return
-    turn.remark(logging.WARNING, f"The server did not take the state {name}: {cause}")
+    else:
+        turn.remark(logging.WARNING, f"The server did not take the state {name}: {cause}")
     turn.report_nothing()
     hooks.leave_out(turn)

@@ -91,6 +91,18 @@ def test_no_hooks_run_for_a_run_that_another_has_ended(verdict: Aborted) -> None
     assert life.all(Settle)
 
 
+@pytest.mark.parametrize("was_deleted", [True, False])
+def test_no_hooks_run_when_the_report_is_refused(was_deleted: bool) -> None:
+    life = killed()
+    report = life.last_proposal()
+    life.after(
+        on.ProposalFailed(proposal=report, cause="no", was_refused=True, was_deleted=was_deleted)
+    )
+    assert not life.all(RunHooks)
+    assert life.all(FreeSlot)
+    assert life.all(Settle)
+
+
 @pytest.mark.parametrize("job", [ENGINE, COMMAND])
 def test_no_hooks_run_when_they_are_switched_off_or_for_other_commands(job: JobSummary) -> None:
     life = ScriptedRun().running(job).exited(-9).gone()
