@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 from ..domain.errors import (
     Forbidden,
@@ -157,10 +158,16 @@ def to_server_event(message: Mapping[str, Json], queues: Collection[str]) -> Ser
     }
     if queues and named and named.isdisjoint(queues):
         return None
-    run_id = str(resource.get("prefect.resource.id")).partition(_RUN_PREFIX)[2]
-    return ServerEvent(
-        id=str(event.get("id")), kind=kind, run_id=FlowRunId(run_id) if run_id else None
-    )
+    name = str(resource.get("prefect.resource.id"))
+    return ServerEvent(id=str(event.get("id")), kind=kind, run_id=_run_id(name))
+
+
+def _run_id(resource: str) -> FlowRunId | None:
+    """The id of a resource that is a flow run. It becomes a part of an address: UUIDs only."""
+    try:
+        return FlowRunId(str(UUID(resource.partition(_RUN_PREFIX)[2])))
+    except ValueError:
+        return None
 
 
 def _prepare(

@@ -272,3 +272,14 @@ def test_other_queues_are_passed_over_and_events_without_one_are_not() -> None:
     resumed["event"] = "prefect.work-pool.ready"
     resumed["resource"] = {"prefect.resource.id": "prefect.work-pool.1"}
     assert to_server_event(message, ["b"]) == ServerEvent(id="3", kind=ServerEventKind.WORK)
+
+
+@pytest.mark.parametrize(
+    "resource", ["prefect.flow-run.../../admin", "prefect.flow-run.", "other"]
+)
+def test_a_run_is_known_by_a_uuid_only(resource: str) -> None:
+    message = frame()
+    message["event"]["resource"]["prefect.resource.id"] = resource
+    event = to_server_event(message, [])
+    assert event is not None
+    assert event.run_id is None
