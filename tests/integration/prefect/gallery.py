@@ -28,8 +28,10 @@ ENDS_BY_ITSELF: Final = (
     "completes_and_exits_with_7",
 )
 
-AHEAD_SECONDS: Final = 8.0
-"""How far in the future ``succeeds`` is scheduled: within the time that runs are taken early."""
+AHEAD_SECONDS: Final = 40.0
+"""How far in the future ``succeeds`` is scheduled: however busy the machine, it is taken early."""
+
+PREFETCH_SECONDS: Final = 60.0
 
 
 @dataclass
@@ -91,7 +93,7 @@ def take_pictures(place: Place) -> Gallery:
     pictures = {
         name: _scheduled(place, name) for name in (*ENDS_BY_ITSELF, BROKEN_FLOW, *CANCELLED)
     }
-    with place.worker() as worker:
+    with place.worker(prefetch_seconds=PREFETCH_SECONDS) as worker:
         # only once the worker takes runs: a busy machine takes its time to start one
         place.state_once(pictures["is_killed"].id, "PENDING", "RUNNING", "CRASHED")
         pictures["succeeds"] = _scheduled(place, "succeeds", ahead=AHEAD_SECONDS)

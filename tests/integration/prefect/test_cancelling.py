@@ -56,7 +56,7 @@ def test_a_run_cancelled_while_its_worker_was_dead_is_cancelled_by_the_next(plac
     assert types[-1] == "CANCELLED"
     assert "CRASHED" not in types
     hooks = [line.split()[0] for line in place.started_by(f"hooks-{run}")]
-    assert ("cancellation" in hooks) == (place.server_series >= (3, 8))
+    assert hooks.count("cancellation") == 1
 
 
 @EVERY_SERIES
@@ -64,7 +64,7 @@ def test_an_engine_that_is_still_booting_is_cancelled(place: Place) -> None:
     (place.folder / "sitecustomize.py").write_text(BOOTS_FOREVER)
     env = {"NOTES": str(place.folder), "PYTHONPATH": str(place.folder)}
     run = place.admin.create_run(place.deploy_flow("sleeps"), job_variables={"env": env})
-    with place.worker():
+    with place.worker(hooks=False):  # their interpreter would be booting for ever, too
         [pid] = until(lambda: place.started_by("booting"))
         assert place.state(run)["type"] == "PENDING"
         place.admin.set_state(run, "CANCELLING", name="Cancelling")
