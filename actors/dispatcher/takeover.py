@@ -147,15 +147,20 @@ class Takeover:
         """Adopt the runs of the keeper's table whose records were lost."""
         self.has_keeper_answered = True
         for key in (run.key for run in kept):
-            if (claim := claim_of_hooks(key)) is not None:
-                if self._runs.of_claim(claim) is None:
-                    forgetting = self._forget_hooks(key)
-                    self._actor.pipe(forgetting, on_result=lambda _: KeeperAnswered([]))
-            elif self._runs.of_claim(key) is None and key not in self._settled_early:
+            claim = claim_of_hooks(key)
+            if self._is_known(claim or key):
+                continue
+            if claim is not None:
+                forgetting = self._forget_hooks(key)
+                self._actor.pipe(forgetting, on_result=lambda _: KeeperAnswered([]))
+            else:
                 log.error("run.found", key=key, hint="Its record is missing; it is adopted.")
                 self._runs.supervise(SupervisorStart(found_run(key, worker=self._worker)))
         self._settled_early.clear()
         self._ask_stage()
+
+    def _is_known(self, key: ClaimKey) -> bool:
+        return self._runs.of_claim(key) is not None or key in self._settled_early
 
     async def _forget_hooks(self, key: ClaimKey) -> None:
         """Ends and forgets hooks of a claim that nobody knows any more."""

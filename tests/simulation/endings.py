@@ -36,6 +36,8 @@ def the_reason_is_the_true_one(sim: Simulation, record: RunRecord) -> str | None
     known = None if before is None else before.reason
     if record.reason is known:
         return None
+    if is_forgotten(sim, record.key) and record.reason is sim.truth.on_disk.get(record.key):
+        return None  # true when it was saved; a full disk did not take what followed
     changes = known is not None and record.reason not in (None, Reason.CANCELLED)
     if changes and not is_forgotten(sim, record.key):
         return f"{record.key} ended because it {known}, and then because it {record.reason}"

@@ -134,7 +134,8 @@ def mailboxes_are_bounded(sim: Simulation) -> str | None:
     """Invariant 7."""
     if sim.wiring is None or sim.life.over:
         return None
-    runs = sum(1 for _ in _supervisors(sim))
+    known = _dispatcher(sim)  # it may know of runs that have ended while it dozed
+    runs = max(sum(1 for _ in _supervisors(sim)), 0 if known is None else len(known.runs))
     for report in dump(sim.wiring.directory):
         if report.state is ActorState.STOPPING:
             continue

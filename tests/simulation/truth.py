@@ -44,6 +44,8 @@ class Truth:
     """Every process there ever was."""
     saved: dict[ClaimKey, RunRecord] = field(default_factory=dict)
     """The last record of each claim that a worker wanted to be saved."""
+    on_disk: dict[ClaimKey, Reason | None] = field(default_factory=dict)
+    """The reason in the newest record that the disk had room for."""
     decided_at: dict[ClaimKey, float] = field(default_factory=dict)
     """When a worker first noted that it would end a run."""
     unsaved: set[ClaimKey] = field(default_factory=set)
@@ -89,6 +91,8 @@ class Truth:
         if record.reason in WISHED:
             self.decided_at.setdefault(record.key, now)
         self.saved[record.key] = record
+        if not full:
+            self.on_disk[record.key] = record.reason
         if now > self.wanted_at.pop(record.key, now) + LATE_SECONDS - ANSWER_SECONDS:
             self.saved_barely_at[record.key] = now
             self.behind.add(record.key)
