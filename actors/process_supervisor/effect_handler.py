@@ -48,6 +48,7 @@ class EffectHandler:
         self._ports = ports
         self._output = output
         self._run_id = start.run.record.run.id
+        self._adopted = start.adopted
         self.preparation = Preparation(ports, start.pool)
         self._proposals = Proposals(
             self._run_id, ports.orchestrator, ports.clock, output, start.asked_at
@@ -176,7 +177,7 @@ class EffectHandler:
             case effects.EndHooks():
                 self._wait(effect, self._hooks.end(record))
             case effects.Settle():
-                self._wait(effect, self._hooks.forget_with_run(record))
+                self._wait(effect, self._hooks.forget_with_run(record, adopted=self._adopted))
             case _:
                 assert_never(effect)
 

@@ -46,8 +46,13 @@ class HookRunner:
             hooks_key(record.key), signal=signal.SIGTERM, grace_seconds=GRACE_SECONDS
         )
 
-    async def forget_with_run(self, record: RunRecord) -> None:
-        """Lets the keeper forget the run and its hooks, if there were any."""
-        if record.hooks is not None:
+    async def forget_with_run(self, record: RunRecord, *, adopted: bool) -> None:
+        """Lets the keeper forget the run and its hooks, if there were any.
+
+        The record of an adopted run may be older than its hooks, which nobody waits for then.
+        """
+        if record.hooks is None and adopted:
+            await self.end(record)
+        if record.hooks is not None or adopted:
             await self._ports.launcher.forget(hooks_key(record.key))
         await self._ports.launcher.forget(record.key)
