@@ -91,7 +91,7 @@ def test_a_due_run_tells_what_it_is(ask: Ask) -> None:
         [run] = (await world.orchestrator.read_due_runs(world.pool, [], before=soon())).runs
         assert (run.id, run.deployment_id) == (run_id, deployment)
         assert (run.state.type, run.state.name) == (StateType.SCHEDULED, "Scheduled")
-        assert (run.state.id, run.state.details) == (None, {})
+        # a poll's answer has no more of the state for certain
         assert run.job_variables == {"env": {"K": "v"}}
         assert run.infrastructure_pid is None
         assert run.due is not None

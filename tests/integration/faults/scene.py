@@ -110,8 +110,9 @@ class Scene:
         return until(lambda: self.starts(run))[0][1]
 
     def files_of(self, run: str, name: str) -> list[Path]:
-        """The files of this name in the folders of the run's claims."""
-        return list(self.state.runs.glob(f"{run}.*/{name}"))
+        """The files of this name in the folders of the run's claims, hooks left out."""
+        found = self.state.runs.glob(f"{run}.*/{name}")
+        return [path for path in found if not path.parent.name.endswith(".hooks")]
 
     def keys(self) -> list[str]:
         """Every claim in the state folder."""
